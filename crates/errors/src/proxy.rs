@@ -1,0 +1,5 @@
+//! The proxy: codes PLS0400 to PLS0499.
+
+use crate::{Code, Entry};
+
+pub(crate) const TABLE: &[Entry] = &[];

@@ -1,0 +1,2 @@
+//! Polis.
+fn main() {}

@@ -1,0 +1,14 @@
+//! The ground every role stands on: drain, tasks, time, randomness.
+//!
+//! Lifecycle is the same everywhere: `Config` → `build` → `run(self, drain)`.
+//! What this crate must never know: any role, any wire format.
+
+pub mod backoff;
+pub mod clock;
+pub mod drain;
+pub mod random;
+pub mod task;
+
+pub use clock::{Clock, Millis};
+pub use drain::{Drain, Trigger};
+pub use task::{TaskKind, spawn};
