@@ -1,1 +1,26 @@
-//! polis-resources
+//! The API's own types: what is written in a manifest, its defaults and its
+//! validation. Pure; the server works on JSON and asks here what is valid,
+//! clients of ours parse into these types.
+//!
+//! Kubernetes' own kinds (Pod, Node, …) are not restated here.
+
+mod cafe_deployment;
+mod center;
+mod city;
+mod field;
+mod kind;
+mod meta;
+mod shard_map;
+mod unit;
+
+pub use cafe_deployment::{
+    CafeDeployment, CafeDeploymentSpec, CafeDeploymentStatus, PodSetType, Topology, UnitReplicas,
+    UnitStatus, UnitType,
+};
+pub use center::{Center, CenterPhase, CenterSpec, CenterStatus, Observation};
+pub use city::{City, CitySpec, DrillPolicy};
+pub use field::FieldError;
+pub use kind::{Kind, Object, Scope};
+pub use meta::Metadata;
+pub use shard_map::{Home, ReturnPolicy, SHARD_MAP_NAME, ShardMapObject, ShardMapSpec};
+pub use unit::{Fence, PortRange, Service, Unit, UnitKind, UnitSpec, UnitState};

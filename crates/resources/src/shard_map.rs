@@ -1,0 +1,94 @@
+//! ShardMap: where shards belong (`spec`) and who serves them (`status`).
+//!
+//! `status` is the truth of routing. It is written only through the `status`
+//! subresource, with the object's resourceVersion compared, by controllers
+//! that follow `planner`'s rules.
+
+use serde::{Deserialize, Serialize};
+use topology::{ShardMap, ShardSet, UnitName};
+
+use crate::{FieldError, Kind, Object, Scope};
+
+/// The one shard map of a federation.
+pub const SHARD_MAP_NAME: &str = "main";
+
+pub type ShardMapObject = Object<ShardMapSpec>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShardMapSpec {
+    /// Where each shard belongs when everything is well. Disjoint.
+    pub homes: Vec<Home>,
+    #[serde(default)]
+    pub return_policy: ReturnPolicy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Home {
+    pub shards: ShardSet,
+    pub unit: UnitName,
+}
+
+/// Whether shards go home by themselves once their unit is well again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReturnPolicy {
+    #[serde(default = "return_automatic")]
+    pub automatic: bool,
+    /// How long the home unit must have been well, in milliseconds.
+    #[serde(default = "return_after_ms")]
+    pub after_ms: u64,
+}
+
+fn return_automatic() -> bool {
+    true
+}
+
+/// Long enough not to return to a unit that flaps.
+fn return_after_ms() -> u64 {
+    5_000
+}
+
+impl Default for ReturnPolicy {
+    fn default() -> ReturnPolicy {
+        ReturnPolicy { automatic: return_automatic(), after_ms: return_after_ms() }
+    }
+}
+
+impl Kind for ShardMapSpec {
+    type Status = ShardMap;
+    const GROUP: &'static str = "polis.dev";
+    const VERSION: &'static str = "v1alpha1";
+    const KIND: &'static str = "ShardMap";
+    const PLURAL: &'static str = "shardmaps";
+    const SINGULAR: &'static str = "shardmap";
+    const SHORT_NAMES: &'static [&'static str] = &["sm"];
+    const SCOPE: Scope = Scope::Cluster;
+
+    fn validate(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        for (index, home) in self.homes.iter().enumerate() {
+            let path = format!("spec.homes[{index}].shards");
+            if home.shards.is_empty() {
+                errors.push(FieldError::required(path.clone(), "name at least one shard"));
+            }
+            let earlier = &self.homes[..index];
+            let twice = home.shards.iter().find(|s| earlier.iter().any(|e| e.shards.contains(*s)));
+            if let Some(shard) = twice {
+                let detail = format!("shard {shard} has another home already");
+                errors.push(FieldError::invalid(path, home.shards.to_string(), detail));
+            }
+        }
+        errors
+    }
+}
+
+// === impl ShardMapSpec ===
+
+impl ShardMapSpec {
+    #[must_use]
+    pub fn home_of(&self, shard: topology::Shard) -> Option<&UnitName> {
+        self.homes.iter().find(|home| home.shards.contains(shard)).map(|home| &home.unit)
+    }
+}
