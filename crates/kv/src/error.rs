@@ -22,6 +22,8 @@ pub enum Error {
     RequestTooLarge,
     #[error("etcdserver: invalid range end")]
     InvalidRangeEnd,
+    #[error("etcdserver: invalid sort option")]
+    InvalidSortOption,
     #[error("etcdserver: mvcc: required revision has been compacted")]
     Compacted {
         /// The oldest revision that can still be read; zero when not known.

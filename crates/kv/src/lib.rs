@@ -12,6 +12,7 @@ mod error;
 mod kv;
 mod lease;
 mod memory;
+mod name;
 mod range;
 mod revision;
 mod txn;
@@ -21,6 +22,7 @@ pub use error::Error;
 pub use kv::Kv;
 pub use lease::{LeaseGranted, LeaseId, LeaseInfo};
 pub use memory::Value;
+pub use name::KeyspaceName;
 pub use range::{
     KeyRange, KeyValue, RangeRequest, RangeResponse, RevisionBounds, Sort, SortOrder, SortTarget,
 };

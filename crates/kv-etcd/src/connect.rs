@@ -1,0 +1,132 @@
+//! The connection: TCP, or TLS with a client certificate, made by us so that
+//! one `rustls` configuration serves every protocol of the process.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower_service::Service;
+
+/// Time to reach the store and agree on keys. A paused store accepts TCP (its
+/// kernel does) and then says nothing; this is when we stop believing.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Makes connections for a tonic channel.
+#[derive(Clone)]
+pub struct Connector {
+    tls: Option<TlsConnector>,
+}
+
+/// A connection to a store.
+pub enum Connection {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+// === impl Connector ===
+
+impl Connector {
+    /// With `tls`, every connection is encrypted, whatever the URI's scheme.
+    #[must_use]
+    pub fn new(tls: Option<Arc<rustls::ClientConfig>>) -> Connector {
+        let tls = tls.map(|config| {
+            let mut config = rustls::ClientConfig::clone(&config);
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            TlsConnector::from(Arc::new(config))
+        });
+        Connector { tls }
+    }
+
+    async fn connect(self, uri: Uri) -> io::Result<Connection> {
+        let host = uri.host().ok_or_else(|| invalid("the endpoint has no host"))?;
+        // An IPv6 address stands in brackets in a URI and nowhere else.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().ok_or_else(|| invalid("the endpoint has no port"))?;
+        let tcp = TcpStream::connect((host, port)).await?;
+        tcp.set_nodelay(true)?;
+        let Some(tls) = self.tls else {
+            return Ok(Connection::Plain(tcp));
+        };
+        let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
+        Ok(Connection::Tls(Box::new(tls.connect(name, tcp).await?)))
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Connection>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<TokioIo<Connection>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connect = self.clone().connect(uri);
+        Box::pin(async move {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+                Ok(connection) => connection.map(TokioIo::new),
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            }
+        })
+    }
+}
+
+// === impl Connection ===
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Connection::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Connection::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Connection::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Connection::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Connection::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Connection::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Connection::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Connection::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
