@@ -1,0 +1,144 @@
+//! The versions of one key since the last compaction, oldest first.
+
+use bytes::Bytes;
+use kv::{KeyValue, LeaseId, Revision};
+
+use crate::value::{Handle, Resolve};
+
+/// A key's state from `mod_revision` until the next version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub mod_revision: Revision,
+    /// Zero for a deletion.
+    pub create_revision: Revision,
+    /// Zero for a deletion.
+    pub version: u64,
+    pub lease: Option<LeaseId>,
+    pub value: Handle,
+}
+
+/// Never empty. The newest version is held in place, because most keys have
+/// no other and then need no second allocation.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    older: Vec<Version>,
+    newest: Version,
+}
+
+// === impl Version ===
+
+impl Version {
+    pub(crate) fn deleted(at: Revision) -> Version {
+        Version {
+            mod_revision: at,
+            create_revision: Revision::ZERO,
+            version: 0,
+            lease: None,
+            value: Handle::Inline(Bytes::new()),
+        }
+    }
+
+    pub(crate) fn is_deletion(&self) -> bool {
+        self.version == 0
+    }
+
+    pub(crate) fn key_value(&self, key: &Bytes, values: &impl Resolve) -> KeyValue {
+        KeyValue { value: values.resolve(key, &self.value), ..self.key_only(key) }
+    }
+
+    pub(crate) fn key_only(&self, key: &Bytes) -> KeyValue {
+        KeyValue {
+            key: key.clone(),
+            value: Bytes::new(),
+            create_revision: self.create_revision,
+            mod_revision: self.mod_revision,
+            version: self.version,
+            lease: self.lease,
+        }
+    }
+}
+
+// === impl History ===
+
+impl History {
+    pub(crate) fn new(first: Version) -> History {
+        History { older: Vec::new(), newest: first }
+    }
+
+    pub(crate) fn push(&mut self, version: Version) {
+        assert!(version.mod_revision >= self.newest.mod_revision, "history runs forward");
+        let previous = std::mem::replace(&mut self.newest, version);
+        if self.older.capacity() == 0 {
+            // The default first growth would take room for four.
+            self.older.reserve_exact(1);
+        }
+        self.older.push(previous);
+    }
+
+    pub(crate) fn newest(&self) -> &Version {
+        &self.newest
+    }
+
+    /// The key's state at `revision`, if it existed then.
+    pub(crate) fn live_at(&self, revision: Revision) -> Option<&Version> {
+        self.at(revision).filter(|version| !version.is_deletion())
+    }
+
+    fn at(&self, revision: Revision) -> Option<&Version> {
+        if self.newest.mod_revision <= revision {
+            return Some(&self.newest);
+        }
+        let after = self.older.partition_point(|version| version.mod_revision <= revision);
+        self.older[..after].last()
+    }
+
+    /// The put (or the deletion) that `revision` made. One transaction may
+    /// put a key and then delete it, so there can be one of each.
+    pub(crate) fn written_at(&self, revision: Revision, deletion: bool) -> Option<&Version> {
+        let hit = |version: &&Version| {
+            version.mod_revision == revision && version.is_deletion() == deletion
+        };
+        let start = self.older.partition_point(|version| version.mod_revision < revision);
+        self.older[start..]
+            .iter()
+            .take_while(|version| version.mod_revision == revision)
+            .chain([&self.newest])
+            .find(hit)
+    }
+
+    /// As [`Self::written_at`] for a put, to move its value.
+    pub(crate) fn put_at_mut(&mut self, revision: Revision) -> Option<&mut Version> {
+        let start = self.older.partition_point(|version| version.mod_revision < revision);
+        self.older[start..]
+            .iter_mut()
+            .chain([&mut self.newest])
+            .find(|version| version.mod_revision == revision && !version.is_deletion())
+    }
+
+    /// Forgets what cannot be read at `floor` or later. Says whether anything
+    /// is left.
+    pub(crate) fn trim(&mut self, floor: Revision) -> bool {
+        if self.newest.mod_revision < floor {
+            self.older = Vec::new();
+            return !self.newest.is_deletion();
+        }
+        let at_floor = self.older.partition_point(|version| version.mod_revision < floor);
+        // The last version below the floor is what is read at the floor,
+        // unless the floor's own revision replaced it.
+        let replaced = self.older.get(at_floor).unwrap_or(&self.newest).mod_revision == floor;
+        let keep_from = match at_floor.checked_sub(1) {
+            Some(below) if !replaced && !self.older[below].is_deletion() => below,
+            _ => at_floor,
+        };
+        self.older.drain(..keep_from);
+        if self.older.len() * 2 < self.older.capacity() {
+            self.older.shrink_to_fit();
+        }
+        true
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.older.len() + 1
+    }
+}

@@ -1,0 +1,88 @@
+//! Every key with its history, in byte order.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Included, Unbounded},
+};
+
+use bytes::Bytes;
+use kv::{KeyRange, Revision};
+
+use crate::history::{History, Version};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    keys: BTreeMap<Bytes, History>,
+}
+
+// === impl Index ===
+
+impl Index {
+    /// The stored key and its history. The stored key shares its allocation
+    /// with every other mention of it.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<(&Bytes, &History)> {
+        self.keys.get_key_value(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut History> {
+        self.keys.get_mut(key)
+    }
+
+    /// The key's newest state, if it exists now.
+    pub(crate) fn live(&self, key: &[u8]) -> Option<(&Bytes, &Version)> {
+        let (key, history) = self.get(key)?;
+        let newest = history.newest();
+        (!newest.is_deletion()).then_some((key, newest))
+    }
+
+    /// Keys of `range` that existed at `revision`, in byte order.
+    pub(crate) fn range_at<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        revision: Revision,
+    ) -> impl Iterator<Item = (&'a Bytes, &'a Version)> + 'a {
+        self.range(range).filter_map(move |(key, history)| Some((key, history.live_at(revision)?)))
+    }
+
+    fn range<'a>(
+        &'a self,
+        range: &'a KeyRange,
+    ) -> Box<dyn Iterator<Item = (&'a Bytes, &'a History)> + 'a> {
+        match range {
+            KeyRange::Key(key) => Box::new(self.keys.get_key_value(&key[..]).into_iter()),
+            KeyRange::Span { from, to } if to <= from => Box::new(std::iter::empty()),
+            KeyRange::Span { from, to } => {
+                Box::new(self.keys.range::<[u8], _>((Included(&from[..]), Excluded(&to[..]))))
+            }
+            KeyRange::From(from) => {
+                Box::new(self.keys.range::<[u8], _>((Included(&from[..]), Unbounded)))
+            }
+        }
+    }
+
+    /// Returns the stored key.
+    pub(crate) fn push(&mut self, key: &Bytes, version: Version) -> Bytes {
+        if let Some((stored, _)) = self.keys.get_key_value(&key[..]) {
+            let stored = stored.clone();
+            self.keys.get_mut(&key[..]).expect("just found").push(version);
+            return stored;
+        }
+        // A key usually arrives as a slice of a whole frame; a copy of its own
+        // lets that frame go.
+        let stored = Bytes::copy_from_slice(key);
+        self.keys.insert(stored.clone(), History::new(version));
+        stored
+    }
+
+    /// Forgets what of `key` cannot be read at `floor` or later.
+    pub(crate) fn trim(&mut self, key: &[u8], floor: Revision) {
+        if self.keys.get_mut(key).is_some_and(|history| !history.trim(floor)) {
+            self.keys.remove(key);
+        }
+    }
+
+    /// Keys with any history, deleted ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+}
