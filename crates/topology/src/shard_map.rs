@@ -59,6 +59,7 @@ pub enum ShardMapError {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
+    #[serde(default)]
     version: MapVersion,
     #[serde(default)]
     ranges: Vec<StoredRange>,

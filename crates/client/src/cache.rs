@@ -1,0 +1,281 @@
+//! A picture of objects that follows the API and outlives its absence.
+//!
+//! One task lists, then watches from there. When the watch ends it resumes from
+//! the last version seen; when that is compacted (410) it lists again, and the
+//! picture changes in one step, never through an empty one. Readers share
+//! immutable snapshots and are woken by each change.
+
+use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt, pin_mut};
+use http::Request;
+use kube::core::WatchEvent;
+use rt::{backoff::Backoff, random::Random};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{Door, Entity, Error, Key, Objects, objects::encode};
+
+/// The first retry must cost a failover nothing; the last must not hammer an
+/// API that is down.
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// The server ends a watch after this long, so that replicas that come back
+/// get their share of watchers again.
+const WATCH_SECONDS: u32 = 600;
+
+/// What to watch. Selectors in Kubernetes' syntax, empty for everything.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    pub namespace: Option<String>,
+    pub labels: String,
+    pub fields: String,
+}
+
+/// The objects as of one moment.
+#[derive(Debug)]
+pub struct Snapshot<T> {
+    pub objects: BTreeMap<Key, Arc<T>>,
+    /// False until the first list has been read.
+    pub synced: bool,
+    /// Whether a watch is open; a picture that is not live may be old.
+    pub live: bool,
+}
+
+/// Cheap to clone; each clone has its own mark of what it has seen. The task
+/// ends with the last of them.
+pub struct Cache<T> {
+    snapshots: watch::Receiver<Arc<Snapshot<T>>>,
+    _task: Arc<Task>,
+}
+
+struct Task(JoinHandle<()>);
+
+struct Follower<T> {
+    objects: Objects<T>,
+    door: Door,
+    query: String,
+    sender: watch::Sender<Arc<Snapshot<T>>>,
+    resource_version: String,
+}
+
+/// Why a watch ended.
+enum Ended {
+    /// Resume from the last version seen.
+    Closed,
+    /// The last version seen is too old.
+    Gone,
+}
+
+// === impl Scope ===
+
+impl Scope {
+    #[must_use]
+    pub fn everything() -> Scope {
+        Scope::default()
+    }
+
+    #[must_use]
+    pub fn namespace(namespace: &str) -> Scope {
+        Scope { namespace: Some(namespace.into()), ..Scope::default() }
+    }
+
+    #[must_use]
+    pub fn with_labels(self, labels: &str) -> Scope {
+        Scope { labels: labels.into(), ..self }
+    }
+
+    #[must_use]
+    pub fn with_fields(self, fields: &str) -> Scope {
+        Scope { fields: fields.into(), ..self }
+    }
+
+    fn query(&self) -> String {
+        [("labelSelector", &self.labels), ("fieldSelector", &self.fields)]
+            .into_iter()
+            .filter(|(_, selector)| !selector.is_empty())
+            .map(|(name, selector)| format!("{name}={}", encode(selector)))
+            .collect::<Vec<_>>()
+            .join("&")
+    }
+}
+
+// === impl Snapshot ===
+
+impl<T> Default for Snapshot<T> {
+    fn default() -> Snapshot<T> {
+        Snapshot { objects: BTreeMap::new(), synced: false, live: false }
+    }
+}
+
+impl<T> Snapshot<T> {
+    /// A cluster-scoped object.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<T>> {
+        self.objects.get(&Key::cluster(name))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.objects.values()
+    }
+}
+
+// === impl Cache ===
+
+impl<T> Clone for Cache<T> {
+    fn clone(&self) -> Cache<T> {
+        Cache { snapshots: self.snapshots.clone(), _task: self._task.clone() }
+    }
+}
+
+impl<T: Entity> Cache<T> {
+    pub(crate) fn start(door: Door, scope: Scope, _: PhantomData<T>) -> Cache<T> {
+        let (sender, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+        let objects = Objects::new(door.clone(), scope.namespace.clone());
+        let query = scope.query();
+        let follower = Follower { objects, door, query, sender, resource_version: String::new() };
+        let task = Task(rt::spawn(rt::TaskKind::Critical, "cache", follower.run()));
+        Cache { snapshots, _task: Arc::new(task) }
+    }
+
+    /// The newest snapshot; does not count as seen by [`Cache::changed`].
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot<T>> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Waits for a snapshot newer than the last one this clone waited for.
+    pub async fn changed(&mut self) -> Arc<Snapshot<T>> {
+        self.snapshots.changed().await.expect("the task lives as long as any of its caches");
+        self.snapshots.borrow_and_update().clone()
+    }
+
+    /// Waits until the first list has been read.
+    pub async fn synced(&mut self) -> Arc<Snapshot<T>> {
+        let synced = self.snapshots.wait_for(|snapshot| snapshot.synced).await;
+        synced.expect("the task lives as long as any of its caches").clone()
+    }
+}
+
+// === impl Task ===
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+// === impl Follower ===
+
+impl<T: Entity> Follower<T> {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, Random::from_entropy());
+        loop {
+            match self.follow(&mut backoff).await {
+                Ok(Ended::Closed) => {}
+                Ok(Ended::Gone) => self.resource_version.clear(),
+                Err(error) if error.is_gone() => self.resource_version.clear(),
+                Err(error) => {
+                    let path = self.objects.path();
+                    tracing::debug!(path, error = %chain(&error), "watch failed, trying again");
+                }
+            }
+            self.set_live(false);
+            tokio::time::sleep(backoff.step()).await;
+        }
+    }
+
+    async fn follow(&mut self, backoff: &mut Backoff) -> Result<Ended, Error> {
+        if self.resource_version.is_empty() {
+            let list = self.objects.list(&self.query).await?;
+            let objects = list.items.into_iter().map(|item| (Key::of(&item), Arc::new(item)));
+            let objects = objects.collect();
+            self.sender.send_replace(Arc::new(Snapshot { objects, synced: true, live: false }));
+            self.resource_version = list.resource_version;
+        }
+        let events = self.door.client().raw().request_events::<T>(self.watch_request()).await?;
+        let events = StreamExt::map(events, |event| event.map_err(Error::from));
+        pin_mut!(events);
+        backoff.reset();
+        self.set_live(true);
+
+        while let Some(event) = events.next().await {
+            let mut objects = self.sender.borrow().objects.clone();
+            let mut ended = self.apply(&mut objects, event?)?;
+            // What has arrived together is published together.
+            while ended.is_none()
+                && let Some(Some(event)) = events.next().now_or_never()
+            {
+                ended = self.apply(&mut objects, event?)?;
+            }
+            let snapshot = Snapshot { objects, synced: true, live: true };
+            self.sender.send_replace(Arc::new(snapshot));
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+        }
+        Ok(Ended::Closed)
+    }
+
+    fn apply(
+        &mut self,
+        objects: &mut BTreeMap<Key, Arc<T>>,
+        event: WatchEvent<T>,
+    ) -> Result<Option<Ended>, Error> {
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                self.seen(object.resource_version());
+                objects.insert(Key::of(&object), Arc::new(object));
+            }
+            WatchEvent::Deleted(object) => {
+                self.seen(object.resource_version());
+                objects.remove(&Key::of(&object));
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                self.seen(Some(&bookmark.metadata.resource_version));
+            }
+            WatchEvent::Error(status) if status.code == 410 => return Ok(Some(Ended::Gone)),
+            WatchEvent::Error(status) => return Err(Error::from(*status)),
+        }
+        Ok(None)
+    }
+
+    fn seen(&mut self, resource_version: Option<&str>) {
+        if let Some(version) = resource_version {
+            self.resource_version.clear();
+            self.resource_version.push_str(version);
+        }
+    }
+
+    fn set_live(&self, live: bool) {
+        self.sender.send_if_modified(|snapshot| {
+            let changes = snapshot.live != live;
+            if changes {
+                let (objects, synced) = (snapshot.objects.clone(), snapshot.synced);
+                *snapshot = Arc::new(Snapshot { objects, synced, live });
+            }
+            changes
+        });
+    }
+
+    fn watch_request(&self) -> Request<Vec<u8>> {
+        let (path, version) = (self.objects.path(), &self.resource_version);
+        let mut uri = format!(
+            "{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}"
+        );
+        if !self.query.is_empty() {
+            uri = format!("{uri}&{}", self.query);
+        }
+        Request::get(uri).body(Vec::new()).expect("paths are encoded, versions are tokens")
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
