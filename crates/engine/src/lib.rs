@@ -1,1 +1,19 @@
-//! polis-engine
+//! Durable logs under the keyspaces.
+//!
+//! An [`Engine`] keeps, for each keyspace, a base and the log after it, and
+//! lets exactly one writer at a time add to that log. Kinds: [`Embedded`] on
+//! local disk, [`Memory`] for tests. What this crate must never know: what a
+//! transaction means, gRPC, who leads.
+
+mod checksum;
+mod embedded;
+mod engine;
+mod error;
+mod memory;
+mod metrics;
+
+pub use embedded::{Embedded, EmbeddedConfig};
+pub use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
+pub use error::{Error, Storage};
+pub use memory::{Fault, Held, Memory};
+pub use metrics::{Metrics, SYNC_SECONDS_BOUNDS};

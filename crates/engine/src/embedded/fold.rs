@@ -1,0 +1,108 @@
+//! Folding log into the base, a piece at a time.
+
+use fjall::PersistMode;
+use keyspace::Fold;
+use kv::{KeyspaceName, Revision};
+
+use super::{
+    Disk,
+    layout::{Id, Mark, encode_lease, encode_row, lease_key, log_key, mark_key, row_key},
+    read::{View, read_error},
+};
+use crate::{Epoch, Error, Outcome, Seq};
+
+/// Log that one piece takes in; it is held in memory once and written once.
+const PIECE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A stretch of log, folded.
+struct Piece {
+    from: Seq,
+    mark: Mark,
+    fold: Fold,
+    is_last: bool,
+}
+
+// === impl Disk ===
+
+impl Disk {
+    /// Folds every batch that ends before `revision`. Each piece writes its
+    /// rows, moves the mark and removes its log in one atomic write; so a crash
+    /// leaves whole pieces, and rows are never less durable than the removal of
+    /// the log they replace. It needs no sync of its own: undone by a crash, it
+    /// is done again.
+    pub(super) fn fold(
+        &self,
+        name: &KeyspaceName,
+        epoch: Epoch,
+        revision: Revision,
+    ) -> Result<Outcome, Error> {
+        loop {
+            let Some(view) = self.view(name)?.filter(|view| view.epoch() == epoch) else {
+                return Ok(Outcome::Deposed);
+            };
+            let piece = Piece::read(&view, revision)?;
+            let is_last = piece.is_last;
+            self.write_piece(view.id(), piece)?;
+            if is_last {
+                return Ok(Outcome::Committed);
+            }
+        }
+    }
+
+    fn write_piece(&self, id: Id, piece: Piece) -> Result<(), Error> {
+        let Piece { from, mark, fold, is_last: _ } = piece;
+        let mut write = self.db.batch().durability(Some(PersistMode::Buffer));
+        for (key, row) in fold.rows {
+            match row {
+                Some(row) => write.insert(&self.rows, row_key(id, &key), encode_row(&row)),
+                None => write.remove(&self.rows, row_key(id, &key)),
+            }
+        }
+        for (lease_id, lease) in fold.leases {
+            match lease {
+                Some(lease) => {
+                    write.insert(&self.log, lease_key(id, lease_id), encode_lease(&lease));
+                }
+                None => write.remove(&self.log, lease_key(id, lease_id)),
+            }
+        }
+        let mut seq = from;
+        while seq <= mark.seq {
+            write.remove(&self.log, log_key(id, seq));
+            seq = seq.next();
+        }
+        write.insert(&self.log, mark_key(id), mark.encode());
+        write.commit().map_err(read_error)
+    }
+}
+
+// === impl Piece ===
+
+impl Piece {
+    fn read(view: &View<'_>, floor: Revision) -> Result<Piece, Error> {
+        let mut piece = Piece {
+            from: view.mark.seq.next(),
+            mark: view.mark,
+            fold: Fold::default(),
+            is_last: true,
+        };
+        let mut bytes = 0;
+        for batch in view.batches() {
+            let (seq, batch, length) = batch?;
+            if batch.revision >= floor {
+                break;
+            }
+            if bytes > PIECE_BYTES_MAX {
+                piece.is_last = false;
+                break;
+            }
+            bytes += length;
+            piece.mark.seq = seq;
+            piece.mark.revision = batch.revision;
+            batch.records.into_iter().for_each(|record| piece.fold.add(record));
+        }
+        let folded = piece.fold.compacted;
+        piece.mark.compacted = piece.mark.compacted.max(folded).max(floor);
+        Ok(piece)
+    }
+}

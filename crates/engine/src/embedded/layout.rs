@@ -1,0 +1,319 @@
+//! What is stored under which key. Every value ends in a checksum.
+//!
+//! | tree | key | value |
+//! |---|---|---|
+//! | log | `c` | the cluster's id |
+//! | log | `h` name | [`Head`]: who may write, and how far the log goes |
+//! | log | `m` id | [`Mark`]: how far the log was folded into the base |
+//! | log | `s` id lease | a lease of the base |
+//! | log | `l` id seq | a batch |
+//! | rows | id key | a live key of the base |
+//!
+//! `id` is the keyspace's number, four bytes, so that long names are not
+//! written with every batch. Numbers in keys are big-endian, so that byte order
+//! is number order.
+
+use keyspace::{DecodeError, FORMAT_VERSION, LeaseRow, Record, Row};
+use kv::{KeyspaceName, LeaseId, Revision};
+
+use crate::{
+    Batch, Epoch, Error, Seq,
+    checksum::{CHECKSUM_BYTES, crc32c, open, seal},
+};
+
+pub(super) const CLUSTER_KEY: &[u8] = b"c";
+const HEAD: u8 = b'h';
+const MARK: u8 = b'm';
+const LEASE: u8 = b's';
+const LOG: u8 = b'l';
+
+/// A batch is bounded by the requests in it, but one delete can take any
+/// number of keys; the library counts bytes in 32 bits.
+pub(super) const BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Format, epoch, seq, revision, count of records.
+const BATCH_HEADER_BYTES: usize = 1 + 8 + 8 + 8 + 4;
+
+/// A keyspace's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Id(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub id: Id,
+    pub epoch: Epoch,
+    /// Of the last batch.
+    pub seq: Seq,
+    /// Where the keyspace stands after it.
+    pub revision: Revision,
+}
+
+/// The foot of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The last batch that is in the base.
+    pub seq: Seq,
+    pub revision: Revision,
+    pub compacted: Revision,
+}
+
+/// A batch, ready but for what only the committer knows.
+#[derive(Debug)]
+pub(super) struct EncodedBatch {
+    pub epoch: Epoch,
+    pub seq: Seq,
+    /// Where it brings the keyspace, if it spends a revision.
+    pub revision: Option<Revision>,
+    bytes: Vec<u8>,
+}
+
+/// A batch as it was stored.
+#[derive(Debug)]
+pub(super) struct StoredBatch {
+    pub revision: Revision,
+    pub records: Vec<Record>,
+}
+
+pub(super) fn head_key(name: &KeyspaceName) -> Vec<u8> {
+    [&[HEAD], name.as_str().as_bytes()].concat()
+}
+
+pub(super) const HEAD_PREFIX: &[u8] = &[HEAD];
+
+pub(super) fn head_name(key: &[u8]) -> Option<KeyspaceName> {
+    KeyspaceName::new(std::str::from_utf8(key.strip_prefix(HEAD_PREFIX)?).ok()?).ok()
+}
+
+pub(super) fn mark_key(id: Id) -> Vec<u8> {
+    tagged(MARK, id)
+}
+
+pub(super) fn lease_prefix(id: Id) -> Vec<u8> {
+    tagged(LEASE, id)
+}
+
+pub(super) fn lease_key(id: Id, lease: LeaseId) -> Vec<u8> {
+    let mut key = tagged(LEASE, id);
+    key.extend(lease.0.to_be_bytes());
+    key
+}
+
+pub(super) fn log_key(id: Id, seq: Seq) -> Vec<u8> {
+    let mut key = tagged(LOG, id);
+    key.extend(seq.0.to_be_bytes());
+    key
+}
+
+/// The seq in a key of the log.
+pub(super) fn log_seq(key: &[u8]) -> Option<Seq> {
+    Some(Seq(u64::from_be_bytes(*key.last_chunk()?)))
+}
+
+pub(super) fn row_prefix(id: Id) -> [u8; 4] {
+    id.0.to_be_bytes()
+}
+
+pub(super) fn row_key(id: Id, key: &[u8]) -> Vec<u8> {
+    [&row_prefix(id), key].concat()
+}
+
+fn tagged(tag: u8, id: Id) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + 4 + 8);
+    key.push(tag);
+    key.extend(id.0.to_be_bytes());
+    key
+}
+
+pub(super) fn encode_cluster(id: u64) -> Vec<u8> {
+    encode_numbers(&[id])
+}
+
+pub(super) fn decode_cluster(stored: &[u8]) -> Result<u64, Error> {
+    decode_numbers(stored).map(|[id]| id).map_err(|broken| broken.of("-", "the cluster id"))
+}
+
+/// Why a stored value cannot be used; the reader knows which one it was.
+#[derive(Debug)]
+pub(super) enum Broken {
+    Checksum,
+    Shape(DecodeError),
+    /// Stored where another was expected.
+    Misplaced,
+}
+
+// === impl Broken ===
+
+impl Broken {
+    pub(super) fn of(self, keyspace: &str, what: impl Into<String>) -> Error {
+        let (keyspace, what) = (keyspace.to_owned(), what.into());
+        let problem = match self {
+            Broken::Checksum => "its checksum does not match".to_owned(),
+            Broken::Misplaced => "it belongs to another place".to_owned(),
+            Broken::Shape(source @ DecodeError::NewerFormat(_)) => {
+                return Error::Newer { keyspace, what, source };
+            }
+            Broken::Shape(source) => source.to_string(),
+        };
+        Error::Corrupt { keyspace, what, problem }
+    }
+}
+
+impl From<DecodeError> for Broken {
+    fn from(error: DecodeError) -> Broken {
+        Broken::Shape(error)
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    pub(super) fn new(id: Id) -> Head {
+        Head { id, epoch: Epoch(0), seq: Seq(0), revision: Revision::FIRST }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode_numbers(&[u64::from(self.id.0), self.epoch.0, self.seq.0, self.revision.0])
+    }
+
+    pub(super) fn decode(stored: &[u8]) -> Result<Head, Broken> {
+        let [id, epoch, seq, revision] = decode_numbers(stored)?;
+        let id = Id(u32::try_from(id).map_err(|_| DecodeError::Overlong)?);
+        Ok(Head { id, epoch: Epoch(epoch), seq: Seq(seq), revision: Revision(revision) })
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode_numbers(&[self.seq.0, self.revision.0, self.compacted.0])
+    }
+
+    pub(super) fn decode(stored: &[u8]) -> Result<Mark, Broken> {
+        let [seq, revision, compacted] = decode_numbers(stored)?;
+        Ok(Mark { seq: Seq(seq), revision: Revision(revision), compacted: Revision(compacted) })
+    }
+}
+
+// === impl EncodedBatch ===
+
+impl EncodedBatch {
+    pub(super) fn new(batch: &Batch) -> Result<EncodedBatch, Error> {
+        let mut bytes = vec![0; BATCH_HEADER_BYTES];
+        for record in &batch.records {
+            let length_at = bytes.len();
+            bytes.extend([0; 4]);
+            record.encode(&mut bytes);
+            let length = (bytes.len() - length_at - 4) as u32;
+            bytes[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
+            if bytes.len() > BATCH_BYTES_MAX {
+                return Err(Error::TooLarge { bytes: bytes.len(), max: BATCH_BYTES_MAX });
+            }
+        }
+        let header = &mut bytes[..BATCH_HEADER_BYTES];
+        header[0] = FORMAT_VERSION;
+        header[1..9].copy_from_slice(&batch.epoch.0.to_le_bytes());
+        header[9..17].copy_from_slice(&batch.seq.0.to_le_bytes());
+        header[25..29].copy_from_slice(&(batch.records.len() as u32).to_le_bytes());
+        let revision = batch.records.iter().filter_map(Record::revision).next_back();
+        Ok(EncodedBatch { epoch: batch.epoch, seq: batch.seq, revision, bytes })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The stored form, once it is known where the keyspace stands after it.
+    pub(super) fn finish(mut self, revision: Revision) -> Vec<u8> {
+        self.bytes[17..25].copy_from_slice(&revision.0.to_le_bytes());
+        seal(&mut self.bytes);
+        self.bytes
+    }
+}
+
+// === impl StoredBatch ===
+
+impl StoredBatch {
+    pub(super) fn decode(seq: Seq, stored: &[u8]) -> Result<StoredBatch, Broken> {
+        let body = open(stored).ok_or(Broken::Checksum)?;
+        let (header, mut rest) =
+            body.split_at_checked(BATCH_HEADER_BYTES).ok_or(DecodeError::Truncated)?;
+        if header[0] != FORMAT_VERSION {
+            return Err(DecodeError::NewerFormat(header[0]).into());
+        }
+        if number(&header[9..17]) != seq.0 {
+            return Err(Broken::Misplaced);
+        }
+        let revision = Revision(number(&header[17..25]));
+        let mut records = Vec::new();
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let length = u32::from_le_bytes(*length) as usize;
+            let (record, after) = after.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+            records.push(Record::decode(record)?);
+            rest = after;
+        }
+        if !rest.is_empty() || records.len() as u64 != number(&header[25..29]) {
+            return Err(DecodeError::Truncated.into());
+        }
+        Ok(StoredBatch { revision, records })
+    }
+}
+
+/// Little-endian, at most eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+pub(super) fn encode_row(row: &Row) -> Vec<u8> {
+    let mut out = Vec::new();
+    row.encode(&mut out);
+    seal_with(&row.key, out)
+}
+
+pub(super) fn decode_row(key: &[u8], stored: &[u8]) -> Result<Row, Broken> {
+    let body = open_with(key, stored).ok_or(Broken::Checksum)?;
+    Ok(Row::decode(bytes::Bytes::copy_from_slice(key), body)?)
+}
+
+/// A row's checksum covers its key too: swapped rows are as wrong as changed
+/// ones.
+fn seal_with(key: &[u8], mut body: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c(&body) ^ crc32c(key);
+    body.extend(crc.to_le_bytes());
+    body
+}
+
+fn open_with<'a>(key: &[u8], stored: &'a [u8]) -> Option<&'a [u8]> {
+    let (body, crc) = stored.split_last_chunk::<CHECKSUM_BYTES>()?;
+    (crc32c(body) ^ crc32c(key) == u32::from_le_bytes(*crc)).then_some(body)
+}
+
+pub(super) fn encode_lease(lease: &LeaseRow) -> Vec<u8> {
+    let mut out = Vec::new();
+    lease.encode(&mut out);
+    seal(&mut out);
+    out
+}
+
+pub(super) fn decode_lease(stored: &[u8]) -> Result<LeaseRow, Broken> {
+    Ok(LeaseRow::decode(open(stored).ok_or(Broken::Checksum)?)?)
+}
+
+fn encode_numbers(numbers: &[u64]) -> Vec<u8> {
+    let mut out = vec![FORMAT_VERSION];
+    out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    seal(&mut out);
+    out
+}
+
+fn decode_numbers<const N: usize>(stored: &[u8]) -> Result<[u64; N], Broken> {
+    let body = open(stored).ok_or(Broken::Checksum)?;
+    let (version, rest) = body.split_first().ok_or(DecodeError::Truncated)?;
+    if *version != FORMAT_VERSION {
+        return Err(DecodeError::NewerFormat(*version).into());
+    }
+    if rest.len() != N * 8 {
+        return Err(DecodeError::Truncated.into());
+    }
+    Ok(std::array::from_fn(|i| number(&rest[i * 8..i * 8 + 8])))
+}

@@ -1,0 +1,70 @@
+//! Why an engine cannot do what it was asked.
+
+use std::path::PathBuf;
+
+use errors::{
+    Code, STORE_DATA_CORRUPT, STORE_DATA_LOCKED, STORE_DATA_NEWER, STORE_DATA_UNREADABLE,
+};
+use keyspace::{DecodeError, Place};
+
+/// The storage library's error, told by its text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Storage(pub String);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{code}: {path} is in use by another process. {remedy}",
+        code = STORE_DATA_LOCKED, path = .path.display(), remedy = STORE_DATA_LOCKED.remedy())]
+    Locked { path: PathBuf },
+    #[error("{code}: cannot open the data in {path}: {source}. {remedy}",
+        code = STORE_DATA_UNREADABLE, path = .path.display(), remedy = STORE_DATA_UNREADABLE.remedy())]
+    Open { path: PathBuf, source: Storage },
+    /// Nothing of the keyspace is served.
+    #[error("{code}: keyspace {keyspace}, {what}: {problem}. {remedy}",
+        code = STORE_DATA_CORRUPT, remedy = STORE_DATA_CORRUPT.remedy())]
+    Corrupt {
+        keyspace: String,
+        /// Which stored thing: `batch 17`, `row "key"`.
+        what: String,
+        problem: String,
+    },
+    #[error("{code}: keyspace {keyspace}, {what}: {source}. {remedy}",
+        code = STORE_DATA_NEWER, remedy = STORE_DATA_NEWER.remedy())]
+    Newer { keyspace: String, what: String, source: DecodeError },
+    #[error("read the store's data: {0}")]
+    Read(#[source] Storage),
+    /// The value was compacted away.
+    #[error("no value at {0:?}")]
+    Gone(Place),
+    /// The batch is larger than any leader may write.
+    #[error("a batch of {bytes} bytes is more than {max}")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+// === impl Error ===
+
+impl Error {
+    /// The code of the page that says what to do, if a person must do something.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Error::Locked { .. } => Some(STORE_DATA_LOCKED),
+            Error::Open { .. } => Some(STORE_DATA_UNREADABLE),
+            Error::Corrupt { .. } => Some(STORE_DATA_CORRUPT),
+            Error::Newer { .. } => Some(STORE_DATA_NEWER),
+            Error::Read(_) | Error::Gone(_) | Error::TooLarge { .. } | Error::Stopped => None,
+        }
+    }
+}
+
+impl From<fjall::Error> for Storage {
+    fn from(error: fjall::Error) -> Storage {
+        Storage(match error {
+            fjall::Error::Io(io) => io.to_string(),
+            other => other.to_string(),
+        })
+    }
+}
