@@ -5,6 +5,7 @@ use crate::{Code, Entry};
 pub const STORE_NOT_SECURED: Code = Code(100);
 pub const STORE_ADDRESS: Code = Code(101);
 pub const STORE_DATA_FOLDER: Code = Code(102);
+pub const STORE_FULL: Code = Code(103);
 pub const STORE_DATA_LOCKED: Code = Code(110);
 pub const STORE_DATA_UNREADABLE: Code = Code(111);
 pub const STORE_DATA_CORRUPT: Code = Code(112);
@@ -29,6 +30,13 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "the store cannot use its data folder",
         cause: "The folder cannot be created, read or written by this user.",
         remedy: "Correct its owner and mode, or choose another folder with --data.",
+    },
+    Entry {
+        code: STORE_FULL,
+        title: "the store holds as much as it may",
+        cause: "The files of the store have grown beyond its quota. Puts are refused with etcd's \
+                \"database space exceeded\"; reads, deletes and compactions go on.",
+        remedy: "Delete what is not needed and compact, or raise the quota and start again.",
     },
     Entry {
         code: STORE_DATA_LOCKED,

@@ -1,1 +1,37 @@
-//! polis-store
+//! The store: etcd's face over the keyspace rules and a durable log.
+//!
+//! In reading order: a [`Store`] serves connections; each request names a
+//! keyspace and goes to that keyspace's one actor; the actor applies a batch of
+//! requests to the rules, makes the records durable with one append, and only
+//! then answers and tells the watchers. While an append is under way the next
+//! batch gathers and reads are answered from what is durable.
+//!
+//! What this crate must never know: what anyone keeps in it.
+
+mod config;
+mod error;
+
+mod standing;
+
+mod actor;
+mod batch;
+mod handle;
+mod hash;
+mod hub;
+mod keyspaces;
+mod quota;
+mod request;
+mod retention;
+mod vault;
+
+mod grpc;
+mod metrics;
+mod pages;
+mod route;
+mod serve;
+mod store;
+
+pub use config::{Config, History};
+pub use error::Error;
+pub use handle::{Handle, Subscription};
+pub use store::Store;

@@ -1,0 +1,88 @@
+//! What a store is told when it starts.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// One store process.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the log lives. Created if absent; one process at a time.
+    pub data_dir: PathBuf,
+    /// Where clients connect; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Shown in member lists.
+    pub name: String,
+    /// The URLs at which clients reach this store; empty means the address it
+    /// listens on.
+    pub advertise: Vec<String>,
+    /// Our certificate, and whose client certificates we accept.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Serve without TLS, to anyone who can connect. Must be said.
+    pub insecure: bool,
+    /// Writes are refused while the store holds more than this.
+    pub quota_bytes: u64,
+    pub history: History,
+    /// How often a watch that asked for it hears how far it is, while no event
+    /// tells it.
+    pub progress_every: Duration,
+    pub keyspaces_max: usize,
+    /// Values longer than this are read from disk when they are asked for;
+    /// `usize::MAX` keeps everything in memory and saves looking for them.
+    pub inline_bytes_max: usize,
+}
+
+/// How much of its past a keyspace keeps by itself; whoever asks for less may
+/// still compact.
+#[derive(Clone, Copy, Debug)]
+pub struct History {
+    /// Revisions kept at most, give or take [`History::slack`].
+    pub revisions_max: u64,
+    /// Revisions older than this are dropped even when they are few.
+    pub age_max: Duration,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// etcd's default `--quota-backend-bytes`.
+    pub const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+    /// kube-apiserver asks etcd operators for 5 s.
+    pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+    /// One federation, sixteen ledgers, and units by the hundred; a bound at
+    /// all because any client may name a keyspace and so create it.
+    pub const KEYSPACES_MAX: usize = 256;
+
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Config {
+        Config {
+            data_dir: data_dir.into(),
+            listen,
+            name: "store".into(),
+            advertise: Vec::new(),
+            tls: None,
+            insecure: false,
+            quota_bytes: Config::QUOTA_BYTES,
+            history: History::default(),
+            progress_every: Config::PROGRESS_EVERY,
+            keyspaces_max: Config::KEYSPACES_MAX,
+            inline_bytes_max: usize::MAX,
+        }
+    }
+}
+
+// === impl History ===
+
+impl History {
+    /// What may pile up before a compaction is worth its writes.
+    #[must_use]
+    pub fn slack(&self) -> u64 {
+        (self.revisions_max / 4).max(1)
+    }
+}
+
+impl Default for History {
+    /// A watcher that fell behind by 10,000 changes or five minutes (etcd's and
+    /// kube-apiserver's own horizon) is better off listing again.
+    fn default() -> History {
+        History { revisions_max: 10_000, age_max: Duration::from_secs(300) }
+    }
+}

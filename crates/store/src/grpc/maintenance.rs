@@ -1,0 +1,114 @@
+//! Maintenance: Status, Alarm, Defragment, Hash, HashKV.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use kv::Revision;
+use kv_etcd::to_i64;
+use pb_etcd::etcdserverpb::{
+    self as pb, AlarmType, alarm_request::AlarmAction, maintenance_server::Maintenance,
+};
+use tonic::{Request, Response, Status};
+
+use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Face, refusal};
+
+type Snapshot = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Maintenance for Face {
+    async fn alarm(
+        &self,
+        request: Request<pb::AlarmRequest>,
+    ) -> Result<Response<pb::AlarmResponse>, Status> {
+        let handle = self.handle(request.metadata())?;
+        if request.get_ref().action == i32::from(AlarmAction::Activate) {
+            return Err(Status::unimplemented("polis: alarms are raised by the store alone"));
+        }
+        // Disarming needs nothing: the alarm is the state itself, and goes
+        // when there is room again.
+        let header = self.header(&handle, None);
+        Ok(Response::new(pb::AlarmResponse { header, alarms: self.alarms() }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        let handle = self.handle(request.metadata())?;
+        // A question to the actor, so that a store that only seems alive does
+        // not pass for healthy.
+        handle.leases().await.map_err(refusal)?;
+        let standing = handle.standing();
+        let size = to_i64(self.keyspaces.engine().metrics().disk_bytes);
+        let errors = self.alarms().iter().map(|_| "alarm:NOSPACE".to_owned()).collect();
+        Ok(Response::new(pb::StatusResponse {
+            header: self.header(&handle, None),
+            version: ETCD_VERSION.into(),
+            db_size: size,
+            db_size_in_use: size,
+            db_size_quota: to_i64(self.keyspaces.quota().limit_bytes()),
+            leader: self.member.member_id,
+            raft_index: standing.revision().0,
+            raft_applied_index: standing.revision().0,
+            raft_term: standing.epoch(),
+            errors,
+            is_learner: false,
+            storage_version: ETCD_CLUSTER_VERSION.into(),
+        }))
+    }
+
+    /// The log is folded and its files are rewritten all along, so there is
+    /// nothing left to do on demand.
+    async fn defragment(
+        &self,
+        request: Request<pb::DefragmentRequest>,
+    ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        let handle = self.handle(request.metadata())?;
+        Ok(Response::new(pb::DefragmentResponse { header: self.header(&handle, None) }))
+    }
+
+    async fn hash(
+        &self,
+        request: Request<pb::HashRequest>,
+    ) -> Result<Response<pb::HashResponse>, Status> {
+        let handle = self.handle(request.metadata())?;
+        let hash = handle.hash(None).await.map_err(refusal)?;
+        let header = self.header(&handle, Some(hash.revision));
+        Ok(Response::new(pb::HashResponse { header, hash: hash.hash }))
+    }
+
+    async fn hash_kv(
+        &self,
+        request: Request<pb::HashKvRequest>,
+    ) -> Result<Response<pb::HashKvResponse>, Status> {
+        let handle = self.handle(request.metadata())?;
+        let revision = u64::try_from(request.get_ref().revision).unwrap_or(0);
+        let asked = (revision > 0).then_some(Revision(revision));
+        let hash = handle.hash(asked).await.map_err(refusal)?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: self.header(&handle, None),
+            hash: hash.hash,
+            compact_revision: to_i64(hash.compacted.0),
+            hash_revision: to_i64(hash.revision.0),
+        }))
+    }
+
+    type SnapshotStream = Snapshot;
+
+    async fn snapshot(
+        &self,
+        _: Request<pb::SnapshotRequest>,
+    ) -> Result<Response<Snapshot>, Status> {
+        Err(Status::unimplemented("polis: Snapshot is not served; copy the data folder instead"))
+    }
+}
+
+impl Face {
+    fn alarms(&self) -> Vec<pb::AlarmMember> {
+        let full = self.keyspaces.quota().is_full();
+        let member_id = self.member.member_id;
+        full.then(|| pb::AlarmMember { member_id, alarm: AlarmType::Nospace.into() })
+            .into_iter()
+            .collect()
+    }
+}

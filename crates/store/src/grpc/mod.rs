@@ -1,0 +1,80 @@
+//! etcd's gRPC services. Each method parses, asks the keyspace that the
+//! metadata names, and answers in etcd's words; no decision is made here.
+
+mod cluster;
+mod kv;
+mod lease;
+mod maintenance;
+mod watch;
+
+use std::sync::Arc;
+
+use ::kv::{Error, KeyspaceName, Revision};
+use kv_etcd::{KEYSPACE_METADATA, status, to_i64};
+use pb_etcd::etcdserverpb as pb;
+use rt::Drain;
+use tonic::{Status, metadata::MetadataMap};
+
+use crate::{Handle, keyspaces::Keyspaces};
+
+/// The release of etcd whose behaviour we offer: kube-apiserver and etcdctl
+/// choose their ways by it.
+pub(crate) const ETCD_VERSION: &str = "3.5.21";
+pub(crate) const ETCD_CLUSTER_VERSION: &str = "3.5.0";
+
+/// Every service; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Face {
+    pub keyspaces: Arc<Keyspaces>,
+    pub member: Arc<Member>,
+    /// Ends the streams that would not end by themselves.
+    pub drain: Drain,
+}
+
+/// Who answers, as clients see it.
+pub(crate) struct Member {
+    pub cluster_id: u64,
+    pub member_id: u64,
+    pub name: String,
+    pub client_urls: Vec<String>,
+}
+
+// === impl Face ===
+
+impl Face {
+    fn handle(&self, metadata: &MetadataMap) -> Result<Handle, Status> {
+        let name = match metadata.get(KEYSPACE_METADATA) {
+            None => KeyspaceName::default(),
+            Some(name) => {
+                let name = String::from_utf8_lossy(name.as_bytes());
+                KeyspaceName::new(&name).map_err(refusal)?
+            }
+        };
+        self.keyspaces.get(&name).map_err(refusal)
+    }
+
+    /// Where the keyspace stood at `revision`; now, if that is not given.
+    fn header(&self, handle: &Handle, revision: Option<Revision>) -> Option<pb::ResponseHeader> {
+        let standing = handle.standing();
+        Some(pb::ResponseHeader {
+            cluster_id: self.member.cluster_id,
+            member_id: self.member.member_id,
+            revision: to_i64(revision.unwrap_or_else(|| standing.revision()).0),
+            raft_term: standing.epoch(),
+        })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "reads as a function in map_err")]
+fn refusal(error: Error) -> Status {
+    status::to_status(&error)
+}
+
+/// etcd's bound on one request; what is far beyond it never gets past the
+/// decoder.
+fn bounded(message: &impl prost::Message) -> Result<(), Status> {
+    match message.encoded_len() > ::kv::Txn::REQUEST_BYTES_MAX {
+        true => Err(refusal(Error::RequestTooLarge)),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,233 @@
+//! The watchers of one keyspace and what each has been sent.
+//!
+//! Every watcher has a position in history and a bounded buffer. A place in
+//! the buffer is reserved before the position moves, so nothing is lost or
+//! sent twice. A watcher whose buffer is full is left alone until it has room;
+//! then it goes on from its position, out of history, exactly like a new
+//! watcher that starts in the past. Writers never wait for anyone.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use keyspace::{Keyspace, Watch};
+use kv::{Error, Revision, WatchItem, WatchRequest};
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::vault::Vault;
+
+/// Items a watcher may be behind before it has to read history again. An item
+/// is all its events of one batch of writes, so this covers a pause of a
+/// second at full speed; the events share their bytes with the index.
+const BUFFER_ITEMS: usize = 64;
+
+/// Events in one item while catching up, give or take one revision. With
+/// Kubernetes-sized values about a megabyte on the wire.
+const ITEM_EVENTS_MAX: usize = 256;
+
+/// Watchers of one keyspace; 5 processes with 2 watches per kind use a few
+/// hundred.
+const WATCHERS_MAX: usize = 10_000;
+
+pub(crate) type WatchItemResult = Result<WatchItem, Error>;
+
+/// Never used twice in the life of an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WatcherId(u64);
+
+#[derive(Default)]
+pub(crate) struct Hub {
+    watchers: BTreeMap<WatcherId, Watcher>,
+    /// One for each watcher that is behind.
+    waiting: FuturesUnordered<BoxFuture<'static, WatcherId>>,
+    last_id: u64,
+}
+
+struct Watcher {
+    watch: Watch,
+    buffer: mpsc::Sender<WatchItemResult>,
+    /// Its buffer was full when there was something to send.
+    behind: bool,
+    wants_progress: bool,
+    /// Newest revision that it has been told of.
+    told: Revision,
+}
+
+enum Fed {
+    UpToDate,
+    Behind,
+    Ended,
+}
+
+// === impl Hub ===
+
+impl Hub {
+    pub fn len(&self) -> usize {
+        self.watchers.len()
+    }
+
+    pub fn behind(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Places a watcher. Its first item is `Created`.
+    pub async fn add(
+        &mut self,
+        request: &WatchRequest,
+        keyspace: &Keyspace,
+        visible: Revision,
+        vault: &Vault,
+    ) -> Result<(WatcherId, mpsc::Receiver<WatchItemResult>), Error> {
+        if self.watchers.len() >= WATCHERS_MAX {
+            return Err(Error::TooManyRequests);
+        }
+        let (buffer, items) = mpsc::channel(BUFFER_ITEMS);
+        buffer
+            .try_send(Ok(WatchItem::Created { revision: visible }))
+            .expect("a new buffer has room for its first item");
+        self.last_id += 1;
+        let id = WatcherId(self.last_id);
+        let watcher = Watcher {
+            watch: Watch::new(request, visible),
+            buffer,
+            behind: false,
+            wants_progress: request.progress_notify,
+            told: visible,
+        };
+        self.watchers.insert(id, watcher);
+        self.feed(id, keyspace, visible, vault).await;
+        Ok((id, items))
+    }
+
+    pub fn remove(&mut self, id: WatcherId) {
+        self.watchers.remove(&id);
+    }
+
+    /// Sends everyone who keeps up what has become visible.
+    pub async fn publish(&mut self, keyspace: &Keyspace, visible: Revision, vault: &Vault) {
+        let keeping_up: Vec<WatcherId> = self
+            .watchers
+            .iter()
+            .filter(|(_, watcher)| !watcher.behind && watcher.watch.next() <= visible)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in keeping_up {
+            self.feed(id, keyspace, visible, vault).await;
+        }
+    }
+
+    /// Resolves to a watcher that was behind and has room again; pending while
+    /// there is none.
+    pub async fn room(&mut self) -> WatcherId {
+        match self.waiting.next().await {
+            Some(id) => id,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Goes on with a watcher that was behind.
+    pub async fn catch_up(
+        &mut self,
+        id: WatcherId,
+        keyspace: &Keyspace,
+        visible: Revision,
+        vault: &Vault,
+    ) {
+        if let Some(watcher) = self.watchers.get_mut(&id) {
+            watcher.behind = false;
+            self.feed(id, keyspace, visible, vault).await;
+        }
+    }
+
+    async fn feed(&mut self, id: WatcherId, keyspace: &Keyspace, visible: Revision, vault: &Vault) {
+        let Some(watcher) = self.watchers.get_mut(&id) else { return };
+        match watcher.feed(keyspace, visible, vault).await {
+            Fed::UpToDate => {}
+            Fed::Ended => self.remove(id),
+            Fed::Behind => {
+                watcher.behind = true;
+                let buffer = watcher.buffer.clone();
+                self.waiting.push(Box::pin(async move {
+                    // An error is a caller that has gone: it is found out when
+                    // the watcher is fed.
+                    let _ = buffer.reserve().await;
+                    id
+                }));
+            }
+        }
+    }
+
+    /// Whether someone who asked for progress has not heard of `visible`.
+    pub fn owes_progress(&self, visible: Revision) -> bool {
+        self.watchers.values().any(|watcher| watcher.owes_progress(visible))
+    }
+
+    /// Tells those who asked for it how far they are.
+    pub fn notify_progress(&mut self, visible: Revision) {
+        for watcher in self.watchers.values_mut() {
+            if watcher.owes_progress(visible) {
+                watcher.tell_progress(visible);
+            }
+        }
+    }
+
+    /// Puts a progress item into each of these watchers' streams; tells
+    /// whether all of them took it, which those who are behind do not.
+    pub fn mark(&mut self, ids: &[WatcherId], visible: Revision) -> bool {
+        let ready = |id: &WatcherId| {
+            self.watchers.get(id).is_none_or(|watcher| {
+                watcher.is_up_to_date(visible) && watcher.buffer.capacity() > 0
+            })
+        };
+        if !ids.iter().all(ready) {
+            return false;
+        }
+        for id in ids {
+            if let Some(watcher) = self.watchers.get_mut(id) {
+                watcher.tell_progress(visible);
+            }
+        }
+        true
+    }
+}
+
+// === impl Watcher ===
+
+impl Watcher {
+    async fn feed(&mut self, keyspace: &Keyspace, visible: Revision, vault: &Vault) -> Fed {
+        while self.watch.next() <= visible {
+            let place = match self.buffer.try_reserve() {
+                Ok(place) => place,
+                Err(TrySendError::Full(())) => return Fed::Behind,
+                Err(TrySendError::Closed(())) => return Fed::Ended,
+            };
+            let polled = vault.poll(keyspace, &mut self.watch, visible, ITEM_EVENTS_MAX).await;
+            match polled {
+                Ok(Some(batch)) => {
+                    self.told = batch.revision;
+                    place.send(Ok(WatchItem::Events(batch)));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    place.send(Err(error));
+                    return Fed::Ended;
+                }
+            }
+        }
+        Fed::UpToDate
+    }
+
+    fn is_up_to_date(&self, visible: Revision) -> bool {
+        !self.behind && self.watch.next() > visible
+    }
+
+    fn owes_progress(&self, visible: Revision) -> bool {
+        self.wants_progress && self.told < visible && self.is_up_to_date(visible)
+    }
+
+    fn tell_progress(&mut self, visible: Revision) {
+        // A full buffer means that the watcher has older news to read first.
+        if self.buffer.try_send(Ok(WatchItem::Progress { revision: visible })).is_ok() {
+            self.told = visible;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What an actor can be asked.
+
+use std::time::Duration;
+
+use kv::{
+    Error, LeaseGranted, LeaseId, LeaseInfo, RangeRequest, RangeResponse, Revision, Txn,
+    TxnResponse, WatchRequest,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::hub::{WatchItemResult, WatcherId};
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+pub(crate) enum Request {
+    /// Answered at once, from what is durable.
+    Range(RangeRequest, Reply<RangeResponse>),
+    Hash(Option<Revision>, Reply<KeyspaceHash>),
+    Watch(WatchRequest, Reply<Watching>),
+    Mark(Vec<WatcherId>, Reply<Option<Revision>>),
+    /// Takes its turn in a batch, and is answered when the batch is durable.
+    Change(Change),
+}
+
+/// What may change the keyspace, or must not overtake a change before it.
+pub(crate) enum Change {
+    Txn(Txn, Reply<TxnResponse>),
+    Compact(Revision, Reply<Revision>),
+    Grant { id: Option<LeaseId>, ttl: Duration, reply: Reply<LeaseGranted> },
+    Revoke(LeaseId, Reply<()>),
+    KeepAlive(LeaseId, Reply<Duration>),
+    LeaseInfo { id: LeaseId, keys: bool, reply: Reply<LeaseInfo> },
+    Leases(Reply<Vec<LeaseId>>),
+}
+
+/// A watcher in place.
+pub(crate) struct Watching {
+    pub id: WatcherId,
+    pub items: mpsc::Receiver<WatchItemResult>,
+}
+
+/// A checksum of everything alive at a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyspaceHash {
+    pub hash: u32,
+    pub revision: Revision,
+    pub compacted: Revision,
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Refuses with a definite error.
+    pub fn refuse(self, error: Error) {
+        // A caller that has gone away needs no answer.
+        match self {
+            Request::Range(_, reply) => drop(reply.send(Err(error))),
+            Request::Hash(_, reply) => drop(reply.send(Err(error))),
+            Request::Watch(_, reply) => drop(reply.send(Err(error))),
+            Request::Mark(_, reply) => drop(reply.send(Err(error))),
+            Request::Change(change) => change.refuse(error),
+        }
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    pub fn refuse(self, error: Error) {
+        match self {
+            Change::Txn(_, reply) => drop(reply.send(Err(error))),
+            Change::Compact(_, reply) => drop(reply.send(Err(error))),
+            Change::Grant { reply, .. } => drop(reply.send(Err(error))),
+            Change::Revoke(_, reply) => drop(reply.send(Err(error))),
+            Change::KeepAlive(_, reply) => drop(reply.send(Err(error))),
+            Change::LeaseInfo { reply, .. } => drop(reply.send(Err(error))),
+            Change::Leases(reply) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Whoever asked has gone: by deadline, or with its connection.
+    pub fn is_abandoned(&self) -> bool {
+        match self {
+            Change::Txn(_, reply) => reply.is_closed(),
+            Change::Compact(_, reply) => reply.is_closed(),
+            Change::Grant { reply, .. } => reply.is_closed(),
+            Change::Revoke(_, reply) => reply.is_closed(),
+            Change::KeepAlive(_, reply) => reply.is_closed(),
+            Change::LeaseInfo { reply, .. } => reply.is_closed(),
+            Change::Leases(reply) => reply.is_closed(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Connections: accepted, secured, and driven to their end.
+
+use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use rt::{Drain, TaskKind};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::route::Router;
+
+/// Every process of a large estate with a few connections each.
+const CONNECTIONS_MAX: usize = 4096;
+
+/// A client that takes longer to agree on keys is not one of ours.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Streams of one connection. Our client opens one for each watch: kinds times
+/// keyspaces, in the low hundreds for a large API server.
+const STREAMS_MAX: u32 = 4096;
+
+/// Bytes a client may have on the way to us in one stream: one largest request
+/// and a half, so that it never stops in the middle of one.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// And in all its streams.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Answers waiting in one stream before its writer must wait.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Pings to clients that say nothing: a vanished one gives its watches back
+/// within half a minute.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Connections are given this long to finish what they are at.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// After a failed accept (no file descriptors left), so that it is not tried
+/// a million times a second.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves until the drain, then finishes under a deadline.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Arc<Router>,
+    drain: &Drain,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let tcp = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, _)) => tcp,
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            },
+            () = drain.started() => break,
+        };
+        let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        rt::spawn(TaskKind::Connection, "connection", async move {
+            let metrics = router.clone();
+            metrics.metrics().connections.fetch_add(1, Relaxed);
+            connection(tcp, tls, router, watcher).await;
+            metrics.metrics().connections.fetch_sub(1, Relaxed);
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(FINISH_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::info!("connections still open at the end of the drain");
+    }
+}
+
+async fn connection(
+    tcp: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Arc<Router>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Small answers must not wait for more to send.
+    let _ = tcp.set_nodelay(true);
+    let Some(tls) = tls else {
+        return talk(tcp, router, watcher).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
+        Ok(Ok(tls)) => talk(tls, router, watcher).await,
+        Ok(Err(error)) => tracing::info!(%error, "connection refused: no agreement on TLS"),
+        Err(_) => tracing::info!("connection refused: TLS handshake took too long"),
+    }
+}
+
+async fn talk(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Arc<Router>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let service = service_fn(move |request| {
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.answer(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER_MAX);
+    let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "connection ended");
+    }
+}

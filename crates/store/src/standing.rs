@@ -1,0 +1,42 @@
+//! Where a keyspace stands, for whoever does not need to ask its actor:
+//! response headers and metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use kv::Revision;
+
+/// Written by the actor before it answers, so that no client sees a header
+/// older than what it was told before.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    revision: AtomicU64,
+    compacted: AtomicU64,
+    epoch: AtomicU64,
+    pub keys: AtomicU64,
+    pub watchers: AtomicU64,
+    pub slow_watchers: AtomicU64,
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Newest durable revision.
+    pub fn revision(&self) -> Revision {
+        Revision(self.revision.load(Relaxed).max(Revision::FIRST.0))
+    }
+
+    pub fn compacted(&self) -> Revision {
+        Revision(self.compacted.load(Relaxed))
+    }
+
+    /// Zero until the keyspace is loaded.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
+    }
+
+    pub fn set(&self, epoch: u64, revision: Revision, compacted: Revision) {
+        self.epoch.store(epoch, Relaxed);
+        self.revision.store(revision.0, Relaxed);
+        self.compacted.store(compacted.0, Relaxed);
+    }
+}

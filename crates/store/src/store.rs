@@ -1,0 +1,121 @@
+//! The store itself: built, run, drained.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use engine::{Embedded, EmbeddedConfig, Engine};
+use kv::{KeyspaceName, Kv};
+use rt::{Clock, Drain, drain::Drained, drain::Trigger, random::Random};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    Config, Error, Handle,
+    grpc::{Face, Member},
+    keyspaces::Keyspaces,
+    metrics::Metrics,
+    route::Router,
+    serve::serve,
+};
+
+/// The log's folder inside the data folder.
+const LOG_FOLDER: &str = "log";
+
+/// Batches under way are given this long to be durable at the end.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Open, listening, and not serving yet.
+pub struct Store {
+    keyspaces: Arc<Keyspaces>,
+    member: Arc<Member>,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    /// Ends the keyspaces, once nobody can ask them any more.
+    keyspaces_end: Trigger,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Opens the log and the port.
+    pub async fn build(config: Config) -> Result<Store, Error> {
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|source| Error::DataFolder { path: config.data_dir.clone(), source })?;
+        let engine = Embedded::open(EmbeddedConfig::new(config.data_dir.join(LOG_FOLDER)))?;
+        Store::build_on(Arc::new(engine), config, Clock::real()).await
+    }
+
+    /// On a log that is open already, and on a clock of the caller's.
+    pub async fn build_on(
+        engine: Arc<dyn Engine>,
+        config: Config,
+        clock: Clock,
+    ) -> Result<Store, Error> {
+        let tls = acceptor(&config)?;
+        let address = config.listen;
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let local_addr = listener.local_addr().map_err(listen)?;
+        let member = Arc::new(Member::new(engine.cluster_id(), &config, local_addr));
+        let (keyspaces_end, keyspaces_drain) = rt::drain::channel();
+        let keyspaces = Arc::new(Keyspaces::new(engine, config, clock, keyspaces_drain));
+        Ok(Store { keyspaces, member, listener, local_addr, tls, keyspaces_end })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// A keyspace for callers in this process. Ends with [`Store::run`].
+    pub fn handle(&self, keyspace: &str) -> Result<Arc<dyn Kv>, kv::Error> {
+        let handle: Handle = self.keyspaces.get(&KeyspaceName::new(keyspace)?)?;
+        Ok(Arc::new(handle))
+    }
+
+    /// Serves until the drain: then accepts no more, finishes what is asked,
+    /// makes durable what is under way, and closes the log.
+    pub async fn run(self, drain: Drain) -> Result<(), Error> {
+        let Store { keyspaces, member, listener, local_addr, tls, keyspaces_end } = self;
+        tracing::info!(%local_addr, secured = tls.is_some(), "store serving");
+        let face = Face { keyspaces, member, drain: drain.clone() };
+        let router = Arc::new(Router::new(face, Arc::new(Metrics::default())));
+        serve(listener, tls, router, &drain).await;
+        if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
+            tracing::warn!("keyspaces still busy at the end of the drain");
+        }
+        Ok(())
+    }
+}
+
+fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Error> {
+    let Some(tls) = &config.tls else {
+        if !config.insecure {
+            return Err(Error::NotSecured);
+        }
+        tracing::warn!(
+            listen = %config.listen,
+            "SERVING WITHOUT TLS: whoever reaches this address can read and change everything"
+        );
+        return Ok(None);
+    };
+    let mut tls = rustls::ServerConfig::clone(tls);
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(tls))))
+}
+
+// === impl Member ===
+
+impl Member {
+    fn new(cluster_id: u64, config: &Config, local_addr: SocketAddr) -> Member {
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let client_urls = match config.advertise.is_empty() {
+            true => vec![format!("{scheme}://{local_addr}")],
+            false => config.advertise.clone(),
+        };
+        // One member for each cluster now: its id follows from the cluster's.
+        let member_id = Random::seeded(cluster_id).next_u64().max(1);
+        Member { cluster_id, member_id, name: config.name.clone(), client_urls }
+    }
+}

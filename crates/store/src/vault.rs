@@ -1,0 +1,132 @@
+//! One keyspace's side of the engine: its values outside of memory, and its
+//! log under the epoch that we hold.
+
+use std::sync::Arc;
+
+use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
+use keyspace::{Keyspace, Place, Record, Values, Watch};
+use kv::{Error, KeyspaceName, RangeRequest, RangeResponse, Revision, Txn, WatchBatch};
+
+#[derive(Clone)]
+pub(crate) struct Vault {
+    engine: Arc<dyn Engine>,
+    name: KeyspaceName,
+    /// Values can be outside of memory at all; most often not, and then nobody
+    /// needs to look for them.
+    values_outside: bool,
+}
+
+/// What a claim to the log led to.
+pub(crate) enum Claim {
+    Won(Loaded),
+    /// Somebody else leads, or the answer was lost: claim again later.
+    Lost,
+}
+
+// === impl Vault ===
+
+impl Vault {
+    pub fn new(engine: Arc<dyn Engine>, name: KeyspaceName, rules: &keyspace::Config) -> Vault {
+        Vault { engine, name, values_outside: rules.inline_bytes_max < usize::MAX }
+    }
+
+    pub fn name(&self) -> &KeyspaceName {
+        &self.name
+    }
+
+    /// Raises the epoch, which settles the fate of every batch before it, and
+    /// then reads what there is.
+    pub async fn claim(&self) -> Result<Claim, engine::Error> {
+        let seen = self.engine.load(&self.name).await?.epoch;
+        let Raised::Won(epoch) = self.engine.raise(&self.name, seen).await? else {
+            return Ok(Claim::Lost);
+        };
+        let loaded = self.engine.load(&self.name).await?;
+        Ok(match loaded.epoch == epoch {
+            true => Claim::Won(loaded),
+            false => Claim::Lost,
+        })
+    }
+
+    /// Owns all that it needs, so that the actor can go on meanwhile.
+    pub fn append(
+        &self,
+        epoch: Epoch,
+        seq: Seq,
+        records: Vec<Record>,
+    ) -> impl Future<Output = Result<Outcome, engine::Error>> + Send + 'static {
+        let Vault { engine, name, .. } = self.clone();
+        async move { engine.append(&name, Batch { epoch, seq, records }).await }
+    }
+
+    /// Folds old log in the background. Late or never does no harm: the next
+    /// one covers it.
+    pub fn fold(&self, epoch: Epoch, revision: Revision) {
+        let Vault { engine, name, .. } = self.clone();
+        rt::spawn(rt::TaskKind::Connection, "fold old log", async move {
+            match engine.compact(&name, epoch, revision).await {
+                Ok(Outcome::Committed) => {}
+                Ok(refused) => tracing::info!(keyspace = %name, ?refused, "log not folded"),
+                Err(error) => tracing::warn!(keyspace = %name, %error, "log not folded"),
+            }
+        });
+    }
+
+    /// Reads as of `visible`, fetching values that left memory.
+    pub async fn range(
+        &self,
+        keyspace: &Keyspace,
+        request: &RangeRequest,
+        visible: Revision,
+    ) -> Result<RangeResponse, Error> {
+        let values = self.fetch(|| keyspace.range_needs(request, visible)).await?;
+        keyspace.range(request, visible, &values)
+    }
+
+    /// A watcher's next events.
+    pub async fn poll(
+        &self,
+        keyspace: &Keyspace,
+        watch: &mut Watch,
+        visible: Revision,
+        events_max: usize,
+    ) -> Result<Option<WatchBatch>, Error> {
+        let values = self.fetch(|| keyspace.poll_needs(watch, visible, events_max)).await?;
+        keyspace.poll(watch, visible, events_max, &values)
+    }
+
+    /// The values that a transaction touches.
+    pub async fn txn_values(&self, keyspace: &Keyspace, txn: &Txn) -> Result<Values, Error> {
+        let mut places = Vec::new();
+        let mut values = Values::default();
+        // What is needed can depend on what was compared, hence the rounds.
+        while self.values_outside {
+            let needs = keyspace.needs(txn, &values);
+            if needs.is_empty() {
+                break;
+            }
+            places.extend(needs);
+            values = self.fetch(|| places.clone()).await?;
+        }
+        Ok(values)
+    }
+
+    /// Reads values that left memory; most often there are none.
+    async fn fetch(&self, needs: impl FnOnce() -> Vec<Place>) -> Result<Values, Error> {
+        let places = if self.values_outside { needs() } else { Vec::new() };
+        if places.is_empty() {
+            return Ok(Values::default());
+        }
+        self.engine.fetch(&self.name, &places).await.map_err(|error| match error {
+            engine::Error::Corrupt { .. } | engine::Error::Newer { .. } => {
+                tracing::error!(keyspace = %self.name, %error, "stored value refused");
+                Error::Corrupt
+            }
+            // Nothing was changed for want of a value, and asking again is safe.
+            other => {
+                tracing::warn!(keyspace = %self.name, error = %other, "value not fetched");
+                Error::NotLeader
+            }
+        })
+    }
+}
