@@ -11,6 +11,11 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use kv::{Compare, Error, KeyRange, Op, PutRequest, Txn};
 
+/// Longest key; etcd has no bound of its own but the request's. A key is part
+/// of every event and of the names that engines store under, which are bounded
+/// to 64 KiB.
+pub const KEY_BYTES_MAX: usize = 32 * 1024;
+
 /// Checks limits, empty keys, contradictory options and duplicate keys.
 pub(crate) fn check(txn: &Txn) -> Result<(), Error> {
     check_shape(txn, Txn::OPS_MAX)?;
@@ -48,6 +53,9 @@ fn check_shape(txn: &Txn, ops_max: usize) -> Result<(), Error> {
 fn check_put(put: &PutRequest) -> Result<(), Error> {
     if put.key.is_empty() {
         return Err(Error::EmptyKey);
+    }
+    if put.key.len() > KEY_BYTES_MAX {
+        return Err(Error::RequestTooLarge);
     }
     if put.ignore_value && !put.value.is_empty() {
         return Err(Error::ValueProvided);
@@ -158,6 +166,9 @@ mod tests {
     #[test]
     fn contradictions_are_refused_with_etcds_words() {
         assert_eq!(verdict(vec![Op::put("", "v")]), Err(Error::EmptyKey));
+        assert_eq!(verdict(vec![Op::put(vec![1; KEY_BYTES_MAX], "v")]), Ok(()));
+        let long = Op::put(vec![1; KEY_BYTES_MAX + 1], "v");
+        assert_eq!(verdict(vec![long]), Err(Error::RequestTooLarge));
         let put = PutRequest::new("k", "v");
         let both = Op::Put(PutRequest { ignore_value: true, ..put.clone() });
         assert_eq!(verdict(vec![both]), Err(Error::ValueProvided));

@@ -297,3 +297,69 @@ impl<'a> Input<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(record: &Record) -> Vec<u8> {
+        let mut out = Vec::new();
+        record.encode(&mut out);
+        out
+    }
+
+    fn sample() -> Record {
+        let put = Change::Put {
+            key: "a key".into(),
+            value: "a value".into(),
+            create_revision: Revision(3),
+            version: 300,
+            lease: Some(LeaseId(i64::MAX)),
+        };
+        let delete = Change::Delete { key: "gone".into() };
+        Record::Txn { revision: Revision(u64::MAX), changes: vec![put, delete] }
+    }
+
+    #[test]
+    fn a_record_of_a_newer_format_is_refused_by_that_name() {
+        let mut bytes = encoded(&sample());
+        bytes[0] = FORMAT_VERSION + 1;
+        assert_eq!(Record::decode(&bytes), Err(DecodeError::NewerFormat(FORMAT_VERSION + 1)));
+        bytes[..2].copy_from_slice(&[FORMAT_VERSION, 5]);
+        assert_eq!(Record::decode(&bytes), Err(DecodeError::UnknownKind(5)));
+    }
+
+    #[test]
+    fn every_shortened_or_lengthened_record_is_refused() {
+        let bytes = encoded(&sample());
+        assert_eq!(Record::decode(&bytes), Ok(sample()));
+        for end in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..end]).is_err(), "cut at {end}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Record::decode(&longer), Err(DecodeError::Trailing(1)));
+    }
+
+    #[test]
+    fn a_false_count_reserves_no_memory() {
+        let mut bytes = vec![FORMAT_VERSION, KIND_TXN, 1];
+        put_varint(&mut bytes, u64::MAX);
+        assert_eq!(Record::decode(&bytes), Err(DecodeError::Truncated));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            kind in 0u8..20,
+        ) {
+            let _ = Record::decode(&bytes);
+            let framed = [&[FORMAT_VERSION, kind], &bytes[..]].concat();
+            let _ = Record::decode(&framed);
+            let _ = Row::decode(Bytes::new(), &framed);
+            let _ = LeaseRow::decode(&framed);
+        }
+    }
+}

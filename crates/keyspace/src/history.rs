@@ -136,9 +136,70 @@ impl History {
         }
         true
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.older.len() + 1
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn version(at: u64, deleted: bool) -> Version {
+        let version = Version::deleted(Revision(at));
+        Version { version: u64::from(!deleted), ..version }
+    }
+
+    fn history(versions: &[(u64, bool)]) -> History {
+        let mut versions = versions.iter().map(|(at, deleted)| version(*at, *deleted));
+        let mut history = History::new(versions.next().expect("not empty"));
+        versions.for_each(|version| history.push(version));
+        history
+    }
+
+    proptest! {
+        #[test]
+        fn trimming_keeps_what_can_be_read_and_nothing_else(
+            steps in prop::collection::vec((1u64..3, any::<bool>()), 1..8),
+            floor in 1u64..16,
+        ) {
+            let mut at = 0;
+            let mut versions = Vec::new();
+            for (step, deleted) in steps {
+                at += step;
+                versions.push((at, deleted));
+            }
+            let whole = history(&versions);
+            let mut trimmed = whole.clone();
+            let is_left = trimmed.trim(Revision(floor));
+            let before = versions.iter().rposition(|(at, _)| *at <= floor);
+            let first = match before {
+                // What is read at the floor; a deletion only if it happened there.
+                Some(i) if !versions[i].1 || versions[i].0 == floor => i,
+                Some(i) => i + 1,
+                None => 0,
+            };
+            prop_assert_eq!(is_left, first < versions.len());
+            if is_left {
+                prop_assert_eq!(trimmed.older.len() + 1, versions.len() - first);
+                for revision in (floor..20).map(Revision) {
+                    prop_assert_eq!(trimmed.live_at(revision), whole.live_at(revision));
+                    for deleted in [true, false] {
+                        prop_assert_eq!(
+                            trimmed.written_at(revision, deleted),
+                            whole.written_at(revision, deleted)
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_revision_can_hold_a_put_and_its_deletion() {
+        let both = history(&[(2, false), (5, false), (5, true)]);
+        assert_eq!(both.live_at(Revision(5)), None);
+        assert!(both.written_at(Revision(5), false).is_some());
+        assert!(both.written_at(Revision(5), true).is_some());
+        assert_eq!(both.live_at(Revision(4)).map(|v| v.mod_revision), Some(Revision(2)));
     }
 }

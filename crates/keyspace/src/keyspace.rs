@@ -9,13 +9,11 @@ use kv::{
 use rt::Millis;
 
 use crate::{
-    Base, Change, Handle, LEASE_TTL_MAX, LEASES_EXPIRED_AT_ONCE_MAX, Place, Record, Row, Values,
-    Watch,
+    Handle, LEASE_TTL_MAX, LEASES_EXPIRED_AT_ONCE_MAX, Place, Record, Values, Watch,
     check::check,
-    history::Version,
     index::Index,
     lease::Leases,
-    log::{Log, Touched},
+    log::Log,
     range::{Readable, range},
     txn::{Plan, Run},
     value::Missing,
@@ -34,7 +32,7 @@ pub struct Config {
 /// One keyspace. Not `Clone` on purpose: there is one leader.
 #[derive(Debug)]
 pub struct Keyspace {
-    config: Config,
+    pub(crate) config: Config,
     pub(crate) index: Index,
     pub(crate) log: Log,
     pub(crate) leases: Leases,
@@ -50,17 +48,6 @@ pub struct Keyspace {
 pub struct Applied<T> {
     pub response: T,
     pub records: Vec<Record>,
-}
-
-/// The base and the log do not fit together: nothing may be served from them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    #[error("the log goes from revision {before} to {found}")]
-    Gap { before: Revision, found: Revision },
-    #[error("the base holds key {key:?} from revision {found}, after its own revision {base}")]
-    RowAfterBase { key: bytes::Bytes, found: Revision, base: Revision },
-    #[error("compacted at revision {compacted}, beyond the last revision {last}")]
-    CompactedAhead { compacted: Revision, last: Revision },
 }
 
 // === impl Config ===
@@ -85,91 +72,6 @@ impl Keyspace {
             compacted: Revision::ZERO,
             settled: Revision::FIRST,
         }
-    }
-
-    /// Builds a keyspace from what is durable. Every lease has its whole time
-    /// to live again, from `now`.
-    pub fn load(
-        config: Config,
-        base: Base,
-        log: impl IntoIterator<Item = Record>,
-        now: Millis,
-    ) -> Result<Keyspace, LoadError> {
-        let mut keyspace = Keyspace::new(config);
-        keyspace.log = Log::starting_at(base.revision.max(Revision::FIRST).next());
-        for lease in base.leases {
-            keyspace.leases.grant(lease.id, lease.ttl, now);
-        }
-        for row in base.rows {
-            keyspace.load_row(row, base.revision)?;
-        }
-        let mut compacted = base.compacted;
-        for record in log {
-            match record {
-                Record::Txn { revision, changes } => keyspace.load_txn(revision, changes)?,
-                Record::LeaseGranted { id, ttl } => keyspace.leases.grant(id, ttl, now),
-                Record::LeaseRevoked { id } => {
-                    keyspace.leases.remove(id);
-                }
-                Record::Compact { revision } => compacted = compacted.max(revision),
-            }
-        }
-        let last = keyspace.revision();
-        if compacted > last {
-            return Err(LoadError::CompactedAhead { compacted, last });
-        }
-        keyspace.forget_before(compacted);
-        keyspace.settle(last);
-        Ok(keyspace)
-    }
-
-    fn load_row(&mut self, row: Row, base: Revision) -> Result<(), LoadError> {
-        if row.mod_revision > base {
-            return Err(LoadError::RowAfterBase { key: row.key, found: row.mod_revision, base });
-        }
-        let Row { key, value, create_revision, mod_revision, version, lease } = row;
-        let value = match value {
-            Handle::Inline(value) if value.len() > self.config.inline_bytes_max => {
-                Handle::At(mod_revision)
-            }
-            handle => handle,
-        };
-        let version = Version { mod_revision, create_revision, version, lease, value };
-        let key = self.index.push(&key, version);
-        if let Some(id) = lease {
-            self.leases.attach(id, key);
-        }
-        Ok(())
-    }
-
-    fn load_txn(&mut self, revision: Revision, changes: Vec<Change>) -> Result<(), LoadError> {
-        if revision != self.log.next() {
-            return Err(LoadError::Gap { before: self.revision(), found: revision });
-        }
-        let mut touched = Vec::with_capacity(changes.len());
-        for change in changes {
-            let old_lease = self.index.live(change.key()).and_then(|(_, version)| version.lease);
-            let (key, version, deleted) = match change {
-                Change::Put { key, value, create_revision, version, lease } => {
-                    let value = Handle::Inline(value);
-                    let mod_revision = revision;
-                    let put = Version { mod_revision, create_revision, version, lease, value };
-                    (key, put, false)
-                }
-                Change::Delete { key } => (key, Version::deleted(revision), true),
-            };
-            let new_lease = version.lease;
-            let key = self.index.push(&key, version);
-            if let Some(id) = old_lease {
-                self.leases.detach(id, &key);
-            }
-            if let Some(id) = new_lease {
-                self.leases.attach(id, key.clone());
-            }
-            touched.push(Touched { key, deleted });
-        }
-        self.log.push(touched);
-        Ok(())
     }
 }
 
@@ -310,7 +212,7 @@ impl Keyspace {
         self.settled = durable;
     }
 
-    fn forget_before(&mut self, floor: Revision) {
+    pub(crate) fn forget_before(&mut self, floor: Revision) {
         self.compacted = self.compacted.max(floor);
         while let Some(oldest) = self.log.pop_below(floor) {
             for touched in &oldest {
