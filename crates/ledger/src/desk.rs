@@ -1,0 +1,150 @@
+//! What this process knows about one shard: its fence as last seen, and
+//! whether it is being handed over.
+//!
+//! Knowledge here only saves work. It is never the reason why a write happens:
+//! that is the compare in the transaction.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Mutex as LaneLock;
+use topology::{Bucket, Epoch, Shard, UnitName};
+
+use crate::{Error, fence::Fence, lane::Lane};
+
+/// A shard's knowledge and the lanes of its buckets.
+pub struct Desk {
+    shard: Shard,
+    state: Mutex<State>,
+    /// Made on first use: a process serves a fifth of the shards.
+    lanes: OnceLock<Vec<Arc<LaneLock<Lane>>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    standing: Standing,
+    /// Handed over at this epoch: writes stay refused until a higher fence of
+    /// ours is seen.
+    closed_at: Option<Epoch>,
+}
+
+/// The fence as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    #[default]
+    Unseen,
+    /// The row does not exist.
+    NeverRaised,
+    Known(Fence),
+}
+
+// === impl Desk ===
+
+impl Desk {
+    pub fn new(shard: Shard) -> Desk {
+        Desk { shard, state: Mutex::default(), lanes: OnceLock::new() }
+    }
+
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.state().standing.clone()
+    }
+
+    /// The fence if it is ours; otherwise whose it is.
+    pub fn ours(&self, unit: &UnitName) -> Result<Fence, Error> {
+        match self.standing() {
+            Standing::Known(fence) if fence.unit == *unit => Ok(fence),
+            Standing::Known(fence) => {
+                Err(Error::Misdirected { shard: self.shard, fence: Some(fence) })
+            }
+            Standing::Unseen | Standing::NeverRaised => {
+                Err(Error::Misdirected { shard: self.shard, fence: None })
+            }
+        }
+    }
+
+    /// A fence row as just read. An older one than known is ignored: answers
+    /// overtake each other, fences only rise.
+    pub fn learn(&self, seen: Option<Fence>) {
+        let mut state = self.state();
+        match (seen, &state.standing) {
+            (Some(seen), Standing::Known(known)) if seen.epoch <= known.epoch => {}
+            (Some(seen), _) => {
+                if state.closed_at.is_some_and(|closed_at| seen.epoch > closed_at) {
+                    state.closed_at = None;
+                }
+                state.standing = Standing::Known(seen);
+            }
+            (None, Standing::Known(_)) => {}
+            (None, _) => state.standing = Standing::NeverRaised,
+        }
+    }
+
+    /// Refuses new writes until a higher epoch.
+    pub fn close(&self) {
+        let mut state = self.state();
+        if let Standing::Known(fence) = &state.standing {
+            state.closed_at = Some(fence.epoch);
+        }
+    }
+
+    /// Whether new writes are taken.
+    pub fn open(&self) -> Result<(), Error> {
+        let state = self.state();
+        match (&state.closed_at, &state.standing) {
+            (Some(_), Standing::Known(fence)) => {
+                Err(Error::Moving { shard: self.shard, fence: fence.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn lane(&self, bucket: Bucket) -> Arc<LaneLock<Lane>> {
+        let first = self.shard.buckets().next().map_or(0, Bucket::number);
+        self.lanes()[usize::from(bucket.number() - first)].clone()
+    }
+
+    pub fn lanes(&self) -> &[Arc<LaneLock<Lane>>] {
+        self.lanes.get_or_init(|| self.shard.buckets().map(|_| Arc::default()).collect())
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fence(unit: &str, epoch: u64) -> Option<Fence> {
+        Some(Fence { epoch: Epoch(epoch), unit: unit.parse().expect("a name") })
+    }
+
+    #[test]
+    fn a_closed_shard_opens_only_at_a_higher_fence() {
+        let desk = Desk::new(Shard::new(42).expect("a shard"));
+        desk.learn(fence("rz01", 3));
+        desk.close();
+        desk.learn(fence("rz01", 3));
+        assert!(matches!(desk.open(), Err(Error::Moving { .. })));
+        desk.learn(fence("rz01", 4));
+        assert!(desk.open().is_ok());
+    }
+
+    #[test]
+    fn a_late_answer_does_not_bring_back_an_old_fence() {
+        let desk = Desk::new(Shard::new(42).expect("a shard"));
+        let rz01 = "rz01".parse().expect("a name");
+        assert!(desk.ours(&rz01).is_err());
+        desk.learn(fence("rz03", 5));
+        desk.learn(fence("rz01", 4));
+        desk.learn(None);
+        assert!(
+            matches!(desk.ours(&rz01), Err(Error::Misdirected { fence: Some(f), .. }) if f.epoch == Epoch(5))
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! `/internal/v1`: what controllers ask of an owner.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use topology::{DEFAULT_SHARDS, Epoch, Shard, UnitName};
+
+use super::{
+    AnswerBody, Service,
+    answer::{FenceView, json},
+    request::{Context, body},
+};
+use crate::{Error, desk::Standing, raise::Raised};
+
+/// Longest wait of a drain: beyond it the fence decides anyway.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FenceBody {
+    unit: UnitName,
+    shards: Vec<WantedFence>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedFence {
+    shard: String,
+    epoch: u64,
+}
+
+#[derive(Default, Serialize)]
+struct FenceAnswer {
+    raised: Vec<FenceView>,
+    refused: Vec<FenceView>,
+    /// Not done and not refused: ask again.
+    failed: Vec<FailedShard>,
+}
+
+#[derive(Serialize)]
+struct FailedShard {
+    shard: String,
+    code: String,
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrainBody {
+    shards: Vec<String>,
+    deadline_ms: u64,
+}
+
+#[derive(Default, Serialize)]
+struct DrainAnswer {
+    /// No write of these is under way, nor will one be taken.
+    drained: Vec<DrainedShard>,
+    /// Writes of these were still under way at the deadline.
+    pending: Vec<DrainedShard>,
+    failed: Vec<FailedShard>,
+}
+
+#[derive(Serialize)]
+struct DrainedShard {
+    shard: String,
+    /// Writers waited for, and those still there.
+    waited: usize,
+    left: usize,
+}
+
+#[derive(Serialize)]
+struct FencedAnswer {
+    unit: String,
+    shards: Vec<FencedShard>,
+}
+
+#[derive(Serialize)]
+struct FencedShard {
+    #[serde(flatten)]
+    fence: FenceView,
+    draining: bool,
+}
+
+pub async fn fence<B>(
+    service: &Service,
+    context: &Context,
+    request: Request<B>,
+) -> Result<Response<AnswerBody>, Error>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::fmt::Display,
+{
+    let asked: FenceBody = body(request, context.deadline).await?;
+    let books = service.books();
+    if asked.unit != *books.unit() {
+        let (we, they) = (books.unit(), asked.unit);
+        return Err(Error::Request(format!("this is a ledger of {we}, not of {they}")));
+    }
+    bounded(asked.shards.len())?;
+    let wanted = asked.shards.iter().map(|wanted| {
+        Ok((wanted.shard.parse::<Shard>().map_err(Error::Shard)?, Epoch(wanted.epoch)))
+    });
+    let wanted = wanted.collect::<Result<Vec<_>, Error>>()?;
+    let mut answer = FenceAnswer::default();
+    for (shard, raised) in books.raise_all(&wanted, context.deadline).await {
+        match raised {
+            Ok(Raised::Ours(fence)) => answer.raised.push(FenceView::new(shard, &fence)),
+            Ok(Raised::Refused(fence)) => answer.refused.push(FenceView::new(shard, &fence)),
+            Err(error) => answer.failed.push(FailedShard::new(shard, &error)),
+        }
+    }
+    let (raised, refused) = (answer.raised.len(), answer.refused.len());
+    tracing::info!(raised, refused, failed = answer.failed.len(), "raised fences");
+    Ok(json(StatusCode::OK, &answer))
+}
+
+pub async fn drain<B>(service: &Service, request: Request<B>) -> Result<Response<AnswerBody>, Error>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::fmt::Display,
+{
+    let started = Instant::now();
+    let asked: DrainBody = body(request, started + DRAIN_MAX).await?;
+    let deadline = started + Duration::from_millis(asked.deadline_ms).min(DRAIN_MAX);
+    bounded(asked.shards.len())?;
+    let shards = asked.shards.iter().map(|shard| shard.parse::<Shard>().map_err(Error::Shard));
+    let shards = shards.collect::<Result<Vec<_>, Error>>()?;
+    let books = service.books();
+    let drains = shards.iter().map(|shard| async { (*shard, books.drain(*shard, deadline).await) });
+    let mut answer = DrainAnswer::default();
+    for (shard, drained) in join_all(drains).await {
+        match drained {
+            Ok(drained) => {
+                let (waited, left) = (drained.busy, drained.left);
+                let list = if left == 0 { &mut answer.drained } else { &mut answer.pending };
+                list.push(DrainedShard { shard: shard.to_string(), waited, left });
+            }
+            Err(error) => answer.failed.push(FailedShard::new(shard, &error)),
+        }
+    }
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// The fences this process knows, ours and others'.
+pub fn fenced(service: &Service) -> Response<AnswerBody> {
+    let books = service.books();
+    let shards = books.desks().filter_map(|desk| match desk.standing() {
+        Standing::Known(fence) => Some(FencedShard {
+            fence: FenceView::new(desk.shard(), &fence),
+            draining: desk.open().is_err(),
+        }),
+        Standing::Unseen | Standing::NeverRaised => None,
+    });
+    let answer = FencedAnswer { unit: books.unit().to_string(), shards: shards.collect() };
+    json(StatusCode::OK, &answer)
+}
+
+fn bounded(shards: usize) -> Result<(), Error> {
+    if shards <= usize::from(DEFAULT_SHARDS) {
+        Ok(())
+    } else {
+        Err(Error::Request(format!("at most {DEFAULT_SHARDS} shards at once")))
+    }
+}
+
+// === impl FailedShard ===
+
+impl FailedShard {
+    fn new(shard: Shard, error: &Error) -> FailedShard {
+        let code = error.code().to_string();
+        FailedShard { shard: shard.to_string(), code, message: error.to_string() }
+    }
+}

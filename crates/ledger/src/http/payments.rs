@@ -1,0 +1,163 @@
+//! `/v1/payments`.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use serde::{Deserialize, Serialize};
+use topology::UserId;
+
+use super::{
+    AnswerBody, Service,
+    answer::of_shard,
+    request::{Context, body, header},
+};
+use crate::{
+    Amount, Error, PaymentId,
+    account::Leg,
+    cancel::Resolve,
+    pay::Pay,
+    payment::{Committed, Order, Payment},
+};
+
+const KEY_HEADER: &str = "idempotency-key";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayBody {
+    payer: String,
+    merchant: String,
+    amount: u64,
+    currency: String,
+}
+
+/// A payment as clients read it.
+#[derive(Serialize)]
+pub struct PaymentView {
+    id: String,
+    status: &'static str,
+    payer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<String>,
+    /// Who executed it, which need not be who answers.
+    unit: String,
+    shard: String,
+    epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    committed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled_at: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+}
+
+/// One side of a payment, for exports and statements.
+#[derive(Serialize)]
+pub struct LegView {
+    pub balance: u64,
+    pub version: u64,
+}
+
+pub async fn pay<B>(
+    service: &Service,
+    context: &mut Context,
+    request: Request<B>,
+) -> Result<Response<AnswerBody>, Error>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::fmt::Display,
+{
+    let key = header(request.headers(), KEY_HEADER)?.ok_or(Error::NoKey)?.parse()?;
+    let asked: PayBody = body(request, context.deadline).await?;
+    let payer: UserId = asked.payer.parse().map_err(Error::UserId)?;
+    let order = Order {
+        id: PaymentId { payer, key },
+        merchant: asked.merchant.parse()?,
+        amount: Amount::new(asked.amount)?,
+        currency: asked.currency.parse()?,
+    };
+    let (books, id) = (service.books(), order.id.clone());
+    context.about(books, &id.payer).await?;
+    let paid = books.execute(Pay(order), context.deadline).await?;
+    let status = if paid.replayed { StatusCode::OK } else { StatusCode::CREATED };
+    let mut view = PaymentView::committed(&id, &paid.payment);
+    view.replayed = paid.replayed;
+    Ok(of_shard(status, &view, books, id.payer.bucket().shard()))
+}
+
+pub async fn show(
+    service: &Service,
+    context: &mut Context,
+    id: &PaymentId,
+) -> Result<Response<AnswerBody>, Error> {
+    let books = service.books();
+    context.about(books, &id.payer).await?;
+    let payment = books.payment(id, context.deadline).await?;
+    let view = PaymentView::new(id, &payment);
+    Ok(of_shard(StatusCode::OK, &view, books, id.payer.bucket().shard()))
+}
+
+pub async fn resolve(
+    service: &Service,
+    context: &mut Context,
+    id: PaymentId,
+) -> Result<Response<AnswerBody>, Error> {
+    let books = service.books();
+    context.about(books, &id.payer).await?;
+    let payment = books.execute(Resolve(id.clone()), context.deadline).await?;
+    let view = PaymentView::new(&id, &payment);
+    Ok(of_shard(StatusCode::OK, &view, books, id.payer.bucket().shard()))
+}
+
+// === impl PaymentView ===
+
+impl PaymentView {
+    pub fn new(id: &PaymentId, payment: &Payment) -> PaymentView {
+        match payment {
+            Payment::Committed(payment) => PaymentView::committed(id, payment),
+            Payment::Cancelled(_) => {
+                let at = payment.by().at.rfc3339();
+                PaymentView { cancelled_at: Some(at), ..PaymentView::bare(id, payment.by()) }
+            }
+        }
+    }
+
+    pub fn committed(id: &PaymentId, payment: &Committed) -> PaymentView {
+        PaymentView {
+            status: "Committed",
+            merchant: Some(payment.merchant.to_string()),
+            amount: Some(payment.amount.minor()),
+            currency: Some(payment.currency.to_string()),
+            committed_at: Some(payment.by.at.rfc3339()),
+            ..PaymentView::bare(id, &payment.by)
+        }
+    }
+
+    fn bare(id: &PaymentId, by: &crate::account::Executed) -> PaymentView {
+        PaymentView {
+            id: id.to_string(),
+            status: "Cancelled",
+            payer: id.payer.to_string(),
+            merchant: None,
+            amount: None,
+            currency: None,
+            unit: by.unit.to_string(),
+            shard: id.payer.bucket().shard().to_string(),
+            epoch: by.epoch.0,
+            committed_at: None,
+            cancelled_at: None,
+            replayed: false,
+        }
+    }
+}
+
+// === impl LegView ===
+
+impl From<Leg> for LegView {
+    fn from(leg: Leg) -> LegView {
+        LegView { balance: leg.balance.minor(), version: leg.version.0 }
+    }
+}

@@ -1,0 +1,155 @@
+//! `/v1/shards/NN`: what a checker outside needs, as of one revision.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde::Serialize;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
+use topology::Shard;
+
+use super::{
+    AnswerBody, Service,
+    answer::{self, BoxError, of_shard},
+    payments::{LegView, PaymentView},
+    request::{Context, query},
+};
+use crate::{Books, Error, Mark, payment::Payment, read::payment_id, scan::Scan};
+
+/// A chunk of an export: large enough that the frame costs nothing, small
+/// enough that four of them cost nothing.
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// Longest wait for one chunk; the stream as a whole may take as long as the
+/// reader likes, within the store's history.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest audit of one shard.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+const REVISION_HEADER: HeaderName = HeaderName::from_static("polis-revision");
+
+/// One line of an export.
+#[derive(Serialize)]
+struct ExportLine {
+    #[serde(flatten)]
+    payment: PaymentView,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    mark: String,
+    /// The revision that committed it: the order of commits.
+    revision: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debit: Option<LegView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credit: Option<LegView>,
+}
+
+/// The last line: an export without it is not whole.
+#[derive(Serialize)]
+struct ExportEnd {
+    end: bool,
+    revision: u64,
+    lines: u64,
+}
+
+struct Export {
+    books: Books,
+    shard: Shard,
+    scan: Scan,
+    revision: u64,
+    mark: Option<Mark>,
+    lines: u64,
+    done: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+pub async fn payments(
+    service: &Service,
+    context: &mut Context,
+    shard: Shard,
+    uri: &Uri,
+) -> Result<Response<AnswerBody>, Error> {
+    let [mark, after] = query(uri, ["mark", "after"])?;
+    let mark = mark.map(str::parse).transpose()?;
+    let after = after.map(str::parse).transpose()?;
+    let books = service.books();
+    context.about_shard(books, shard).await?;
+    let permit = service.walks().clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+    let (scan, revision) = books.export(shard, after.as_ref(), context.deadline).await?;
+    let revision = revision.0;
+    let (books, lines, done) = (books.clone(), 0, false);
+    let export = Export { books, shard, scan, revision, mark, lines, done, _permit: permit };
+    let chunks = stream::try_unfold(export, |mut export| async move {
+        let chunk = timeout(CHUNK_TIMEOUT, export.chunk()).await.map_err(|_| Error::Deadline)??;
+        Ok::<_, BoxError>(chunk.map(|chunk| (Frame::data(chunk), export)))
+    });
+    let mut response = Response::new(StreamBody::new(chunks).boxed_unsync());
+    answer::stamp(&mut response, service.books(), Some(shard));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(REVISION_HEADER, HeaderValue::from(revision));
+    Ok(response)
+}
+
+pub async fn audit(
+    service: &Service,
+    context: &mut Context,
+    shard: Shard,
+) -> Result<Response<AnswerBody>, Error> {
+    let books = service.books();
+    context.about_shard(books, shard).await?;
+    let _permit = service.walks().try_acquire().map_err(|_| Error::Busy)?;
+    let audit = books.audit(shard, Instant::now() + AUDIT_TIMEOUT).await?;
+    Ok(of_shard(StatusCode::OK, &audit, books, shard))
+}
+
+// === impl Export ===
+
+impl Export {
+    /// The next lines; none after the last.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
+        while chunk.len() < CHUNK_BYTES {
+            let Some(row) = self.scan.next(self.books.kv(self.shard)).await? else {
+                self.done = true;
+                let end = ExportEnd { end: true, revision: self.revision, lines: self.lines };
+                push_line(&mut chunk, &end);
+                break;
+            };
+            let payment = Payment::decode(&row.value)?;
+            if self.mark.as_ref().is_some_and(|mark| mark != payment.mark()) {
+                continue;
+            }
+            let (debit, credit) = match &payment {
+                Payment::Committed(payment) => {
+                    (Some(payment.debit.into()), Some(payment.credit.into()))
+                }
+                Payment::Cancelled(_) => (None, None),
+            };
+            let line = ExportLine {
+                payment: PaymentView::new(&payment_id(&row.key)?, &payment),
+                mark: payment.mark().to_string(),
+                revision: row.create_revision.0,
+                debit,
+                credit,
+            };
+            push_line(&mut chunk, &line);
+            self.lines += 1;
+        }
+        Ok(Some(chunk.into()))
+    }
+}
+
+fn push_line<T: Serialize>(chunk: &mut Vec<u8>, line: &T) {
+    serde_json::to_writer(&mut *chunk, line).expect("our own shapes fit, and a Vec takes them");
+    chunk.push(b'\n');
+}

@@ -1,0 +1,150 @@
+//! A payment: the payer's account is debited, the merchant's clearing account
+//! of the same bucket is credited, and the record says so under the key.
+
+use bytes::Bytes;
+use topology::Bucket;
+
+use crate::{
+    Error,
+    account::{Account, CannotPay, Executed},
+    house::House,
+    payment::{Committed, Order, Payment},
+    place,
+    transact::{Decision, Need, Operation, Row},
+};
+
+pub struct Pay(pub Order);
+
+/// A payment that stands, and whether an earlier request made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paid {
+    pub payment: Committed,
+    pub replayed: bool,
+}
+
+const RECORD: usize = 0;
+const ACCOUNT: usize = 1;
+const CLEARING: usize = 2;
+
+// === impl Pay ===
+
+impl Operation for Pay {
+    type Answer = Paid;
+
+    fn bucket(&self) -> Bucket {
+        self.0.id.payer.bucket()
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let Order { id, merchant, currency, .. } = &self.0;
+        vec![
+            Need { key: place::payment(id), expect_absent: true },
+            Need { key: place::account(&id.payer), expect_absent: false },
+            Need { key: place::clearing(self.bucket(), merchant, *currency), expect_absent: false },
+        ]
+    }
+
+    fn decide(&self, rows: &[Row], by: Executed) -> Result<Decision<Paid>, Error> {
+        let order = &self.0;
+        if let Some(record) = &rows[RECORD].value {
+            return replay(order, record).map(Decision::Answer);
+        }
+        let account = rows[ACCOUNT].value.as_ref();
+        let account =
+            account.ok_or_else(|| Error::UnknownAccount { user: order.id.payer.clone() })?;
+        let mut account = Account::decode(account)?;
+        let clearing = rows[CLEARING].value.as_deref().map(House::decode).transpose()?;
+        let mut clearing = clearing.unwrap_or(House::EMPTY);
+
+        let debit = account.debit(order.amount, order.currency).map_err(|why| match why {
+            CannotPay::Currency { account } => Error::CurrencyMismatch { account },
+            CannotPay::Funds { balance } => Error::InsufficientFunds { balance },
+        })?;
+        let credit = clearing.add(order.amount.minor()).ok_or(Error::BalanceLimit)?;
+        let payment = Committed {
+            merchant: order.merchant.clone(),
+            amount: order.amount,
+            currency: order.currency,
+            debit,
+            credit,
+            mark: account.mark.clone(),
+            by,
+        };
+        let record = Payment::Committed(payment.clone());
+        let puts = vec![
+            (RECORD, record.encode()),
+            (ACCOUNT, account.encode()),
+            (CLEARING, clearing.encode()),
+        ];
+        Ok(Decision::Write { puts, answer: Paid { payment, replayed: false } })
+    }
+}
+
+fn replay(order: &Order, record: &Bytes) -> Result<Paid, Error> {
+    match Payment::decode(record)? {
+        Payment::Committed(payment) if payment.is_of(order) => Ok(Paid { payment, replayed: true }),
+        Payment::Committed(_) => Err(Error::KeyReused { id: order.id.clone() }),
+        Payment::Cancelled(_) => Err(Error::PaymentCancelled { id: order.id.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv::Revision;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Amount, account::tests::account, payment::tests::executed};
+
+    fn order(key: u8, amount: u64) -> Order {
+        Order {
+            id: format!("2088001234.k{key}").parse().expect("an id"),
+            merchant: "tea".parse().expect("a merchant"),
+            amount: Amount::new(amount).expect("an amount"),
+            currency: "CNY".parse().expect("a currency"),
+        }
+    }
+
+    proptest! {
+        /// A naive model beside the rules: balance, clearing total, and the set
+        /// of keys that were applied.
+        #[test]
+        fn debits_equal_credits_no_overdraft_and_a_key_applies_once(
+            opening in 0_u64..5_000,
+            orders in prop::collection::vec((0_u8..12, 1_u64..2_000), 1..40),
+        ) {
+            let absent = Row { value: None, modified: Revision::ZERO };
+            let mut balance = opening;
+            let mut applied = std::collections::BTreeMap::<u8, u64>::new();
+            let mut stored = vec![Row { value: Some(account(opening).encode()), ..absent.clone() }, absent.clone()];
+            let mut records = std::collections::BTreeMap::<u8, Bytes>::new();
+            for (key, amount) in orders {
+                let record = Row { value: records.get(&key).cloned(), ..absent.clone() };
+                let rows = [vec![record], stored.clone()].concat();
+                match Pay(order(key, amount)).decide(&rows, executed()) {
+                    Ok(Decision::Write { puts, answer }) => {
+                        prop_assert!(!applied.contains_key(&key) && amount <= balance);
+                        balance -= amount;
+                        applied.insert(key, amount);
+                        prop_assert_eq!(answer.payment.debit.balance.minor(), balance);
+                        prop_assert_eq!(answer.payment.credit.balance.minor(), opening - balance);
+                        for (index, value) in puts {
+                            match index {
+                                RECORD => { records.insert(key, value); }
+                                index => stored[index - 1].value = Some(value),
+                            }
+                        }
+                    }
+                    Ok(Decision::Answer(paid)) => {
+                        prop_assert!(paid.replayed);
+                        prop_assert_eq!(applied.get(&key), Some(&amount));
+                    }
+                    Err(Error::KeyReused { .. }) => prop_assert!(applied.get(&key).is_some_and(|old| *old != amount)),
+                    Err(Error::InsufficientFunds { .. }) => prop_assert!(amount > balance && !applied.contains_key(&key)),
+                    Err(other) => prop_assert!(false, "{}", other),
+                }
+            }
+            prop_assert_eq!(opening - balance, applied.values().sum::<u64>());
+        }
+    }
+}

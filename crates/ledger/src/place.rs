@@ -1,0 +1,97 @@
+//! Where rows lie: keys and the ranges that hold a bucket's or a shard's.
+//!
+//! Bucket numbers have four digits, so the prefix of a shard's two digits holds
+//! exactly its hundred buckets, in order.
+
+use bytes::Bytes;
+use kv::KeyRange;
+use topology::{Bucket, Shard, UserId};
+
+use crate::{Currency, Merchant, PaymentId};
+
+/// Kinds of rows, each a folder of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Fence,
+    Account,
+    Clearing,
+    Equity,
+    Payment,
+}
+
+pub fn fence(bucket: Bucket) -> Bytes {
+    format!("{}{bucket}", Table::Fence.folder()).into()
+}
+
+pub fn account(user: &UserId) -> Bytes {
+    format!("{}{}/{user}", Table::Account.folder(), user.bucket()).into()
+}
+
+pub fn clearing(bucket: Bucket, merchant: &Merchant, currency: Currency) -> Bytes {
+    format!("{}{bucket}/{merchant}.{currency}", Table::Clearing.folder()).into()
+}
+
+pub fn equity(bucket: Bucket, currency: Currency) -> Bytes {
+    format!("{}{bucket}/{currency}", Table::Equity.folder()).into()
+}
+
+pub fn payment(id: &PaymentId) -> Bytes {
+    format!("{}{}/{id}", Table::Payment.folder(), id.payer.bucket()).into()
+}
+
+/// Every row of a table in `shard`.
+pub fn of_shard(table: Table, shard: Shard) -> KeyRange {
+    KeyRange::prefix(format!("{}{shard}", table.folder()))
+}
+
+/// Every payment of `payer`.
+pub fn payments_of(payer: &UserId) -> KeyRange {
+    KeyRange::prefix(format!("{}{}/{payer}.", Table::Payment.folder(), payer.bucket()))
+}
+
+/// A key taken apart: its bucket, and what follows it without the slash.
+pub fn parse(table: Table, key: &[u8]) -> Option<(Bucket, &str)> {
+    let rest = std::str::from_utf8(key).ok()?.strip_prefix(table.folder())?;
+    let (bucket, name) = rest.split_at_checked(4)?;
+    Some((bucket.parse().ok()?, name.strip_prefix('/').unwrap_or(name)))
+}
+
+// === impl Table ===
+
+impl Table {
+    fn folder(self) -> &'static str {
+        match self {
+            Table::Fence => "/fence/",
+            Table::Account => "/account/",
+            Table::Clearing => "/clearing/",
+            Table::Equity => "/equity/",
+            Table::Payment => "/payment/",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_user_lies_in_the_users_shard() {
+        let id: PaymentId = "2088001234.k1".parse().expect("an id");
+        let shard = Shard::new(23).expect("a shard");
+        let bucket = id.payer.bucket();
+        assert!(of_shard(Table::Payment, shard).contains(&payment(&id)));
+        assert!(payments_of(&id.payer).contains(&payment(&id)));
+        assert!(of_shard(Table::Account, shard).contains(&account(&id.payer)));
+        assert_eq!(parse(Table::Payment, &payment(&id)), Some((bucket, "2088001234.k1")));
+        assert_eq!(parse(Table::Fence, &fence(bucket)), Some((bucket, "")));
+        assert_eq!(parse(Table::Fence, b"/fence/12"), None);
+    }
+
+    #[test]
+    fn one_users_payments_exclude_those_of_a_longer_id() {
+        let short: UserId = "100".parse().expect("an id");
+        let range = payments_of(&short);
+        let bucket = short.bucket();
+        assert!(!range.contains(format!("/payment/{bucket}/1000.k").as_bytes()));
+    }
+}

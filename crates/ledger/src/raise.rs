@@ -1,0 +1,135 @@
+//! Taking a shard over, and letting it go.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use kv::{Compare, CompareOp, CompareTarget, Op, RangeRequest, Revision, Txn};
+use rt::{backoff::Backoff, random::Random};
+use tokio::time::{Instant, timeout_at};
+use topology::{Epoch, Shard};
+
+use crate::{
+    Books, Error,
+    fence::{Fence, Verdict, judge},
+    place::{self, Table},
+};
+
+/// Rounds of read and write before a raise gives up: only another raise of the
+/// same shard at the same moment can cause a second one.
+const ROUNDS_MAX: usize = 8;
+
+/// Waits after the store failed. A raise is on the critical path of a failover.
+const RETRY_FIRST: Duration = Duration::from_millis(5);
+const RETRY_MAX: Duration = Duration::from_millis(100);
+
+/// How a raise of one shard ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raised {
+    /// Every bucket stands at the wanted epoch and unit.
+    Ours(Fence),
+    /// A bucket stands at this, which is not lower.
+    Refused(Fence),
+}
+
+/// How letting go of one shard ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    pub shard: Shard,
+    /// Lanes that were at work when the drain began, and those that still are.
+    pub busy: usize,
+    pub left: usize,
+}
+
+// === impl Books ===
+
+impl Books {
+    /// Raises the fences of `shard` to `epoch` for this unit, all buckets in one
+    /// transaction. Idempotent, so an unknown outcome is simply tried again.
+    pub async fn raise(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        deadline: Instant,
+    ) -> Result<Raised, Error> {
+        let wanted = Fence { epoch, unit: self.unit().clone() };
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, Random::from_entropy());
+        for _ in 0..ROUNDS_MAX {
+            let attempt = timeout_at(deadline, self.raise_once(shard, &wanted)).await;
+            match attempt.map_err(|_| Error::Deadline)? {
+                Ok(Some(raised)) => {
+                    let fence = match &raised {
+                        Raised::Ours(fence) | Raised::Refused(fence) => fence.clone(),
+                    };
+                    self.desk(shard).learn(Some(fence));
+                    return Ok(raised);
+                }
+                Ok(None) => {}
+                Err(Error::Store(_)) => tokio::time::sleep(backoff.step()).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Contention)
+    }
+
+    /// None when a row moved between read and write.
+    async fn raise_once(&self, shard: Shard, wanted: &Fence) -> Result<Option<Raised>, Error> {
+        let kv = self.kv(shard);
+        let rows = kv.range(RangeRequest::new(place::of_shard(Table::Fence, shard))).await?;
+        let mut stored: Vec<_> = shard.buckets().map(|bucket| (bucket, None)).collect();
+        let mut modified = vec![Revision::ZERO; stored.len()];
+        for row in rows.kvs {
+            let at = place::parse(Table::Fence, &row.key)
+                .and_then(|(bucket, _)| stored.iter().position(|(known, _)| *known == bucket));
+            let at = at.ok_or(Error::RowUnreadable { row: "fence" })?;
+            stored[at].1 = Some(Fence::decode(&row.value)?);
+            modified[at] = row.mod_revision;
+        }
+        let lower = match judge(&stored, wanted) {
+            Verdict::Held => return Ok(Some(Raised::Ours(wanted.clone()))),
+            Verdict::Refused(fence) => return Ok(Some(Raised::Refused(fence))),
+            Verdict::Raise(lower) => lower,
+        };
+        let compares = stored.iter().zip(modified).map(|((bucket, _), modified)| {
+            Compare::new(place::fence(*bucket), CompareOp::Equal, CompareTarget::Mod(modified))
+        });
+        let puts = lower.iter().map(|bucket| Op::put(place::fence(*bucket), wanted.encode()));
+        let txn = Txn::when(compares.collect()).then(puts.collect());
+        let raised = kv.txn(txn).await?.succeeded;
+        Ok(raised.then(|| Raised::Ours(wanted.clone())))
+    }
+
+    /// All shards at once: each is a transaction of its own.
+    pub async fn raise_all(
+        &self,
+        shards: &[(Shard, Epoch)],
+        deadline: Instant,
+    ) -> Vec<(Shard, Result<Raised, Error>)> {
+        join_all(
+            shards.iter().map(|(shard, epoch)| async {
+                (*shard, self.raise(*shard, *epoch, deadline).await)
+            }),
+        )
+        .await
+    }
+
+    /// Stops new writes of `shard` and waits until those under way are done.
+    /// It opens again when this unit raises its fence higher.
+    pub async fn drain(&self, shard: Shard, deadline: Instant) -> Result<Drained, Error> {
+        // Without knowing the epoch there would be nothing to reopen above.
+        self.fence(shard, deadline).await?;
+        let desk = self.desk(shard);
+        desk.close();
+        let mut drained = Drained { shard, busy: 0, left: 0 };
+        for lane in desk.lanes() {
+            if lane.try_lock().is_ok() {
+                continue;
+            }
+            drained.busy += 1;
+            // Whoever still queues is refused as soon as it gets the lane.
+            if timeout_at(deadline, lane.lock()).await.is_err() {
+                drained.left += 1;
+            }
+        }
+        Ok(drained)
+    }
+}

@@ -1,0 +1,107 @@
+//! Raising, losing and handing over.
+
+use topology::Epoch;
+
+use super::store::{Fate, Store, books};
+use crate::{Error, raise::Raised};
+
+#[tokio::test(start_paused = true)]
+async fn the_usual_payment_costs_one_round_trip() {
+    let store = Store::new();
+    let books = books::ready(&store, 1_000).await;
+    books.execute(books::order("k1", 1), books::soon()).await.expect("paid");
+    let before = store.txns();
+    for n in 2..10 {
+        books.execute(books::order(&format!("k{n}"), 1), books::soon()).await.expect("paid");
+    }
+    assert_eq!(store.txns() - before, 8);
+    // A replay too: the failed compare brings the record along.
+    let paid = books.execute(books::order("k5", 1), books::soon()).await.expect("replayed");
+    assert!(paid.replayed);
+    assert_eq!(store.txns() - before, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raise_is_idempotent_and_never_lowers_a_fence() {
+    let store = Store::new();
+    let (rz01, rz03) = (books::of("rz01", &store), books::of("rz03", &store));
+    let shard = books::shard();
+    let raise = async |books: &crate::Books, epoch| {
+        books.raise(shard, Epoch(epoch), books::soon()).await.expect("an answer")
+    };
+    assert!(matches!(raise(&rz01, 3).await, Raised::Ours(_)));
+    assert!(matches!(raise(&rz01, 3).await, Raised::Ours(_)));
+    assert!(
+        matches!(raise(&rz03, 3).await, Raised::Refused(fence) if fence.unit.as_str() == "rz01")
+    );
+    assert!(matches!(raise(&rz03, 2).await, Raised::Refused(_)));
+    assert!(matches!(raise(&rz03, 4).await, Raised::Ours(_)));
+    assert!(matches!(raise(&rz01, 3).await, Raised::Refused(fence) if fence.epoch == Epoch(4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raise_whose_answer_was_lost_is_raised_once_and_answered() {
+    let store = Store::new();
+    let books = books::of("rz01", &store);
+    store.next(&[Fate::AppliedSilently, Fate::Answered]);
+    let raised = books.raise(books::shard(), Epoch(1), books::soon()).await.expect("raised");
+    assert!(matches!(raised, Raised::Ours(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_owner_is_told_who_owns_the_shard_now() {
+    let store = Store::new();
+    let rz01 = books::ready(&store, 100).await;
+    rz01.execute(books::order("k1", 1), books::soon()).await.expect("paid");
+    let rz03 = books::of("rz03", &store);
+    rz03.raise(books::shard(), Epoch(2), books::soon()).await.expect("raised");
+    // rz01 still believes it is the owner; only the compare tells it.
+    let refused = rz01.execute(books::order("k2", 1), books::soon()).await;
+    assert!(
+        matches!(refused, Err(Error::Misdirected { fence: Some(f), .. }) if f.epoch == Epoch(2))
+    );
+    assert!(matches!(
+        rz01.account(&books::user(), books::soon()).await,
+        Err(Error::Misdirected { .. })
+    ));
+    // And a proxy that follows the old map is refused without asking the store.
+    let before = store.txns();
+    assert!(rz01.admit(books::shard(), Some(Epoch(1))).is_err());
+    assert!(rz01.admit(books::shard(), Some(Epoch(3))).is_ok());
+    assert_eq!(store.txns(), before);
+    let paid = rz03.execute(books::order("k2", 1), books::soon()).await.expect("paid");
+    assert_eq!(paid.payment.debit.balance.minor(), 98);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_shard_takes_no_writes_until_it_is_raised_again() {
+    let store = Store::new();
+    let books = books::ready(&store, 100).await;
+    let drained = books.drain(books::shard(), books::soon()).await.expect("drained");
+    assert_eq!((drained.busy, drained.left), (0, 0));
+    let refused = books.execute(books::order("k1", 1), books::soon()).await;
+    assert!(matches!(refused, Err(Error::Moving { .. })));
+    books.raise(books::shard(), Epoch(1), books::soon()).await.expect("raised");
+    assert!(books.execute(books::order("k1", 1), books::soon()).await.is_err(), "same epoch");
+    books.raise(books::shard(), Epoch(2), books::soon()).await.expect("raised");
+    books.execute(books::order("k1", 1), books::soon()).await.expect("paid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_the_write_under_way_and_says_when_it_could_not() {
+    let store = Store::new();
+    let books = books::ready(&store, 100).await;
+    store.next(&[Fate::Hangs]);
+    let writer = books.clone();
+    let stuck =
+        tokio::spawn(async move { writer.execute(books::order("k1", 1), books::soon()).await });
+    while store.txns() < 4 {
+        tokio::task::yield_now().await;
+    }
+    let short = tokio::time::Instant::now() + std::time::Duration::from_millis(100);
+    let drained = books.drain(books::shard(), short).await.expect("an answer");
+    assert_eq!((drained.busy, drained.left), (1, 1));
+    let drained = books.drain(books::shard(), books::soon()).await.expect("an answer");
+    assert_eq!((drained.busy, drained.left), (1, 0));
+    assert!(matches!(stuck.await.expect("no panic"), Err(Error::OutcomeUnknown)));
+}
