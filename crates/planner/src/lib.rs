@@ -1,1 +1,17 @@
-//! polis-planner
+//! Wanted and seen in, plan out.
+//!
+//! Pure rules of the control plane: how the shard map may change
+//! ([`shard_map`]), when a center counts as lost ([`center`]), which unit takes
+//! over and when shards go home ([`unit`]), which pods a CafeDeployment needs
+//! ([`cafe_deployment`]). Callers bring the time and carry out the plans; a plan
+//! that has grown stale fails on the version it was made from.
+//!
+//! What this crate must never know: tokio, clocks, sockets, the API.
+
+#![forbid(unsafe_code)]
+
+pub mod cafe_deployment;
+pub mod center;
+pub mod shard_map;
+pub mod template;
+pub mod unit;

@@ -1,0 +1,364 @@
+//! When a center counts as lost.
+//!
+//! Each center's controllers probe every other center and keep a [`Tower`] of
+//! what they see. A center that has not answered for [`SUSPECT_AFTER_MS`] is
+//! suspect. One observer's suspicion is not evidence: [`Tower::lost`] needs our
+//! own, fresh suspicion and that of observers in two or more cities, and a
+//! majority of those who can be heard.
+//!
+//! Time that we did not see pass proves nothing: after a stall of our own,
+//! nothing is decided until a whole window has been watched again, in which
+//! answers that waited in our sockets are heard first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use resources::Observation;
+use rt::Millis;
+use topology::{CenterName, CityName};
+
+pub const PROBE_INTERVAL_MS: u64 = 200;
+
+/// Four probes without an answer.
+pub const SUSPECT_AFTER_MS: u64 = 800;
+
+/// Half the window: a gap between our own ticks beyond this voids it.
+pub const STALL_MS: u64 = SUSPECT_AFTER_MS / 2;
+
+/// A center that was never heard since we started may simply not have started
+/// yet; longer than a whole estate takes to come up.
+pub const FIRST_ANSWER_MS: u64 = 20_000;
+
+/// Losses this close together are judged together: if they would be half of
+/// the centers or more, it is rather us who are cut off, and people decide.
+pub const JUDGED_TOGETHER_MS: u64 = 10_000;
+
+/// The other centers, as one observer sees them.
+#[derive(Debug)]
+pub struct Tower {
+    me: CenterName,
+    peers: BTreeMap<CenterName, Peer>,
+    last_tick: Option<Millis>,
+    /// Since when we have been watching without a stall.
+    watching_since: Millis,
+    /// What we have judged lost and not heard since, and when.
+    judged: BTreeMap<CenterName, Millis>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    city: CityName,
+    answered: Option<Millis>,
+    known_since: Millis,
+    suspect: bool,
+}
+
+/// What another observer has written down.
+pub type Reports = BTreeMap<CenterName, BTreeMap<CenterName, Observation>>;
+
+/// The judgement of a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Lost, by evidence that still stands.
+    pub lost: BTreeSet<CenterName>,
+    /// There is evidence, but too much of it at once to act on.
+    pub withheld: BTreeSet<CenterName>,
+}
+
+// === impl Tower ===
+
+impl Tower {
+    #[must_use]
+    pub fn new(me: CenterName, now: Millis) -> Tower {
+        let (peers, judged) = (BTreeMap::new(), BTreeMap::new());
+        Tower { me, peers, last_tick: None, watching_since: now, judged }
+    }
+
+    /// Takes over which other centers there are.
+    pub fn set_peers(
+        &mut self,
+        centers: impl IntoIterator<Item = (CenterName, CityName)>,
+        now: Millis,
+    ) {
+        let mut before = std::mem::take(&mut self.peers);
+        for (center, city) in centers {
+            let unknown =
+                Peer { city: city.clone(), answered: None, known_since: now, suspect: false };
+            let peer = before.remove(&center).map_or(unknown, |peer| Peer { city, ..peer });
+            self.peers.insert(center, peer);
+        }
+        let peers = &self.peers;
+        self.judged.retain(|center, _| peers.contains_key(center));
+    }
+
+    /// `center` answered at `now` a probe that was sent at `sent`. An answer
+    /// older than the window is no news of the present.
+    pub fn answered(&mut self, center: &CenterName, sent: Millis, now: Millis) {
+        let Some(peer) = self.peers.get_mut(center) else { return };
+        if now.since(sent) <= SUSPECT_AFTER_MS {
+            peer.answered = Some(now);
+            peer.suspect = false;
+            self.judged.remove(center);
+        }
+    }
+
+    /// To be called at least every [`PROBE_INTERVAL_MS`], after the answers
+    /// that have arrived were told. True when something looks different now.
+    pub fn tick(&mut self, now: Millis) -> bool {
+        let stalled = self.last_tick.is_some_and(|last| now.since(last) > STALL_MS);
+        self.last_tick = Some(now);
+        if stalled {
+            self.watching_since = now;
+        }
+        let mut changed = false;
+        for peer in self.peers.values_mut().filter(|peer| !peer.suspect) {
+            let (heard, patience_ms) = match peer.answered {
+                Some(answered) => (answered, SUSPECT_AFTER_MS),
+                None => (peer.known_since, FIRST_ANSWER_MS),
+            };
+            let silent_ms = now.since(heard.max(self.watching_since));
+            if silent_ms >= patience_ms {
+                peer.suspect = true;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// What to tell the others. A center that was never heard and is not
+    /// suspect either is left out.
+    #[must_use]
+    pub fn observations(&self) -> BTreeMap<CenterName, Observation> {
+        self.peers
+            .iter()
+            .filter(|(_, peer)| peer.suspect || peer.answered.is_some())
+            .map(|(center, peer)| {
+                let seen = if peer.suspect { Observation::Suspect } else { Observation::Alive };
+                (center.clone(), seen)
+            })
+            .collect()
+    }
+
+    #[must_use]
+    pub fn suspects(&self, center: &CenterName) -> bool {
+        self.peers.get(center).is_some_and(|peer| peer.suspect)
+    }
+
+    /// Answered, and not suspect: fit to take shards.
+    #[must_use]
+    pub fn hears(&self, center: &CenterName) -> bool {
+        *center == self.me
+            || self.peers.get(center).is_some_and(|peer| !peer.suspect && peer.answered.is_some())
+    }
+
+    /// Which centers are lost, by our eyes and `reports` together; none while
+    /// we have not watched for a whole window. `city` is our own.
+    #[must_use]
+    pub fn judge(&mut self, city: &CityName, reports: &Reports, now: Millis) -> Option<Judgement> {
+        if now.since(self.watching_since) < SUSPECT_AFTER_MS {
+            return None;
+        }
+        let evident = |center: &&CenterName| self.is_evident(center, city, reports);
+        let evident: BTreeSet<_> = self.peers.keys().filter(evident).cloned().collect();
+        let new: BTreeSet<_> =
+            evident.iter().filter(|center| !self.judged.contains_key(*center)).cloned().collect();
+        let recent = self.judged.values().filter(|at| now.since(**at) < JUDGED_TOGETHER_MS).count();
+        // We are one of the centers, and not among our peers.
+        let centers = self.peers.len() + 1;
+        let withheld = if (recent + new.len()) * 2 < centers {
+            self.judged.extend(new.into_iter().map(|center| (center, now)));
+            BTreeSet::new()
+        } else {
+            new
+        };
+        // What others hear again is not lost, even where we still do not.
+        let lost = evident.intersection(&self.judged.keys().cloned().collect()).cloned().collect();
+        Some(Judgement { lost, withheld })
+    }
+
+    /// Our suspicion, confirmed from two cities by a majority of the observers
+    /// we can hear.
+    fn is_evident(&self, center: &CenterName, city: &CityName, reports: &Reports) -> bool {
+        if !self.suspects(center) {
+            return false;
+        }
+        let mut cities = BTreeSet::from([city]);
+        let (mut agree, mut heard) = (1, 1);
+        for (observer, observations) in reports {
+            let Some(peer) = self.peers.get(observer) else { continue };
+            if peer.suspect || peer.answered.is_none() || observer == center {
+                continue;
+            }
+            heard += 1;
+            if observations.get(center) == Some(&Observation::Suspect) {
+                agree += 1;
+                cities.insert(&peer.city);
+            }
+        }
+        cities.len() >= 2 && agree * 2 > heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ESTATE: [(&str, &str); 5] = [
+        ("east-1", "east"),
+        ("east-2", "east"),
+        ("south-1", "south"),
+        ("south-2", "south"),
+        ("west-1", "west"),
+    ];
+
+    fn center(name: &str) -> CenterName {
+        name.parse().expect("a name")
+    }
+
+    fn city(name: &str) -> CityName {
+        name.parse().expect("a name")
+    }
+
+    fn names(centers: &BTreeSet<CenterName>) -> String {
+        centers.iter().map(CenterName::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    /// A tower on `west-1` that has heard everyone at `now`, with ticks after.
+    struct Watch {
+        tower: Tower,
+        now: u64,
+    }
+
+    impl Watch {
+        fn start() -> Watch {
+            let mut tower = Tower::new(center("west-1"), Millis(0));
+            let peers = ESTATE.iter().filter(|(name, _)| *name != "west-1");
+            tower.set_peers(peers.map(|(name, place)| (center(name), city(place))), Millis(0));
+            let mut watch = Watch { tower, now: 0 };
+            watch.run(1_000, &["east-1", "east-2", "south-1", "south-2"]);
+            watch
+        }
+
+        fn run(&mut self, ms: u64, answering: &[&str]) {
+            for _ in 0..ms / PROBE_INTERVAL_MS {
+                self.now += PROBE_INTERVAL_MS;
+                for name in answering {
+                    self.tower.answered(&center(name), Millis(self.now), Millis(self.now));
+                }
+                self.tower.tick(Millis(self.now));
+            }
+        }
+
+        fn judge(&mut self, reports: &[(&str, &[&str])]) -> Judgement {
+            let reports = reports
+                .iter()
+                .map(|(observer, suspects)| {
+                    let others = ESTATE.iter().filter(|(name, _)| name != observer);
+                    let seen = others.map(|(name, _)| match suspects.contains(name) {
+                        true => (center(name), Observation::Suspect),
+                        false => (center(name), Observation::Alive),
+                    });
+                    (center(observer), seen.collect())
+                })
+                .collect();
+            self.tower.judge(&city("west"), &reports, Millis(self.now)).unwrap_or_default()
+        }
+    }
+
+    const EAST: [&str; 2] = ["east-1", "east-2"];
+    const SOUTH: [&str; 2] = ["south-1", "south-2"];
+
+    #[test]
+    fn a_silent_city_is_lost_after_the_window_with_evidence_from_two_cities() {
+        let mut watch = Watch::start();
+        watch.run(600, &SOUTH);
+        let agreed: [(&str, &[&str]); 2] = [("south-1", &EAST), ("south-2", &EAST)];
+        assert_eq!(watch.judge(&agreed), Judgement::default());
+        watch.run(200, &SOUTH);
+        assert_eq!(names(&watch.judge(&agreed).lost), "east-1 east-2");
+
+        watch.run(200, &["east-2", "south-1", "south-2"]);
+        assert_eq!(names(&watch.judge(&agreed).lost), "east-1", "who answers is not lost");
+    }
+
+    #[test]
+    fn our_suspicion_alone_and_theirs_alone_are_no_evidence() {
+        let mut watch = Watch::start();
+        watch.run(800, &SOUTH);
+        assert_eq!(watch.judge(&[]), Judgement::default());
+        assert_eq!(watch.judge(&[("south-1", &[]), ("south-2", &[])]), Judgement::default());
+        assert_eq!(watch.judge(&[("south-1", &EAST), ("south-2", &[])]).lost.len(), 2);
+
+        let mut watch = Watch::start();
+        watch.run(800, &["east-1", "east-2", "south-1", "south-2"]);
+        let theirs: [(&str, &[&str]); 2] = [("south-1", &EAST), ("south-2", &EAST)];
+        assert_eq!(watch.judge(&theirs), Judgement::default());
+    }
+
+    #[test]
+    fn reports_of_the_suspected_do_not_count() {
+        let mut watch = Watch::start();
+        watch.run(800, &[]);
+        let all: [(&str, &[&str]); 4] =
+            [("east-1", &SOUTH), ("east-2", &SOUTH), ("south-1", &EAST), ("south-2", &EAST)];
+        assert_eq!(watch.judge(&all), Judgement::default());
+    }
+
+    #[test]
+    fn half_of_the_centers_at_once_are_not_moved() {
+        let mut watch = Watch::start();
+        watch.run(800, &["south-2"]);
+        let report: [(&str, &[&str]); 1] = [("south-2", &["east-1", "east-2", "south-1"])];
+        let judgement = watch.judge(&report);
+        assert_eq!(names(&judgement.lost), "");
+        assert_eq!(names(&judgement.withheld), "east-1 east-2 south-1");
+    }
+
+    #[test]
+    fn losses_in_a_row_are_judged_together() {
+        let mut watch = Watch::start();
+        watch.run(800, &SOUTH);
+        let agreed: [(&str, &[&str]); 2] = [("south-1", &EAST), ("south-2", &EAST)];
+        assert_eq!(watch.judge(&agreed).lost.len(), 2);
+        watch.run(1_000, &["south-2"]);
+        let three: [(&str, &[&str]); 1] = [("south-2", &["east-1", "east-2", "south-1"])];
+        assert_eq!(names(&watch.judge(&three).withheld), "south-1");
+        watch.run(JUDGED_TOGETHER_MS, &["south-2"]);
+        assert_eq!(names(&watch.judge(&three).lost), "east-1 east-2 south-1");
+    }
+
+    #[test]
+    fn a_stall_of_our_own_voids_the_window() {
+        let mut watch = Watch::start();
+        watch.run(600, &SOUTH);
+        watch.now += 5_000;
+        watch.run(200, &SOUTH);
+        let agreed: [(&str, &[&str]); 2] = [("south-1", &EAST), ("south-2", &EAST)];
+        assert_eq!(watch.judge(&agreed), Judgement::default());
+        assert!(!watch.tower.suspects(&center("east-1")));
+        watch.run(800, &SOUTH);
+        assert_eq!(watch.judge(&agreed).lost.len(), 2);
+    }
+
+    #[test]
+    fn a_center_that_never_came_up_is_given_time() {
+        let mut tower = Tower::new(center("west-1"), Millis(0));
+        tower.set_peers([(center("east-1"), city("east"))], Millis(0));
+        for now in (0..FIRST_ANSWER_MS).step_by(200) {
+            tower.tick(Millis(now));
+        }
+        assert!(tower.observations().is_empty());
+        tower.tick(Millis(FIRST_ANSWER_MS));
+        assert!(tower.suspects(&center("east-1")));
+    }
+
+    #[test]
+    fn an_answer_from_before_the_window_is_no_news() {
+        let mut watch = Watch::start();
+        watch.run(800, &SOUTH);
+        let now = Millis(watch.now);
+        watch.tower.answered(&center("east-1"), Millis(watch.now - 801), now);
+        assert!(watch.tower.suspects(&center("east-1")));
+        watch.tower.answered(&center("east-1"), Millis(watch.now - 800), now);
+        assert!(!watch.tower.suspects(&center("east-1")));
+    }
+}

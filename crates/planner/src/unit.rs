@@ -1,0 +1,174 @@
+//! Which unit takes over, and when shards go home.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rt::Millis;
+use topology::{CenterName, CityName, Shard, ShardMap, ShardState, UnitName};
+
+/// Shards sent home in one step. The rest wait until these serve, so that a
+/// home that turns out to be unwell has cost little.
+pub const RETURN_BATCH_SHARDS: usize = 10;
+
+/// A unit that can own shards, as seen now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub center: CenterName,
+    pub city: CityName,
+    /// In order of preference.
+    pub standbys: Vec<UnitName>,
+    /// Its center is not suspect.
+    pub alive: bool,
+    /// Its service has a pod that is ready.
+    pub ready: bool,
+}
+
+/// All units that can own shards.
+pub type Places = BTreeMap<UnitName, Place>;
+
+/// Who takes over what `lost` had: its first standby that is alive and ready,
+/// else any such unit, those of other cities first and in the order of names;
+/// else one that is alive, since its service may become ready.
+#[must_use]
+pub fn successor(places: &Places, lost: &UnitName) -> Option<UnitName> {
+    let place = places.get(lost)?;
+    let mut others: Vec<_> = places
+        .iter()
+        .filter(|(name, other)| *name != lost && other.alive && other.center != place.center)
+        .collect();
+    others.sort_by_key(|(name, other)| {
+        let standby = place.standbys.iter().position(|standby| standby == *name);
+        (!other.ready, standby.unwrap_or(usize::MAX), other.city == place.city)
+    });
+    others.first().map(|(name, _)| (*name).clone())
+}
+
+/// Since when each unit has been well without a break.
+#[derive(Debug, Default)]
+pub struct Wellness {
+    since: BTreeMap<UnitName, Millis>,
+}
+
+// === impl Wellness ===
+
+impl Wellness {
+    pub fn observe(&mut self, well: &BTreeSet<UnitName>, now: Millis) {
+        self.since.retain(|unit, _| well.contains(unit));
+        for unit in well {
+            self.since.entry(unit.clone()).or_insert(now);
+        }
+    }
+
+    /// Units that have been well for `after_ms`.
+    #[must_use]
+    pub fn settled(&self, after_ms: u64, now: Millis) -> BTreeSet<UnitName> {
+        let settled = self.since.iter().filter(|(_, since)| now.since(**since) >= after_ms);
+        settled.map(|(unit, _)| unit.clone()).collect()
+    }
+}
+
+/// The next shards to send home: none while others are on their way.
+#[must_use]
+pub fn homecoming<'a>(
+    map: &ShardMap,
+    homes: impl IntoIterator<Item = (Shard, &'a UnitName)>,
+    settled: &BTreeSet<UnitName>,
+) -> Vec<(Shard, &'a UnitName)> {
+    let moving = |state: &ShardState| matches!(state, ShardState::Moving { .. });
+    if map.assignments.values().any(|assignment| moving(&assignment.state)) {
+        return Vec::new();
+    }
+    let is_away = |shard: &Shard, home: &UnitName| {
+        map.get(*shard).is_some_and(|assignment| assignment.state.target() != home)
+    };
+    homes
+        .into_iter()
+        .filter(|(shard, home)| settled.contains(*home) && is_away(shard, home))
+        .take(RETURN_BATCH_SHARDS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use topology::{Assignment, Epoch, MapVersion};
+
+    fn unit(name: &str) -> UnitName {
+        name.parse().expect("a name")
+    }
+
+    /// `rz01 east-1 east rz03` with `!` for not ready and `x` for not alive.
+    fn places(lines: &[&str]) -> Places {
+        let parse = |line: &&str| {
+            let mut words = line.split_whitespace();
+            let mut word = || words.next().expect("a word");
+            let (name, center, city) = (word(), word(), word());
+            let rest: Vec<_> = words.collect();
+            let standbys =
+                rest.iter().filter_map(|word| word.parse().ok()).filter(|n| *n != unit("x"));
+            let place = Place {
+                center: center.parse().expect("a name"),
+                city: city.parse().expect("a name"),
+                standbys: standbys.collect(),
+                alive: !rest.contains(&"x"),
+                ready: !rest.contains(&"!"),
+            };
+            (unit(name), place)
+        };
+        lines.iter().map(parse).collect()
+    }
+
+    fn check(lines: &[&str], expected: Option<&str>) {
+        let successor = successor(&places(lines), &unit("rz01"));
+        assert_eq!(successor, expected.map(unit), "{lines:?}");
+    }
+
+    #[test]
+    fn the_first_standby_that_is_well_takes_over() {
+        let (lost, near) = ("rz01 east-1 east rz03 rz04 x", "rz02 east-2 east");
+        check(&[lost, near, "rz03 south-1 south", "rz04 south-2 south"], Some("rz03"));
+        check(&[lost, near, "rz03 south-1 south x", "rz04 south-2 south"], Some("rz04"));
+        check(&[lost, near, "rz03 south-1 south !", "rz04 south-2 south"], Some("rz04"));
+        check(&[lost, near, "rz03 south-1 south x", "rz05 west-1 west"], Some("rz05"));
+        check(&[lost, near, "rz03 south-1 south x"], Some("rz02"));
+        check(&[lost, "rz02 east-2 east !", "rz03 south-1 south x"], Some("rz02"));
+        check(&[lost, "rz02 east-2 east x"], None);
+    }
+
+    fn map(states: &[(u16, ShardState)]) -> ShardMap {
+        let assignment = |state: &ShardState| Assignment { epoch: Epoch(2), state: state.clone() };
+        let assignments = states
+            .iter()
+            .map(|(number, state)| (Shard::new(*number).expect("a shard"), assignment(state)))
+            .collect();
+        ShardMap { version: MapVersion(1), assignments }
+    }
+
+    #[test]
+    fn shards_go_home_in_batches_and_only_when_nothing_moves() {
+        let (home, away) = (unit("rz01"), unit("rz03"));
+        let serving = |unit: &UnitName| ShardState::Serving { unit: unit.clone() };
+        let mut states: Vec<_> = (0..25).map(|number| (number, serving(&away))).collect();
+        states.push((25, serving(&home)));
+        let homes = || (0..26).map(|number| (Shard::new(number).expect("a shard"), &home));
+        let settled = BTreeSet::from([home.clone()]);
+
+        let batch = homecoming(&map(&states), homes(), &settled);
+        assert_eq!(batch.len(), RETURN_BATCH_SHARDS);
+        assert!(homecoming(&map(&states), homes(), &BTreeSet::new()).is_empty());
+        states[25].1 = ShardState::Moving { from: None, to: home.clone() };
+        assert!(homecoming(&map(&states), homes(), &settled).is_empty());
+    }
+
+    #[test]
+    fn a_unit_that_flaps_starts_its_wait_anew() {
+        let mut wellness = Wellness::default();
+        let well = BTreeSet::from([unit("rz01")]);
+        wellness.observe(&well, Millis(0));
+        wellness.observe(&well, Millis(4_000));
+        assert_eq!(wellness.settled(5_000, Millis(5_000)).len(), 1);
+        wellness.observe(&BTreeSet::new(), Millis(5_100));
+        wellness.observe(&well, Millis(5_200));
+        assert!(wellness.settled(5_000, Millis(10_100)).is_empty());
+        assert_eq!(wellness.settled(5_000, Millis(10_200)).len(), 1);
+    }
+}
