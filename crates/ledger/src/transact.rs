@@ -24,10 +24,11 @@ use crate::{
     Error, account::Executed, desk::Desk, fence::Fence, lane::Lane, place, wall::UnixMillis,
 };
 
-/// Rounds before a transaction gives up because its rows keep moving. Within
-/// one process a bucket's writers queue, so only another writer of the same
-/// bucket can cause a second round.
-const ROUNDS_MAX: usize = 16;
+/// Failed compares before a transaction gives up because its rows keep moving.
+/// Within one process a bucket's writers queue, so only another writer of the
+/// same bucket can cause them. (Failures of the store count against the
+/// deadline instead.)
+const MOVED_MAX: usize = 16;
 
 /// First and longest wait after the store failed: short against a request's
 /// deadline, long against a round trip.
@@ -89,7 +90,8 @@ pub async fn transact<O: Operation>(
         maybe_applied: false,
     };
     let mut view = cached(desk, unit, lane, &needs);
-    for _ in 0..ROUNDS_MAX {
+    let mut moved = 0;
+    while moved < MOVED_MAX {
         let View { rows, from_store } = match view.take() {
             Some(view) => view,
             None => View { rows: run.read(lane).await?, from_store: true },
@@ -111,6 +113,7 @@ pub async fn transact<O: Operation>(
                 return Ok(answer);
             }
             Commit::Moved(rows) => {
+                moved += 1;
                 lane.keep_all(&needs, &rows);
                 view = Some(View { rows, from_store: true });
             }

@@ -30,7 +30,8 @@ struct Told {
     resolved_cancelled: Vec<String>,
 }
 
-async fn run(seed: u64) {
+/// Returns how many records the unit that did not start as the owner made.
+async fn run(seed: u64) -> u32 {
     let store = Store::random(seed, 8);
     let units = [books::of("rz01", &store), books::of("rz03", &store)];
     raise_surely(&units[0], Epoch(1)).await;
@@ -61,7 +62,7 @@ async fn run(seed: u64) {
         task.await.expect("no panic");
     }
     store.calm();
-    check(seed, &store, &units, &told.lock().expect("no panic")).await;
+    check(seed, &store, &units, &told.lock().expect("no panic")).await
 }
 
 fn user(n: u64) -> UserId {
@@ -121,7 +122,7 @@ fn passing(error: &Error) -> bool {
     )
 }
 
-async fn check(seed: u64, store: &Store, units: &[Books; 2], told: &Told) {
+async fn check(seed: u64, store: &Store, units: &[Books; 2], told: &Told) -> u32 {
     raise_surely(&units[0], Epoch(1_000)).await;
     let audit = units[0].audit(books::shard(), books::soon()).await.expect("audited");
     assert_eq!(audit.violation_count, 0, "seed {seed}: {:?}", audit.violations);
@@ -147,12 +148,14 @@ async fn check(seed: u64, store: &Store, units: &[Books; 2], told: &Told) {
         assert_eq!(fence, executor, "seed {seed}: {id} was committed by a deposed unit");
         by_rz03 += u32::from(by.unit.as_str() == "rz03");
     }
-    assert!(by_rz03 > 0, "seed {seed}: the shard never really moved");
+    by_rz03
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_holds_the_fence_pays_and_each_acknowledged_payment_stands_once() {
+    let mut by_rz03 = 0;
     for seed in 0..40 {
-        run(seed).await;
+        by_rz03 += run(seed).await;
     }
+    assert!(by_rz03 > 100, "the shard never really moved: {by_rz03}");
 }

@@ -46,7 +46,7 @@ async fn a_store_that_was_never_reached_is_not_an_unknown_outcome() {
 async fn one_unknown_among_definite_failures_stays_unknown() {
     let store = Store::new();
     let books = books::ready(&store, 100).await;
-    store.next(&[[Fate::Late(100)].as_slice(), &[Fate::Unreachable; 1000]].concat());
+    store.next(&[[Fate::Lost].as_slice(), &[Fate::Unreachable; 1000]].concat());
     let unknown = books.execute(books::order("k1", 60), books::soon()).await;
     assert!(matches!(unknown, Err(Error::OutcomeUnknown)), "{unknown:?}");
 }
