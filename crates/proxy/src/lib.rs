@@ -1,1 +1,34 @@
-//! polis-proxy
+//! The edge: user traffic in, each request to the unit that owns its shard.
+//!
+//! Reading order: a [`key`] is taken from the request, the [`table`] says where
+//! the shard lives, [`relay`] tries and waits until there is an answer, [`hold`]
+//! is where waiting happens, [`pool`] where connections are. A [`worker`] is
+//! one thread of all that; [`source`] watches the API beside them, on the
+//! thread that also answers operators ([`admin`]), so that neither drowns.
+//!
+//! What this crate must never know: what a payment is, or how shards come to
+//! move. It believes the map, and the fence over the map.
+
+mod admin;
+mod body;
+mod config;
+mod connection;
+mod edge;
+mod headers;
+mod hold;
+mod key;
+mod metrics;
+mod pool;
+mod refusal;
+mod relay;
+mod snapshot;
+mod source;
+mod table;
+mod transport;
+mod worker;
+
+pub use config::{Config, Limits, Place, Source, Upstream};
+pub use edge::{Edge, Error};
+pub use hold::HoldLimits;
+pub use key::Key;
+pub use table::{Route, Table, Target, View, Wait};

@@ -1,0 +1,172 @@
+//! The hold queue: requests whose shard cannot be served right now, waiting
+//! within their deadlines. One per thread, bounded in requests and bytes.
+//!
+//! A ticket is drawn when a request arrives and kept for all its waits, so a
+//! request that is refused by a fence and comes back stands where it stood:
+//! first in, first out per thread and shard. Who wakes whom is decided here;
+//! time and I/O are the caller's.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::oneshot;
+use topology::{DEFAULT_SHARDS, Epoch, Shard};
+
+/// A request's place in line; unique within a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// Of all shards of a thread together.
+    pub requests_max: usize,
+    pub bytes_max: usize,
+    /// Of one shard, so that one user's storm leaves room for the others.
+    pub requests_per_shard_max: usize,
+}
+
+#[derive(Debug)]
+pub struct Hold {
+    limits: HoldLimits,
+    by_shard: Vec<BTreeMap<Ticket, Waiter>>,
+    requests: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    newer_than: Option<Epoch>,
+    bytes: usize,
+    wake: oneshot::Sender<()>,
+}
+
+/// The queue is at one of its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+// === impl Hold ===
+
+impl Hold {
+    #[must_use]
+    pub fn new(limits: HoldLimits) -> Hold {
+        let by_shard = (0..DEFAULT_SHARDS).map(|_| BTreeMap::new()).collect();
+        Hold { limits, by_shard, requests: 0, bytes: 0 }
+    }
+
+    /// Puts a request in line. With `newer_than` it knows that this epoch of
+    /// its shard is of no use to it.
+    pub fn enter(
+        &mut self,
+        shard: Shard,
+        ticket: Ticket,
+        newer_than: Option<Epoch>,
+        bytes: usize,
+    ) -> Result<oneshot::Receiver<()>, Full> {
+        let line = &mut self.by_shard[usize::from(shard.number())];
+        if self.requests >= self.limits.requests_max
+            || self.bytes + bytes > self.limits.bytes_max
+            || line.len() >= self.limits.requests_per_shard_max
+        {
+            return Err(Full);
+        }
+        let (wake, woken) = oneshot::channel();
+        let before = line.insert(ticket, Waiter { newer_than, bytes, wake });
+        debug_assert!(before.is_none(), "a request waits once at a time");
+        self.requests += 1;
+        self.bytes += bytes;
+        Ok(woken)
+    }
+
+    /// Takes a request out of line, if it still stands in it.
+    pub fn leave(&mut self, shard: Shard, ticket: Ticket) {
+        if let Some(waiter) = self.by_shard[usize::from(shard.number())].remove(&ticket) {
+            self.requests -= 1;
+            self.bytes -= waiter.bytes;
+        }
+    }
+
+    /// Wakes, in order of arrival, those of `shard` that `ready` is true for,
+    /// given the epoch that they must see exceeded. Returns how many.
+    pub fn release(&mut self, shard: Shard, ready: impl Fn(Option<Epoch>) -> bool) -> usize {
+        let line = &mut self.by_shard[usize::from(shard.number())];
+        let leaving: Vec<Ticket> = line
+            .iter()
+            .filter(|(_, waiter)| ready(waiter.newer_than))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in &leaving {
+            let waiter = line.remove(ticket).expect("listed a moment ago under the same borrow");
+            self.requests -= 1;
+            self.bytes -= waiter.bytes;
+            // One that has gone takes itself out of line; this one raced with us.
+            let _ = waiter.wake.send(());
+        }
+        leaving.len()
+    }
+
+    /// Whether `ticket` is the first in line: the one that tries for all.
+    #[must_use]
+    pub fn is_first(&self, shard: Shard, ticket: Ticket) -> bool {
+        let line = &self.by_shard[usize::from(shard.number())];
+        line.first_key_value().is_none_or(|(first, _)| ticket <= *first)
+    }
+
+    #[must_use]
+    pub fn is_waiting(&self, shard: Shard) -> bool {
+        !self.by_shard[usize::from(shard.number())].is_empty()
+    }
+
+    /// Shards with someone in line.
+    #[must_use]
+    pub fn shards(&self) -> Vec<Shard> {
+        Shard::all().filter(|shard| self.is_waiting(*shard)).collect()
+    }
+
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.requests
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HoldLimits =
+        HoldLimits { requests_max: 3, bytes_max: 100, requests_per_shard_max: 2 };
+
+    fn shard(number: u16) -> Shard {
+        Shard::new(number).expect("a shard")
+    }
+
+    #[test]
+    fn those_who_are_ready_are_woken_and_leave_nothing_behind() {
+        let mut hold = Hold::new(LIMITS);
+        let mut any = hold.enter(shard(1), Ticket(2), None, 10).expect("room");
+        let mut newer = hold.enter(shard(1), Ticket(1), Some(Epoch(5)), 10).expect("room");
+        assert!(hold.is_first(shard(1), Ticket(1)) && !hold.is_first(shard(1), Ticket(2)));
+        assert_eq!(hold.release(shard(1), |newer_than| newer_than.is_none_or(|e| Epoch(5) > e)), 1);
+        assert!(any.try_recv().is_ok() && newer.try_recv().is_err());
+        assert_eq!(hold.release(shard(1), |_| true), 1);
+        assert_eq!((hold.requests(), hold.bytes(), hold.is_waiting(shard(1))), (0, 0, false));
+    }
+
+    #[test]
+    fn every_bound_refuses_and_leaving_makes_room_again() {
+        let mut hold = Hold::new(LIMITS);
+        let _a = hold.enter(shard(1), Ticket(1), None, 10).expect("room");
+        let _b = hold.enter(shard(1), Ticket(2), None, 10).expect("room");
+        assert_eq!(hold.enter(shard(1), Ticket(3), None, 10).err(), Some(Full), "per shard");
+        assert_eq!(hold.enter(shard(2), Ticket(3), None, 81).err(), Some(Full), "bytes");
+        let _c = hold.enter(shard(2), Ticket(3), None, 10).expect("room");
+        assert_eq!(hold.enter(shard(3), Ticket(4), None, 1).err(), Some(Full), "requests");
+        hold.leave(shard(1), Ticket(1));
+        hold.leave(shard(1), Ticket(1));
+        assert_eq!((hold.requests(), hold.bytes()), (2, 20));
+        assert!(hold.enter(shard(3), Ticket(4), None, 1).is_ok());
+    }
+}
