@@ -145,7 +145,9 @@ impl Engine for Memory {
         holds.wait_for(|holds| *holds == 0).await.map_err(|_| Error::Stopped)?;
         let fault = self.next_fault(keyspace);
         let mut lines = self.lines();
-        let line = lines.entry(keyspace.clone()).or_default();
+        let Some(line) = lines.get_mut(keyspace) else {
+            return Ok(Outcome::Deposed);
+        };
         if fault == Some(Fault::Deposed) {
             line.epoch = line.epoch.next();
         }

@@ -1,0 +1,108 @@
+//! What the engine's tests share.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use engine::{Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, Seq};
+use keyspace::{Change, Record};
+use kv::{KeyspaceName, Revision};
+
+/// A folder that goes with the test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("polis-engine-{}-{number}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn open(&self) -> Embedded {
+        Embedded::open(EmbeddedConfig::new(&self.0)).expect("the folder opens")
+    }
+
+    /// What a crash at this moment would leave.
+    pub fn copy(&self) -> Folder {
+        let copy = Folder::new();
+        copy_tree(&self.0, &copy.0);
+        copy
+    }
+
+    /// The journal that is written to.
+    pub fn journal(&self) -> PathBuf {
+        let entries = std::fs::read_dir(&self.0).expect("the folder is there");
+        let mut journals: Vec<PathBuf> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "jnl"))
+            .collect();
+        journals.sort();
+        journals.pop().expect("there is a journal")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the folder can be made");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("the file can be copied");
+        }
+    }
+}
+
+pub fn name(name: &str) -> KeyspaceName {
+    KeyspaceName::new(name).expect("a good name")
+}
+
+/// One transaction that puts one key.
+pub fn put(revision: u64, key: &str, value: &str) -> Record {
+    let put = Change::Put {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        create_revision: Revision(revision),
+        version: 1,
+        lease: None,
+    };
+    Record::Txn { revision: Revision(revision), changes: vec![put] }
+}
+
+pub fn batch(epoch: Epoch, seq: u64, records: Vec<Record>) -> Batch {
+    Batch { epoch, seq: Seq(seq), records }
+}
+
+pub async fn claim(engine: &dyn Engine, keyspace: &KeyspaceName) -> Epoch {
+    let seen = engine.load(keyspace).await.expect("it loads").epoch;
+    match engine.raise(keyspace, seen).await.expect("it can be claimed") {
+        Raised::Won(epoch) => epoch,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn commit(engine: &dyn Engine, keyspace: &KeyspaceName, batch: Batch) {
+    let outcome = engine.append(keyspace, batch).await.expect("it can be appended");
+    assert_eq!(outcome, Outcome::Committed);
+}
+
+pub async fn fold(engine: &dyn Engine, keyspace: &KeyspaceName, epoch: Epoch, before: Revision) {
+    let outcome = engine.compact(keyspace, epoch, before).await.expect("it can be folded");
+    assert_eq!(outcome, Outcome::Committed);
+}

@@ -1,0 +1,161 @@
+//! The embedded engine across restarts, crashes and damage.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Folder, batch, claim, commit, fold, name, put};
+use engine::{Embedded, EmbeddedConfig, Engine, Error, Seq};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use kv::Revision;
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart() {
+    let folder = Folder::new();
+    let ks = name("a");
+    let (cluster_id, epoch) = {
+        let engine = folder.open();
+        let epoch = claim(&engine, &ks).await;
+        for seq in 1..=20 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "v")])).await;
+        }
+        fold(&engine, &ks, epoch, Revision(10)).await;
+        (engine.cluster_id(), epoch)
+    };
+    let engine = folder.open();
+    assert_eq!(engine.cluster_id(), cluster_id);
+    let loaded = engine.load(&ks).await.expect("it loads");
+    assert_eq!((loaded.epoch, loaded.seq), (epoch, Seq(20)));
+    assert_eq!((loaded.base.revision, loaded.log.len()), (Revision(9), 12));
+    // And it goes on from there.
+    commit(&engine, &ks, batch(epoch, 21, vec![put(22, "k", "v")])).await;
+}
+
+#[tokio::test]
+async fn what_was_committed_survives_a_crash_at_any_moment() {
+    let folder = Folder::new();
+    let ks = name("a");
+    let engine = folder.open();
+    let epoch = claim(&engine, &ks).await;
+    for seq in 1..=10 {
+        commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "v")])).await;
+        let crashed = folder.copy();
+        let loaded = crashed.open().load(&ks).await.expect("it loads");
+        assert_eq!((loaded.seq, loaded.log.len() as u64), (Seq(seq), seq));
+    }
+}
+
+#[tokio::test]
+async fn a_torn_last_write_is_as_if_it_had_never_been() {
+    let folder = Folder::new();
+    let ks = name("a");
+    {
+        let engine = folder.open();
+        let epoch = claim(&engine, &ks).await;
+        for seq in 1..=3 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "value")])).await;
+        }
+    }
+    let journal = folder.journal();
+    let bytes = std::fs::read(&journal).expect("it is readable");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
+    for torn in [1, 8, 30] {
+        let crashed = folder.copy();
+        std::fs::write(crashed.journal(), &bytes[..end - torn]).expect("it is writable");
+        let engine = crashed.open();
+        let loaded = engine.load(&ks).await.expect("it loads");
+        assert_eq!((loaded.seq, loaded.log.len()), (Seq(2), 2), "{torn} bytes torn off");
+        commit(&engine, &ks, batch(loaded.epoch, 3, vec![put(4, "k", "again")])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_refused_with_a_code() {
+    let folder = Folder::new();
+    let _first = folder.open();
+    let second = Embedded::open(EmbeddedConfig::new(folder.path()));
+    let error = second.expect_err("it is in use");
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    assert_eq!(error.code(), Some(errors::STORE_DATA_LOCKED));
+    assert!(error.to_string().contains("in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
+    let folder = Folder::new();
+    std::fs::write(folder.path(), "a file").expect("it is writable");
+    let error = Embedded::open(EmbeddedConfig::new(folder.path().join("data")));
+    let error = error.expect_err("there is a file in the way");
+    assert_eq!(error.code(), Some(errors::STORE_DATA_UNREADABLE));
+    assert!(error.to_string().contains("/data: "), "{error}");
+    std::fs::remove_file(folder.path()).expect("it is a file");
+}
+
+/// Changes stored values behind the engine's back.
+fn tamper(folder: &Folder, change: impl Fn(&fjall::Keyspace)) {
+    let db = Database::builder(folder.path()).open().expect("the engine is closed");
+    let log = db.keyspace("log", KeyspaceCreateOptions::default).expect("it is there");
+    change(&log);
+    db.persist(PersistMode::SyncAll).expect("it can be synced");
+}
+
+#[tokio::test]
+async fn a_hurt_batch_is_named_and_nothing_of_its_keyspace_is_served() {
+    let folder = Folder::new();
+    let (hurt, whole) = (name("hurt"), name("whole"));
+    {
+        let engine = folder.open();
+        for ks in [&hurt, &whole] {
+            let epoch = claim(&engine, ks).await;
+            for seq in 1..=3 {
+                commit(&engine, ks, batch(epoch, seq, vec![put(seq + 1, "k", "value")])).await;
+            }
+        }
+    }
+    // The first keyspace has number 0.
+    let second_batch = [&b"l"[..], &0u32.to_be_bytes(), &2u64.to_be_bytes()].concat();
+    tamper(&folder, |log| {
+        let mut stored = log.get(&second_batch).expect("readable").expect("there").to_vec();
+        let middle = stored.len() / 2;
+        stored[middle] ^= 1;
+        log.insert(&second_batch, stored).expect("writable");
+    });
+    let engine = folder.open();
+    let error = engine.load(&hurt).await.expect_err("it is hurt");
+    assert_eq!(error.code(), Some(errors::STORE_DATA_CORRUPT));
+    assert!(error.to_string().contains("keyspace hurt, batch 2: "), "{error}");
+    assert_eq!(engine.load(&whole).await.expect("it is whole").log.len(), 3);
+    drop(engine);
+
+    tamper(&folder, |log| log.remove(&second_batch).expect("writable"));
+    let error = folder.open().load(&hurt).await.expect_err("it has a hole").to_string();
+    assert!(error.contains("keyspace hurt, batch 2: it is missing"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_arrive_together_share_a_sync() {
+    const WRITERS: u64 = 64;
+    const EACH: u64 = 20;
+    let folder = Folder::new();
+    let engine = Arc::new(folder.open());
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let ks = name(&format!("ks-{writer}"));
+        let epoch = claim(&*engine, &ks).await;
+        let engine = engine.clone();
+        writers.push(async move {
+            for seq in 1..=EACH {
+                commit(&*engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "v")])).await;
+            }
+        });
+    }
+    let before = engine.metrics();
+    let writers: Vec<_> = writers.into_iter().map(tokio::spawn).collect();
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    let after = engine.metrics();
+    assert_eq!(after.batches - before.batches, WRITERS * EACH);
+    let syncs = after.syncs - before.syncs;
+    assert!(syncs * 4 < WRITERS * EACH, "{syncs} syncs for {} batches", WRITERS * EACH);
+}
