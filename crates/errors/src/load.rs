@@ -2,4 +2,43 @@
 
 use crate::{Code, Entry};
 
-pub(crate) const TABLE: &[Entry] = &[];
+pub const LOAD_ACCOUNT: Code = Code(700);
+pub const DRILL_FORBIDDEN: Code = Code(701);
+pub const DRILL_TARGET: Code = Code(702);
+pub const DRILL_NOT_READY: Code = Code(703);
+pub const DRILL_NOT_HEALED: Code = Code(704);
+
+pub(crate) const TABLE: &[Entry] = &[
+    Entry {
+        code: LOAD_ACCOUNT,
+        title: "an account for the load could not be opened",
+        cause: "The load pays from marked accounts of its own; an edge refused to open one, or \
+                none answered.",
+        remedy: "See what `polis status` says; if an account of that number belongs to somebody \
+                 else, use fewer --users.",
+    },
+    Entry {
+        code: DRILL_FORBIDDEN,
+        title: "the city does not allow drills",
+        cause: "Drills cut real traffic, so they are off unless the City object says otherwise.",
+        remedy: "Set spec.drills to Allowed on the city (kubectl edit city NAME), if you may.",
+    },
+    Entry {
+        code: DRILL_TARGET,
+        title: "no such city or center",
+        cause: "The drill names something that this estate does not have.",
+        remedy: "See `polis status` for the names of cities and centers.",
+    },
+    Entry {
+        code: DRILL_NOT_READY,
+        title: "the estate is not well, so a drill would prove nothing",
+        cause: "A center is lost or a shard is not at home before the fault was injected.",
+        remedy: "Wait until `polis status` shows no alarms, or start what is down.",
+    },
+    Entry {
+        code: DRILL_NOT_HEALED,
+        title: "the estate did not heal after the drill",
+        cause: "A center did not come back, or its shards did not come home in time.",
+        remedy: "Look at `polis status` and the logs of the center that is not Ready.",
+    },
+];

@@ -1,0 +1,131 @@
+//! The edges as the load sees them: keep-alive connections, and which edge to
+//! leave alone for a while.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rt::Clock;
+use tokio::time::timeout;
+
+use crate::{Error, TryFailure};
+
+/// Answers to payments are a few hundred bytes, audits a few KiB.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Idle connections kept to each edge.
+const IDLE_MAX: usize = 256;
+/// How long an edge that failed is passed over while others live, as a load
+/// balancer before the edges would.
+const PASS_OVER_MS: u64 = 1000;
+
+/// `http://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeUrl(String);
+
+pub(crate) struct Edges {
+    urls: Vec<EdgeUrl>,
+    /// When each may be used again, in milliseconds of `clock`.
+    usable_at: Vec<AtomicU64>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    clock: Clock,
+}
+
+pub(crate) struct Answer {
+    pub status: u16,
+    pub body: Bytes,
+}
+
+// === impl EdgeUrl ===
+
+impl FromStr for EdgeUrl {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<EdgeUrl, Error> {
+        let trimmed = text.trim_end_matches('/');
+        let uri: Option<http::Uri> = trimmed.parse().ok();
+        let plain = uri.is_some_and(|uri| {
+            uri.scheme_str() == Some("http") && uri.port().is_some() && uri.path().len() <= 1
+        });
+        if plain { Ok(EdgeUrl(trimmed.into())) } else { Err(Error::Edge(text.into())) }
+    }
+}
+
+impl fmt::Display for EdgeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === impl Edges ===
+
+impl Edges {
+    pub(crate) fn new(urls: Vec<EdgeUrl>, clock: Clock) -> Edges {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client =
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector);
+        let usable_at = urls.iter().map(|_| AtomicU64::new(0)).collect();
+        Edges { urls, usable_at, client, clock }
+    }
+
+    /// The edge for try number `attempt` of something whose own edge is
+    /// `first`: the next in turn that did not fail just now.
+    pub(crate) fn choose(&self, first: usize, attempt: usize) -> usize {
+        let count = self.urls.len();
+        let now = self.clock.now().0;
+        let turn = (0..count).map(|step| (first + attempt + step) % count);
+        let usable = |edge: &usize| self.usable_at[*edge].load(Ordering::Relaxed) <= now;
+        turn.clone().find(usable).or_else(|| turn.into_iter().next()).unwrap_or(0)
+    }
+
+    /// One request. A failure of transport makes the edge be passed over.
+    pub(crate) async fn send(
+        &self,
+        edge: usize,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Answer, TryFailure> {
+        let mut request =
+            Request::builder().method(method).uri(format!("{}{path}", self.urls[edge]));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request =
+            request.body(Full::new(body)).expect("methods, paths and headers of ours are valid");
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                if error.is_connect() { TryFailure::NotConnected } else { TryFailure::Broken }
+            })?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await
+                .map_err(|_| TryFailure::Broken)?;
+            Ok(Answer { status, body: body.to_bytes() })
+        };
+        let outcome = timeout(limit, exchange).await.unwrap_or(Err(TryFailure::TimedOut));
+        if outcome.is_err() {
+            let until = self.clock.now().plus(PASS_OVER_MS).0;
+            self.usable_at[edge].store(until, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.urls.len()
+    }
+}
