@@ -11,7 +11,7 @@ pub struct UnixMillis(pub u64);
 // === impl UnixMillis ===
 
 impl UnixMillis {
-    #[expect(clippy::disallowed_methods, reason = "stamps records for people to read")]
+    #[allow(clippy::disallowed_methods, reason = "stamps records for people to read")]
     pub fn now() -> UnixMillis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

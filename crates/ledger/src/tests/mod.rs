@@ -5,3 +5,4 @@ mod race;
 mod service;
 mod store;
 mod unknown;
+mod wire;

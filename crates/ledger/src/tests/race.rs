@@ -62,7 +62,8 @@ async fn run(seed: u64) -> u32 {
         task.await.expect("no panic");
     }
     store.calm();
-    check(seed, &store, &units, &told.lock().expect("no panic")).await
+    let told = std::mem::take(&mut *told.lock().expect("no panic"));
+    check(seed, &store, &units, &told).await
 }
 
 fn user(n: u64) -> UserId {
