@@ -225,15 +225,7 @@ impl Actor {
                     }
                 }
                 Event::Request(None) => return End::Drained,
-                Event::Request(Some(request)) => {
-                    self.take(leader, request).await;
-                    // What is there already belongs to the same batch.
-                    while leader.has_room()
-                        && let Ok(request) = self.mailbox.requests.try_recv()
-                    {
-                        self.take(leader, request).await;
-                    }
-                }
+                Event::Request(Some(request)) => self.take(leader, request).await,
                 Event::Room(id) => {
                     self.hub.catch_up(id, &leader.keyspace, self.visible, &self.vault).await;
                 }
@@ -244,6 +236,12 @@ impl Actor {
                 }
                 // The next batch expires it.
                 Event::LeaseDue | Event::Draining => {}
+            }
+            // Whatever woke us, what is there already belongs to the next batch.
+            while leader.has_room()
+                && let Ok(request) = self.mailbox.requests.try_recv()
+            {
+                self.take(leader, request).await;
             }
             self.begin(leader).await;
             self.note(leader);
@@ -322,7 +320,10 @@ impl Actor {
                     batch.apply(change, &mut context).await;
                 }
             }
-            batch.expire(context.keyspace, now);
+            // A renewal that came in time may be waiting still.
+            if self.mailbox.requests.is_empty() {
+                batch.expire(context.keyspace, now);
+            }
             let compacted = context.keyspace.compacted();
             if let Some(revision) = leader.retention.due(now, self.visible, compacted)
                 && let Err(refused) = batch.compact(revision, &mut context)
