@@ -1,1 +1,19 @@
-//! e2e
+//! The real binary with real peers: what the end-to-end tests share.
+//!
+//! `cargo xtask test` builds the binary and fetches the peers; a peer that is
+//! missing fails the test that needs it. Everything started is stopped by its
+//! process id, and only loopback is used.
+
+mod estate;
+mod http;
+mod peer;
+mod process;
+mod scratch;
+mod wait;
+
+pub use estate::{Estate, free_base_port};
+pub use http::{Answer, request};
+pub use peer::{etcdctl, kubectl};
+pub use process::{Running, polis, run};
+pub use scratch::Scratch;
+pub use wait::wait_for;

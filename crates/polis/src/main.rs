@@ -1,2 +1,42 @@
-//! Polis.
-fn main() {}
+//! `polis`: every role of the cloud, and the verbs to run it, in one binary.
+//!
+//! This crate alone knows all roles; it reads configuration, builds them,
+//! wires them together and runs them. What each does is in its own crate.
+
+mod cli;
+mod connect;
+mod data;
+mod drill;
+mod explain;
+mod http;
+mod kubeconfig;
+mod layout;
+mod load;
+mod logging;
+mod output;
+mod pki;
+mod role;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = cli::Cli::parse().command;
+    match cli::run(command) {
+        Ok(code) => code,
+        Err(error) => {
+            // A reader that went away (`polis explain --list | head`) is no error.
+            if output::is_closed_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("polis: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

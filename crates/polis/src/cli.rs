@@ -1,0 +1,75 @@
+//! The command line: every command, and nothing about how it is done.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::{drill, explain, load, role, status, up};
+
+/// A financial-grade hybrid cloud in one binary
+#[derive(Debug, Parser)]
+#[command(name = "polis", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the reference layout on this machine
+    Up(up::Args),
+    /// Show the estate at a glance
+    Status(status::Args),
+    /// Send steady payments and record every answer
+    Load(load::Args),
+    /// Inject a fault, measure the recovery, prove that nothing is lost
+    Drill(drill::Args),
+    /// Explain an error code
+    Explain(explain::Args),
+    /// Check a configuration file, or print a valid one
+    #[command(subcommand)]
+    Config(role::server::ConfigCommand),
+    /// Run the etcd-compatible store
+    Store(role::store::Args),
+    /// Run a center: API server, controllers, edge and agent
+    Server(role::server::Args),
+    /// Run the payments service of a unit
+    Ledger(role::ledger::Args),
+    /// Print completions for a shell
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        // On this thread: its children die with the thread that started them.
+        Command::Up(args) => done(on_this_thread(up::run(args))),
+        Command::Status(args) => done(on_this_thread(status::run(args))),
+        Command::Load(args) => on_this_thread(load::run(args)),
+        Command::Drill(args) => on_this_thread(drill::run(args)),
+        Command::Explain(args) => done(explain::run(&args)),
+        Command::Config(command) => done(role::server::config(&command)),
+        Command::Store(args) => role(|| role::store::run(args)),
+        Command::Server(args) => role(|| role::server::run(args)),
+        Command::Ledger(args) => role(|| role::ledger::run(args)),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "polis", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn role(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    crate::logging::init();
+    done(run())
+}
+
+fn done(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn on_this_thread<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}

@@ -1,0 +1,17 @@
+//! Clients of a running estate, as its administrator.
+
+use anyhow::Context;
+use client::Client;
+use identity::{Credentials, ServerCheck};
+
+use crate::{layout::Layout, pki::Pki};
+
+/// To the API replicas of every center, the first that answers.
+pub fn estate(layout: &Layout, pki: &Pki) -> anyhow::Result<Client> {
+    let credentials =
+        Credentials::load(&pki.admin()).context("load the administrator's certificate")?;
+    let tls = identity::client_config(&credentials, ServerCheck::HostName, &[])?;
+    let addresses =
+        layout.centers.iter().map(|plan| format!("127.0.0.1:{}", plan.api_port)).collect();
+    Ok(client::connect(&client::Config::new(addresses, tls))?)
+}

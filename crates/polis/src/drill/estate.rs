@@ -1,0 +1,112 @@
+//! What a drill asks of the estate: may it, is it well, what is being hit.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use client::{Client, Scope};
+use resources::{
+    CafeDeployment, Center, CenterPhase, City, DrillPolicy, SHARD_MAP_NAME, ShardMapObject,
+};
+use tokio::time::{Instant, timeout_at};
+use topology::{DEFAULT_SHARDS, ShardState};
+
+use super::timeline::Hit;
+use crate::layout::{CenterPlan, Layout};
+
+/// Every city that would be hit allows drills.
+pub async fn check_allowed(client: &Client, hit: &[CenterPlan]) -> anyhow::Result<()> {
+    for plan in hit {
+        let city = client
+            .federation()
+            .all::<City>()
+            .get(plan.city.as_str())
+            .await
+            .with_context(|| format!("read city {}", plan.city))?;
+        if city.spec.drills != DrillPolicy::Allowed {
+            let code = errors::DRILL_FORBIDDEN;
+            bail!("{code}: city {} forbids drills. {}", plan.city, code.remedy());
+        }
+    }
+    Ok(())
+}
+
+/// What is at stake if these centers are hit now.
+pub async fn hit(client: &Client, centers: &[CenterPlan]) -> anyhow::Result<Hit> {
+    let map = client
+        .federation()
+        .all::<ShardMapObject>()
+        .get(SHARD_MAP_NAME)
+        .await
+        .context("read the shard map")?;
+    let units: Vec<_> = centers.iter().map(|plan| plan.unit.clone()).collect();
+    Ok(Hit {
+        centers: centers.iter().map(|plan| plan.center.clone()).collect(),
+        shards: units.iter().flat_map(|unit| map.status.of_unit(unit)).collect(),
+        units,
+    })
+}
+
+/// Waits until the centers are Ready.
+pub async fn centers_ready(
+    client: &Client,
+    centers: &[CenterPlan],
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + limit;
+    let mut cache = client.federation().watch::<Center>(Scope::everything());
+    let wait = async {
+        let mut now = cache.synced().await;
+        let ready = |name: &str, center: &Arc<Center>| {
+            center.name() == name && center.status.phase == CenterPhase::Ready
+        };
+        while !centers
+            .iter()
+            .all(|plan| now.iter().any(|center| ready(plan.center.as_str(), center)))
+        {
+            now = cache.changed().await;
+        }
+    };
+    match timeout_at(deadline, wait).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            let (code, seconds) = (errors::DRILL_NOT_HEALED, limit.as_secs());
+            bail!("{code}: centers are not Ready after {seconds} s. {}", code.remedy())
+        }
+    }
+}
+
+/// Waits until every center is Ready, every shard is served at home, and every
+/// ledger is ready.
+pub async fn well(client: &Client, layout: &Layout, limit: Duration) -> anyhow::Result<()> {
+    centers_ready(client, &layout.centers, limit).await?;
+    let deadline = Instant::now() + limit;
+    let mut maps = client.federation().watch::<ShardMapObject>(Scope::everything());
+    let mut releases = client.federation().watch::<CafeDeployment>(Scope::everything());
+    let wait = async {
+        let mut map = maps.synced().await;
+        while !map.iter().any(|map| home(map)) {
+            map = maps.changed().await;
+        }
+        let ready = |release: &Arc<CafeDeployment>| {
+            release.status.replicas > 0 && release.status.ready_replicas == release.status.replicas
+        };
+        let mut now = releases.synced().await;
+        while !now.iter().all(ready) {
+            now = releases.changed().await;
+        }
+    };
+    match timeout_at(deadline, wait).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            let (code, seconds) = (errors::DRILL_NOT_READY, limit.as_secs());
+            bail!("{code}: shards are away or ledgers down after {seconds} s. {}", code.remedy())
+        }
+    }
+}
+
+fn home(map: &ShardMapObject) -> bool {
+    let at_home = map.status.assignments.iter().filter(|(shard, assignment)| {
+        matches!(&assignment.state, ShardState::Serving { unit } if map.spec.home_of(**shard) == Some(unit))
+    });
+    at_home.count() == usize::from(DEFAULT_SHARDS)
+}

@@ -1,0 +1,331 @@
+//! `polis drill`: a fault on purpose, under load, measured and healed.
+//!
+//! Each drill sends load until it is steady, injects the fault through the
+//! control socket of `polis up`, waits until service is whole again, heals,
+//! waits until every shard is home, and then proves by looking up every payment
+//! that nothing acknowledged is lost. It refuses to start on an estate that is
+//! not well, and heals in any case, also when it is interrupted.
+
+mod estate;
+mod measure;
+mod report;
+mod timeline;
+
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use client::Client;
+use load::{Config, EdgeUrl, Load, Outcome, Record};
+use tokio::time::Instant;
+
+use crate::{
+    connect,
+    data::{DEFAULT_DATA, DataDir},
+    layout::{CenterPlan, Layout},
+    load::{edges, new_run_id},
+    output::Format,
+    pki::Pki,
+    up::control::{self, Request},
+};
+use measure::Injected;
+use report::{Drill, Report, Rto};
+use timeline::{Hit, Timeline};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    fault: Fault,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Fault {
+    /// Kill every process of a city or a center with SIGKILL
+    Kill(Order),
+    /// Stop every process of a center with SIGSTOP, and go on with it later
+    Pause(Order),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Order {
+    /// What to hit
+    #[arg(value_enum)]
+    scope: Scope,
+    /// Its name
+    name: String,
+    /// How many drills, one after the other
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// Payments a second
+    #[arg(long, default_value_t = 500)]
+    rate: u32,
+    /// Payers
+    #[arg(long, default_value_t = 1000)]
+    users: u32,
+    /// Data folder of the running `polis up`
+    #[arg(long, default_value = DEFAULT_DATA, env = "POLIS_DATA")]
+    data: PathBuf,
+    /// Write the report (JSON) here too
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// How to print the report
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Scope {
+    City,
+    Center,
+}
+
+/// Steady load before the fault: the rate before is taken over 5 s of it.
+const WARM_UP: Duration = Duration::from_secs(6);
+/// Longest wait for recovery; far beyond any goal.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for centers to come back and shards to go home.
+const RETURN_MAX: Duration = Duration::from_secs(120);
+/// Load that goes on after everything is home.
+const COOL_DOWN: Duration = Duration::from_secs(1);
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (kind, order) = match args.fault {
+        Fault::Kill(order) => (Kind::Kill, order),
+        Fault::Pause(order) => (Kind::Pause, order),
+    };
+    let data = DataDir::new(&order.data);
+    let layout = data.layout()?;
+    let client = connect::estate(&layout, &Pki::new(&data.pki()))?;
+    let hit = targets(&layout, &order)?;
+    estate::check_allowed(&client, &hit).await?;
+    let exercise = Exercise { kind, order, edges: edges(&data)?, data, layout, client };
+    let mut drills = Vec::new();
+    for number in 1..=exercise.order.repeat {
+        let shown = format!("drill {number} of {}: {}", exercise.order.repeat, exercise.fault());
+        drills.push(exercise.once(&hit, &shown).await.with_context(|| shown.clone())?);
+    }
+    let report = Report::new(exercise.order.rate, drills);
+    exercise.keep(&report)?;
+    let good = report.drills.iter().all(Drill::passed);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Kill,
+    Pause,
+}
+
+/// Everything that stays the same from one drill to the next.
+struct Exercise {
+    kind: Kind,
+    order: Order,
+    data: DataDir,
+    layout: Layout,
+    edges: Vec<EdgeUrl>,
+    client: Client,
+}
+
+fn targets(layout: &Layout, order: &Order) -> anyhow::Result<Vec<CenterPlan>> {
+    let named = |plan: &&CenterPlan| match order.scope {
+        Scope::City => plan.city.as_str() == order.name,
+        Scope::Center => plan.center.as_str() == order.name,
+    };
+    let hit: Vec<_> = layout.centers.iter().filter(named).cloned().collect();
+    if hit.is_empty() {
+        let code = errors::DRILL_TARGET;
+        bail!("{code}: {} is not here. {}", order.name, code.remedy());
+    }
+    Ok(hit)
+}
+
+// === impl Exercise ===
+
+impl Exercise {
+    fn fault(&self) -> String {
+        let kind = match self.kind {
+            Kind::Kill => "kill",
+            Kind::Pause => "pause",
+        };
+        let scope = match self.order.scope {
+            Scope::City => "city",
+            Scope::Center => "center",
+        };
+        format!("{kind} {scope} {}", self.order.name)
+    }
+
+    async fn once(&self, hit: &[CenterPlan], shown: &str) -> anyhow::Result<Drill> {
+        let say = |what: &str| eprintln!("{shown}: {what}");
+        estate::well(&self.client, &self.layout, RETURN_MAX).await?;
+        let run = new_run_id();
+        let history = self.data.reports().join(format!("drill-{run}.jsonl"));
+        let config = Config {
+            edges: self.edges.clone(),
+            rate: self.order.rate,
+            duration: None,
+            users: self.order.users,
+            run,
+            history: history.clone(),
+        };
+        let (stop, stopped) = rt::drain::channel();
+        let (load, mut seconds) = Load::prepare(config, stopped).await?;
+        tokio::spawn(async move { while seconds.recv().await.is_some() {} });
+        say("load");
+        let load_start = Instant::now();
+        let load = tokio::spawn(load.run());
+        let timeline = Timeline::start(&self.client, estate::hit(&self.client, hit).await?).await;
+        tokio::time::sleep_until(load_start + WARM_UP).await;
+        let lost = estate::hit(&self.client, hit).await?;
+        say("fault");
+        let fault_at = Instant::now();
+        let outcome = self.inject_and_heal(hit, &timeline, &lost, &say).await;
+        tokio::time::sleep(COOL_DOWN).await;
+        drop(stop);
+        let load = load.await.context("run the load")??;
+        let healed = outcome?;
+        say("checking every payment");
+        let check = load::check(&self.edges, &load.records).await.context("check the payments")?;
+        let since = |at: Instant| micros(at.saturating_duration_since(load.start));
+        let dead_edges: Vec<_> = (0..self.edges.len())
+            .filter(|edge| hit.iter().any(|plan| plan.center == self.layout.centers[*edge].center))
+            .collect();
+        let injected = Injected {
+            at_us: since(fault_at),
+            lost: &lost.shards,
+            dead_edges: &dead_edges,
+            healed_us: since(healed.ready_at),
+        };
+        let recovery = measure::recovery(&load.records, &injected);
+        let drill = Drill {
+            fault: self.fault(),
+            rto_ms: phases(&recovery, &timeline, fault_at),
+            acked: check.acked,
+            present: check.present,
+            lost: check.lost,
+            doubled: check.doubled,
+            unknown_resolved: check.unknown_resolved,
+            unresolved: check.unresolved,
+            edge_lost: measure::edge_lost(&load.records, &injected),
+            unaffected_errors: measure::unaffected_errors(&load.records, &injected),
+            affected_errors: open_on(&load.records, &lost),
+            rate_before: recovery.rate_before,
+            p99_before_ms: p99_before(&load.records, injected.at_us),
+            return_ms: Some(millis(healed.home_at.saturating_duration_since(healed.ordered_at))),
+            invariants: check.invariants,
+            history: history.display().to_string(),
+            findings: check.findings,
+        };
+        let total = drill.rto_ms.total.map_or_else(|| "not seen".into(), |ms| format!("{ms} ms"));
+        say(&format!("recovery {total}, {} acknowledged, {} lost", drill.acked, drill.lost));
+        Ok(drill)
+    }
+
+    /// The fault, the wait for recovery, and the healing: the last in any case.
+    async fn inject_and_heal(
+        &self,
+        hit: &[CenterPlan],
+        timeline: &Timeline,
+        lost: &Hit,
+        say: &impl Fn(&str),
+    ) -> anyhow::Result<Healed> {
+        let centers = || hit.iter().map(|plan| plan.center.to_string()).collect();
+        let (inject, heal) = match self.kind {
+            Kind::Kill => {
+                (Request::Kill { centers: centers() }, Request::Start { centers: centers() })
+            }
+            Kind::Pause => {
+                (Request::Pause { centers: centers() }, Request::Resume { centers: centers() })
+            }
+        };
+        let socket = self.data.control_socket();
+        let recovered = async {
+            control::ask(&socket, &inject).await?;
+            let limit = Instant::now() + RECOVERY_MAX;
+            while timeline.moments().fenced.is_none() && Instant::now() < limit {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // The seconds that must hold, and one more for what is under way.
+            tokio::time::sleep(Duration::from_secs(measure::HOLD_SECONDS + 2)).await;
+            anyhow::Ok(())
+        };
+        let recovered = tokio::select! {
+            recovered = recovered => recovered,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; healing")),
+        };
+        say("healing");
+        let ordered_at = Instant::now();
+        control::ask(&socket, &heal).await.context("heal")?;
+        recovered?;
+        estate::centers_ready(&self.client, hit, RETURN_MAX).await?;
+        let ready_at = Instant::now();
+        let _ = lost;
+        estate::well(&self.client, &self.layout, RETURN_MAX).await?;
+        Ok(Healed { ordered_at, ready_at, home_at: Instant::now() })
+    }
+
+    fn keep(&self, report: &Report) -> anyhow::Result<()> {
+        let json = format!("{:#}\n", serde_json::to_value(report)?);
+        let kept = self.data.reports().join(format!("drill-report-{}.json", new_run_id()));
+        for path in [Some(&kept), self.order.report.as_ref()].into_iter().flatten() {
+            std::fs::write(path, &json).with_context(|| format!("write {}", path.display()))?;
+        }
+        let mut out = std::io::stdout().lock();
+        match self.order.output {
+            Format::Json => out.write_all(json.as_bytes())?,
+            Format::Table => {
+                report.table(&mut out)?;
+                writeln!(out, "report: {}", kept.display())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Healed {
+    ordered_at: Instant,
+    /// The centers that were hit are up.
+    ready_at: Instant,
+    /// Every shard is home.
+    home_at: Instant,
+}
+
+fn phases(recovery: &measure::Recovery, timeline: &Timeline, fault_at: Instant) -> Rto {
+    let moments = timeline.moments();
+    let since = |at: Option<Instant>| at.map(|at| millis(at.saturating_duration_since(fault_at)));
+    let step = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?));
+    let [detected, decided, fenced] =
+        [moments.suspected, moments.decided, moments.fenced].map(since);
+    let [rerouted, total] =
+        [recovery.last_shard_us, recovery.total_us].map(|us| us.map(|us| us / 1000));
+    Rto {
+        total,
+        detect: detected,
+        decide: step(detected, decided),
+        fence: step(decided, fenced),
+        reroute: step(fenced, rerouted),
+        hold: step(rerouted, total),
+    }
+}
+
+fn open_on(records: &[Record], lost: &Hit) -> u64 {
+    let open = |record: &&Record| {
+        matches!(record.outcome, Outcome::Unknown | Outcome::NotSent)
+            && lost.shards.contains(record.shard)
+    };
+    records.iter().filter(open).count() as u64
+}
+
+fn p99_before(records: &[Record], at_us: u64) -> f64 {
+    let before = |record: &&Record| record.outcome == Outcome::Acked && record.end_us < at_us;
+    let mut latencies: Vec<_> = records.iter().filter(before).map(Record::latency_us).collect();
+    latencies.sort_unstable();
+    let index = (latencies.len() * 99 / 100).min(latencies.len().saturating_sub(1));
+    latencies.get(index).map_or(0.0, |us| *us as f64 / 1000.0)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,47 @@
+//! The kubeconfig that `polis up` writes: one context for the door that
+//! balances over the live API replicas, one per center, one per unit.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::{layout::Layout, pki::Pki};
+
+/// Writes `path` with mode 0600. JSON, which is YAML that every client reads.
+pub fn write(path: &Path, layout: &Layout, pki: &Pki) -> anyhow::Result<()> {
+    let files = pki.admin();
+    let door = format!("https://127.0.0.1:{}", layout.base_port);
+    let mut servers = vec![("polis".to_owned(), door.clone())];
+    for plan in &layout.centers {
+        servers.push((plan.center.to_string(), format!("https://127.0.0.1:{}", plan.api_port)));
+        servers.push((plan.unit.to_string(), format!("{door}/units/{}", plan.unit)));
+    }
+    let cluster = |(name, server): &(String, String)| {
+        json!({ "name": name,
+                "cluster": { "server": server, "certificate-authority": files.ca } })
+    };
+    let context = |(name, _): &(String, String)| json!({ "name": name, "context": { "cluster": name, "user": "polis-admin" } });
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "polis",
+        "clusters": servers.iter().map(cluster).collect::<Vec<_>>(),
+        "contexts": servers.iter().map(context).collect::<Vec<_>>(),
+        "users": [{
+            "name": "polis-admin",
+            "user": { "client-certificate": files.cert, "client-key": files.key },
+        }],
+    });
+    let beside = path.with_extension("tmp");
+    // Left over from a start that was killed.
+    let _ = fs::remove_file(&beside);
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(format!("{config:#}\n").as_bytes()))
+        .and_then(|()| fs::rename(&beside, path))
+        .with_context(|| format!("write {}", path.display()))
+}

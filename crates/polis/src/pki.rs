@@ -1,0 +1,133 @@
+//! The keys of an estate that `polis up` runs: a root, an authority per unit,
+//! and a leaf for each process, issued anew at every start.
+//!
+//! ```text
+//! DATA/pki/root.{crt,key}            the root; only `up` reads its key
+//! DATA/pki/global/…                  authority and leaves of what is in no unit
+//! DATA/pki/units/rz01/…              authority and leaves of a unit
+//! ```
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use identity::{Authority, Files, Leaf, SpiffeId};
+
+use crate::layout::Layout;
+
+pub const TRUST_DOMAIN: &str = "polis.local";
+
+/// Where Polis' own processes run, as far as identities go.
+pub const SYSTEM_NAMESPACE: &str = "polis-system";
+
+/// Of leaves that are issued again at every start. Rotation while serving is
+/// not there yet, so a process must be restarted before this ends.
+const LEAF_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Of the leaf in the kubeconfig, which people copy to other machines.
+const KUBECONFIG_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The service accounts of a center's processes.
+pub const CENTER_ACCOUNTS: [&str; 4] = ["apiserver", "controllers", "edge", "agent"];
+
+/// Files below `DATA/pki`.
+#[derive(Clone, Debug)]
+pub struct Pki(PathBuf);
+
+// === impl Pki ===
+
+impl Pki {
+    #[must_use]
+    pub fn new(dir: &Path) -> Pki {
+        Pki(dir.to_owned())
+    }
+
+    /// Creates authorities where missing and issues every leaf anew.
+    pub fn prepare(&self, layout: &Layout) -> anyhow::Result<()> {
+        let root = authority(&Files::in_dir(&self.0, "root"), || Authority::root("polis root"))
+            .context("prepare the root authority")?;
+        let global =
+            authority(&self.files_in(None, "authority"), || root.subordinate("polis global"))
+                .context("prepare the global authority")?;
+        self.issue(&global, None, SYSTEM_NAMESPACE, "store")?;
+        let admin = Leaf {
+            common_name: "polis-admin".into(),
+            organizations: vec!["system:masters".into()],
+            lifetime: KUBECONFIG_LIFETIME,
+            ..Leaf::default()
+        };
+        global.issue(&admin)?.save(&self.admin())?;
+        for plan in &layout.centers {
+            let unit = plan.unit.as_str();
+            let files = self.files_in(Some(unit), "authority");
+            let authority = authority(&files, || root.subordinate(&format!("polis unit {unit}")))
+                .with_context(|| format!("prepare the authority of {unit}"))?;
+            for account in CENTER_ACCOUNTS {
+                self.issue(&authority, Some(unit), SYSTEM_NAMESPACE, account)?;
+            }
+            self.issue(&authority, Some(unit), "payments", "ledger")?;
+        }
+        Ok(())
+    }
+
+    /// The leaf of a process: of a unit's, or of one in no unit.
+    #[must_use]
+    pub fn leaf(&self, unit: Option<&str>, account: &str) -> Files {
+        self.files_in(unit, account)
+    }
+
+    /// The administrator of the kubeconfig.
+    #[must_use]
+    pub fn admin(&self) -> Files {
+        self.files_in(None, "admin")
+    }
+
+    fn files_in(&self, unit: Option<&str>, name: &str) -> Files {
+        let dir = match unit {
+            Some(unit) => self.0.join("units").join(unit),
+            None => self.0.join("global"),
+        };
+        Files::in_dir(&dir, name)
+    }
+
+    fn issue(
+        &self,
+        authority: &Authority,
+        unit: Option<&str>,
+        namespace: &str,
+        account: &str,
+    ) -> anyhow::Result<()> {
+        let spiffe = SpiffeId {
+            trust_domain: TRUST_DOMAIN.into(),
+            unit: unit.unwrap_or("global").into(),
+            namespace: namespace.into(),
+            service_account: account.into(),
+        };
+        let leaf = Leaf {
+            common_name: format!("system:polis:{account}"),
+            organizations: vec!["system:polis".into()],
+            spiffe: Some(spiffe),
+            dns_names: vec!["localhost".into()],
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            lifetime: LEAF_LIFETIME,
+        };
+        let issued = authority.issue(&leaf).with_context(|| format!("issue {account}"))?;
+        issued.save(&self.files_in(unit, account))?;
+        Ok(())
+    }
+}
+
+fn authority(
+    files: &Files,
+    create: impl FnOnce() -> Result<Authority, identity::Error>,
+) -> Result<Authority, identity::Error> {
+    if files.key.exists() {
+        return Authority::load(files);
+    }
+    let authority = create()?;
+    authority.save(files)?;
+    Ok(authority)
+}

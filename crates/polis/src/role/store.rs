@@ -1,0 +1,77 @@
+//! `polis store`: flags carry etcd's names where etcd has one.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, bail};
+use identity::{ClientAuth, Credentials, Files};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Folder for the log
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// Where to listen: https://HOST:PORT, or http://HOST:PORT with --insecure
+    #[arg(long, default_value = "https://127.0.0.1:2379")]
+    listen_client_urls: String,
+    /// Our certificate and its chain, PEM
+    #[arg(long, required_unless_present = "insecure")]
+    cert_file: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, required_unless_present = "insecure")]
+    key_file: Option<PathBuf>,
+    /// Roots of the clients that may connect, PEM
+    #[arg(long, required_unless_present = "insecure")]
+    trusted_ca_file: Option<PathBuf>,
+    /// Refuse writes when the store holds more bytes than this
+    #[arg(long, default_value_t = store::Config::QUOTA_BYTES)]
+    quota_backend_bytes: u64,
+    /// Serve without TLS, to anyone who can connect
+    #[arg(long)]
+    insecure: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    super::runtime(2)?.block_on(serve(args))
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let (scheme, address) = split_url(&args.listen_client_urls)?;
+    let mut config = store::Config::new(args.data_dir, address);
+    config.quota_bytes = args.quota_backend_bytes;
+    config.insecure = args.insecure;
+    config.tls = match (scheme, args.cert_file, args.key_file, args.trusted_ca_file) {
+        (Scheme::Https, Some(cert), Some(key), Some(ca)) => {
+            let credentials = Credentials::load(&Files { cert, key, ca })?;
+            let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
+            Some(identity::server_config(&credentials, ClientAuth::Required, &alpn)?)
+        }
+        (Scheme::Https, ..) => {
+            bail!("https needs --cert-file, --key-file and --trusted-ca-file")
+        }
+        (Scheme::Http, ..) if args.insecure => None,
+        (Scheme::Http, ..) => bail!("an http:// address needs --insecure"),
+    };
+    let (drain, shutdown) = super::lifecycle()?;
+    let store = store::Store::build(config).await.context("build the store")?;
+    tracing::info!(address = %store.local_addr(), "store serves");
+    let running = rt::spawn(rt::TaskKind::Critical, "store", store.run(drain));
+    shutdown.wait().await;
+    running.await.context("run the store")?;
+    Ok(())
+}
+
+enum Scheme {
+    Https,
+    Http,
+}
+
+fn split_url(url: &str) -> anyhow::Result<(Scheme, SocketAddr)> {
+    let (scheme, address) = match url.split_once("://") {
+        Some(("https", address)) => (Scheme::Https, address),
+        Some(("http", address)) => (Scheme::Http, address),
+        _ => bail!("--listen-client-urls {url:?}: write https://HOST:PORT"),
+    };
+    let address = address.trim_end_matches('/').replace("localhost", "127.0.0.1");
+    let address = address.parse().with_context(|| format!("--listen-client-urls {url:?}"))?;
+    Ok((scheme, address))
+}

@@ -1,0 +1,303 @@
+//! `polis up`: the reference layout on this machine.
+//!
+//! One store (standing for the database, in no center), one process per
+//! center, and in each unit a ledger that the center's agent runs. This process
+//! supervises them, balances the API door, and takes drills' faults. If it is
+//! killed, the kernel ends the rest; the data stays.
+
+pub mod bootstrap;
+pub mod control;
+mod door;
+mod process;
+mod ready;
+mod screen;
+mod supervisor;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use client::Client;
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    connect,
+    data::{DEFAULT_DATA, DataDir, Estate},
+    kubeconfig,
+    layout::{CenterPlan, Layout, LayoutName},
+    pki::Pki,
+    role::server::ServerOptions,
+};
+use process::Program;
+use screen::Screen;
+use supervisor::{Notice, Supervisor};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Folder for everything this estate keeps
+    #[arg(long, default_value = DEFAULT_DATA, env = "POLIS_DATA")]
+    pub data: PathBuf,
+    /// First of the ports to use: API door, store, then API servers, edges, agents and pods
+    #[arg(long, default_value_t = 7400)]
+    pub base_port: u16,
+    /// Cities and centers; 2+2+1 survives the loss of any city
+    #[arg(long, value_enum, default_value_t = LayoutName::TwoTwoOne)]
+    pub layout: LayoutName,
+    /// Seconds to wait until everything is ready
+    #[arg(long, default_value_t = 60)]
+    pub start_timeout: u64,
+}
+
+/// How long the door's connections may take to end.
+const DOOR_DRAIN: Duration = Duration::from_secs(1);
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let data = DataDir::new(&args.data);
+    if !(1024..=Layout::BASE_PORT_MAX).contains(&args.base_port) {
+        let code = errors::BASE_PORT_INVALID;
+        bail!("{code}: base port {} cannot be used. {}", args.base_port, code.remedy());
+    }
+    let _lock = data.lock()?;
+    let estate = Estate { layout: args.layout, base_port: args.base_port };
+    if let Some(earlier) = data.estate()?
+        && earlier.layout != estate.layout
+    {
+        bail!(
+            "{}: {} holds layout {}, and {} was asked for. {}",
+            errors::LAYOUT_DIFFERS,
+            data.path().display(),
+            earlier.layout,
+            estate.layout,
+            errors::LAYOUT_DIFFERS.remedy()
+        );
+    }
+    let layout = Layout::new(args.layout, args.base_port);
+    check_ports(&layout)?;
+    data.save_estate(estate)?;
+    let pki = Pki::new(&data.pki());
+    pki.prepare(&layout)?;
+    kubeconfig::write(&data.kubeconfig(), &layout, &pki)?;
+
+    let mut stop = StopSignal::new()?;
+    let (calls_tx, mut calls) = mpsc::channel(control::QUEUE_MAX);
+    let socket = data.control_socket();
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context("remove the control socket of an earlier run");
+        }
+        _ => {}
+    }
+    let listener =
+        UnixListener::bind(&socket).with_context(|| format!("listen on {}", socket.display()))?;
+    tokio::spawn(control::serve(listener, calls_tx));
+    let (door_trigger, door_drain) = rt::drain::channel();
+    let door = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, layout.base_port))
+        .await
+        .context("listen at the API door")?;
+    let replicas = layout.centers.iter().map(|plan| local(plan.api_port)).collect();
+    let door = tokio::spawn(door::Door::new(door, replicas).run(door_drain));
+
+    let mut supervisor = Supervisor::new();
+    let mut screen = Screen::new();
+    let client = connect::estate(&layout, &pki)?;
+    let started = {
+        let start = start(&mut supervisor, &mut calls, &mut screen, &layout, &data, &client);
+        let deadline = Duration::from_secs(args.start_timeout);
+        tokio::select! {
+            started = tokio::time::timeout(deadline, start) => started.ok(),
+            () = stop.received() => {
+                Some(Err(anyhow::anyhow!("stopped before everything was ready")))
+            }
+        }
+    };
+    let outcome = match started {
+        Some(Ok(())) => {
+            screen.ready(&layout, &data);
+            supervise(&mut supervisor, &mut calls, &mut screen, &mut stop).await;
+            Ok(())
+        }
+        Some(Err(error)) => Err(error),
+        None => {
+            let code = errors::START_TIMEOUT;
+            let (seconds, step) = (args.start_timeout, screen.step());
+            Err(anyhow::anyhow!("{code}: {step} after {seconds} s. {}", code.remedy()))
+        }
+    };
+    screen.stopping();
+    // Centers first: their ledgers finish what they have while the store lives.
+    supervisor.stop(true).await;
+    supervisor.stop(false).await;
+    door_trigger.drain(DOOR_DRAIN).await;
+    let _ = (door.await, std::fs::remove_file(&socket));
+    if outcome.is_ok() {
+        screen.stopped(&data);
+    }
+    outcome
+}
+
+/// Everything from the first process to the last shard served.
+async fn start(
+    supervisor: &mut Supervisor,
+    calls: &mut mpsc::Receiver<control::Call>,
+    screen: &mut Screen,
+    layout: &Layout,
+    data: &DataDir,
+    client: &Client,
+) -> anyhow::Result<()> {
+    let pki = Pki::new(&data.pki());
+    screen.begin("waiting for the store");
+    supervisor.add(store_program(layout, data, &pki), false)?;
+    watching(supervisor, calls, ready::port(layout.store_port())).await?;
+    screen.done("store");
+    screen.begin("waiting for the API servers");
+    for plan in &layout.centers {
+        supervisor.add(center_program(plan, layout, data)?, true)?;
+    }
+    watching(supervisor, calls, ready::api(client, layout)).await?;
+    screen.done("API servers, controllers, edges and agents");
+    screen.begin("creating cities, centers, units and the ledger");
+    bootstrap::objects(client, layout, data).await?;
+    screen.done("cities, centers and units");
+    screen.begin("waiting for a ledger in every unit");
+    watching(supervisor, calls, ready::ledgers(client, layout)).await?;
+    screen.done("a ledger in every unit");
+    screen.begin("waiting for every shard to be served");
+    watching(supervisor, calls, ready::shards(client)).await?;
+    screen.done("every shard served");
+    screen.begin("waiting for the edges to know the shards");
+    watching(supervisor, calls, ready::edges(layout)).await?;
+    screen.done("edges");
+    Ok(())
+}
+
+/// Waits for `what` while the processes are watched: one that ends now has met
+/// an error, and waiting longer would not help.
+async fn watching<T>(
+    supervisor: &mut Supervisor,
+    calls: &mut mpsc::Receiver<control::Call>,
+    what: impl Future<Output = T>,
+) -> anyhow::Result<T> {
+    tokio::pin!(what);
+    loop {
+        tokio::select! {
+            done = &mut what => return Ok(done),
+            notice = supervisor.step(calls) => {
+                if let Some(Notice::Ended { name, status, log }) = notice {
+                    let code = errors::CHILD_ENDED;
+                    let tail = ready::tail(&log);
+                    bail!("{code}: {name} ended while starting ({status}); its log is {log}:\n{tail}\n{}", code.remedy());
+                }
+            }
+        }
+    }
+}
+
+async fn supervise(
+    supervisor: &mut Supervisor,
+    calls: &mut mpsc::Receiver<control::Call>,
+    screen: &mut Screen,
+    stop: &mut StopSignal,
+) {
+    loop {
+        tokio::select! {
+            notice = supervisor.step(calls) => {
+                if let Some(Notice::Ended { name, status, log }) = notice {
+                    screen.ended(&name, &status, &log);
+                }
+            }
+            () = stop.received() => return,
+        }
+    }
+}
+
+/// Says which port is taken before anything is started.
+fn check_ports(layout: &Layout) -> anyhow::Result<()> {
+    for (port, what) in layout.ports() {
+        if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            let code = errors::PORT_TAKEN;
+            bail!("{code}: port {port} ({what}) cannot be used: {error}. {}", code.remedy());
+        }
+    }
+    Ok(())
+}
+
+fn store_program(layout: &Layout, data: &DataDir, pki: &Pki) -> Program {
+    let leaf = pki.leaf(None, "store");
+    let arg = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
+    Program {
+        name: "store".into(),
+        args: vec![
+            "store".into(),
+            arg("data-dir", &data.store().display()),
+            arg("listen-client-urls", &format_args!("https://127.0.0.1:{}", layout.store_port())),
+            arg("cert-file", &leaf.cert.display()),
+            arg("key-file", &leaf.key.display()),
+            arg("trusted-ca-file", &leaf.ca.display()),
+        ],
+        log: data.logs().join("store.log"),
+    }
+}
+
+/// Writes the center's configuration and says how to start it.
+fn center_program(plan: &CenterPlan, layout: &Layout, data: &DataDir) -> anyhow::Result<Program> {
+    let dir = data.center(plan.center.as_str());
+    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    let options = ServerOptions {
+        center: Some(plan.center.clone()),
+        city: Some(plan.city.clone()),
+        unit: Some(plan.unit.clone()),
+        data_dir: Some(dir.clone()),
+        identity_dir: Some(data.pki().join("units").join(plan.unit.as_str())),
+        store: Some(format!("https://127.0.0.1:{}", layout.store_port())),
+        api_address: Some(local(plan.api_port)),
+        edge_address: Some(local(plan.edge_port)),
+        edge_admin_address: Some(local(plan.edge_admin_port)),
+        edge_threads: Some(1),
+        agent_address: Some(local(plan.agent_port)),
+        pods_die_with_agent: Some(true),
+        roles: None,
+    };
+    let file = dir.join("server.toml");
+    std::fs::write(&file, toml::to_string(&options)?)
+        .with_context(|| format!("write {}", file.display()))?;
+    Ok(Program {
+        name: plan.center.to_string(),
+        args: vec!["server".into(), format!("--config={}", file.display())],
+        log: data.logs().join(format!("{}.log", plan.center)),
+    })
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// SIGINT and SIGTERM. A second one ends the process at once.
+struct StopSignal {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+// === impl StopSignal ===
+
+impl StopSignal {
+    fn new() -> anyhow::Result<StopSignal> {
+        Ok(StopSignal {
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `polis up` in a folder and on ports of a test's own.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::Output,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use crate::{Answer, Running, Scratch, http, kubectl, process};
+
+/// A debug build on a busy two-core machine; people are promised 20 s.
+const START_LIMIT: Duration = Duration::from_secs(120);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Ports that one estate takes, from its base port on.
+const PORTS: u16 = 260;
+
+static NEXT_BASE: AtomicU16 = AtomicU16::new(21_000);
+
+pub struct Estate {
+    pub up: Running,
+    pub base_port: u16,
+    pub data: PathBuf,
+    scratch: Option<Scratch>,
+}
+
+// === impl Estate ===
+
+impl Estate {
+    /// Starts the layout and waits until it is ready.
+    #[must_use]
+    pub fn up(name: &str, layout: &str) -> Estate {
+        let scratch = Scratch::new(name);
+        let data = scratch.join("data");
+        let estate = Estate::start(data, free_base_port(), layout);
+        Estate { scratch: Some(scratch), ..estate }
+    }
+
+    /// Stops it as Ctrl-C does, and starts it again on the same data.
+    #[must_use]
+    pub fn again(mut self, layout: &str) -> Estate {
+        self.stop();
+        let (data, base_port, scratch) = (self.data.clone(), self.base_port, self.scratch.take());
+        drop(self);
+        Estate { scratch, ..Estate::start(data, base_port, layout) }
+    }
+
+    /// Starts on a folder that the caller keeps.
+    #[must_use]
+    pub fn start(data: PathBuf, base_port: u16, layout: &str) -> Estate {
+        let (shown, port) = (data.display().to_string(), base_port.to_string());
+        let mut up = Running::start(&[
+            "up",
+            "--data",
+            &shown,
+            "--base-port",
+            &port,
+            "--layout",
+            layout,
+            "--start-timeout",
+            "110",
+        ]);
+        up.wait_for_line("Ctrl-C stops everything", START_LIMIT);
+        Estate { up, base_port, data, scratch: None }
+    }
+
+    /// Ctrl-C, and the wait for the end.
+    pub fn stop(&mut self) {
+        self.up.signal(rustix::process::Signal::INT);
+        let status = self.up.wait(STOP_LIMIT);
+        assert!(status.success(), "up ended with {status}:\n{}", self.up.printed());
+    }
+
+    #[must_use]
+    pub fn edge_port(&self, index: u16) -> u16 {
+        self.base_port + 20 + index
+    }
+
+    /// A request to an edge.
+    #[must_use]
+    pub fn edge(
+        &self,
+        index: u16,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Answer {
+        http::request(self.edge_port(index), method, path, headers, body.as_bytes())
+    }
+
+    /// The real kubectl with this estate's kubeconfig.
+    #[must_use]
+    pub fn kubectl(&self, args: &[&str]) -> Output {
+        let kubeconfig = self.data.join("kubeconfig").display().to_string();
+        let mut all = vec!["--kubeconfig", kubeconfig.as_str()];
+        all.extend(args);
+        kubectl(&all)
+    }
+
+    /// A verb of ours on this estate.
+    #[must_use]
+    pub fn polis(&self, args: &[&str]) -> Output {
+        let data = self.data.display().to_string();
+        let mut all = args.to_vec();
+        all.extend(["--data", data.as_str()]);
+        process::run(&all)
+    }
+}
+
+/// A base port whose whole block is free right now.
+#[must_use]
+pub fn free_base_port() -> u16 {
+    loop {
+        let base = NEXT_BASE.fetch_add(PORTS, Ordering::Relaxed);
+        assert!(base < 32_000, "no block of ports is free");
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (base..base + PORTS).step_by(5).all(free) && free(base) && free(base + 1) {
+            return base;
+        }
+    }
+}

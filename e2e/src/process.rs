@@ -1,0 +1,111 @@
+//! The binary under test, as a process.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal};
+
+use crate::wait_for;
+
+/// The binary that `cargo build` put beside the tests, or `POLIS_BIN`.
+#[must_use]
+pub fn polis() -> PathBuf {
+    if let Some(path) = std::env::var_os("POLIS_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let built = test.ancestors().nth(2).map(|profile| profile.join("polis"));
+    let built = built.filter(|path| path.exists());
+    built.expect("the binary is not built: run `cargo build -p polis`, or `cargo xtask test`")
+}
+
+/// A process that ends with its test, whose lines can be waited for.
+pub struct Running {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+/// Runs `polis` to its end.
+pub fn run(args: &[&str]) -> Output {
+    Command::new(polis()).args(args).output().expect("run polis")
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Starts `polis` with these arguments.
+    #[must_use]
+    pub fn start(args: &[&str]) -> Running {
+        let mut child = Command::new(polis())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start polis");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let streams: [Option<Box<dyn std::io::Read + Send>>; 2] = [
+            child.stdout.take().map(|stream| Box::new(stream) as _),
+            child.stderr.take().map(|stream| Box::new(stream) as _),
+        ];
+        for stream in streams.into_iter().flatten() {
+            let lines = lines.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    lines.lock().expect("no test panics holding it").push(line);
+                }
+            });
+        }
+        Running { child, lines }
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything printed so far.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        self.lines.lock().expect("no test panics holding it").join("\n")
+    }
+
+    /// Waits until `text` was printed.
+    pub fn wait_for_line(&mut self, text: &str, limit: Duration) {
+        wait_for(&format!("{text:?} printed"), limit, || {
+            if self.printed().contains(text) {
+                return Some(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("polis ended with {status}:\n{}", self.printed());
+            }
+            None
+        });
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a pid");
+        rustix::process::kill_process(pid, signal).expect("signal polis");
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        wait_for("polis to end", limit, || self.child.try_wait().expect("wait for polis"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- polis printed:\n{}\n---", self.printed());
+        }
+        // Its own children die with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
