@@ -1,6 +1,6 @@
 //! Why an engine cannot do what it was asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use errors::{
     Code, STORE_DATA_CORRUPT, STORE_DATA_LOCKED, STORE_DATA_NEWER, STORE_DATA_UNREADABLE,
@@ -29,6 +29,10 @@ pub enum Error {
         what: String,
         problem: String,
     },
+    /// Nothing at all is served: the journal holds all keyspaces.
+    #[error("{code}: journal {path}, byte {at}: damaged before its last write. {remedy}",
+        code = STORE_DATA_CORRUPT, path = .path.display(), remedy = STORE_DATA_CORRUPT.remedy())]
+    CorruptJournal { path: PathBuf, at: usize },
     #[error("{code}: keyspace {keyspace}, {what}: {source}. {remedy}",
         code = STORE_DATA_NEWER, remedy = STORE_DATA_NEWER.remedy())]
     Newer { keyspace: String, what: String, source: DecodeError },
@@ -53,10 +57,14 @@ impl Error {
         match self {
             Error::Locked { .. } => Some(STORE_DATA_LOCKED),
             Error::Open { .. } => Some(STORE_DATA_UNREADABLE),
-            Error::Corrupt { .. } => Some(STORE_DATA_CORRUPT),
+            Error::Corrupt { .. } | Error::CorruptJournal { .. } => Some(STORE_DATA_CORRUPT),
             Error::Newer { .. } => Some(STORE_DATA_NEWER),
             Error::Read(_) | Error::Gone(_) | Error::TooLarge { .. } | Error::Stopped => None,
         }
+    }
+
+    pub(crate) fn open(path: &Path, source: impl Into<Storage>) -> Error {
+        Error::Open { path: path.into(), source: source.into() }
     }
 }
 
@@ -66,5 +74,11 @@ impl From<fjall::Error> for Storage {
             fjall::Error::Io(io) => io.to_string(),
             other => other.to_string(),
         })
+    }
+}
+
+impl From<std::io::Error> for Storage {
+    fn from(error: std::io::Error) -> Storage {
+        Storage(error.to_string())
     }
 }

@@ -159,3 +159,35 @@ async fn batches_that_arrive_together_share_a_sync() {
     let syncs = after.syncs - before.syncs;
     assert!(syncs * 4 < WRITERS * EACH, "{syncs} syncs for {} batches", WRITERS * EACH);
 }
+
+/// A torn write can only be the last one; anything earlier was acknowledged.
+#[tokio::test]
+async fn a_flipped_bit_in_the_journal_never_loses_a_batch_silently() {
+    let folder = Folder::new();
+    let ks = name("a");
+    {
+        let engine = folder.open();
+        let epoch = claim(&engine, &ks).await;
+        for seq in 1..=6 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "value")])).await;
+        }
+    }
+    let bytes = std::fs::read(folder.journal()).expect("it is readable");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
+    // Copies are quick without the zeros behind.
+    std::fs::write(folder.journal(), &bytes[..end]).expect("it is writable");
+    let mut silent = Vec::new();
+    for at in (0..end).step_by(3) {
+        let crashed = folder.copy();
+        let mut hurt = bytes[..end].to_vec();
+        hurt[at] ^= 0x40;
+        std::fs::write(crashed.journal(), &hurt).expect("it is writable");
+        let Ok(engine) = Embedded::open(EmbeddedConfig::new(crashed.path())) else { continue };
+        match engine.load(&ks).await {
+            Err(_) => {}
+            Ok(loaded) if loaded.seq >= Seq(5) => {}
+            Ok(loaded) => silent.push((at, loaded.seq)),
+        }
+    }
+    assert_eq!(silent, [], "of {end} bytes");
+}

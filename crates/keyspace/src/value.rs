@@ -23,7 +23,7 @@ pub struct Place {
 }
 
 /// Values fetched for one request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Values {
     fetched: HashMap<Place, Value>,
 }

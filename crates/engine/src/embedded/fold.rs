@@ -28,8 +28,8 @@ impl Disk {
     /// Folds every batch that ends before `revision`. Each piece writes its
     /// rows, moves the mark and removes its log in one atomic write; so a crash
     /// leaves whole pieces, and rows are never less durable than the removal of
-    /// the log they replace. It needs no sync of its own: undone by a crash, it
-    /// is done again.
+    /// the log they replace. Each is synced like any other write, because only
+    /// the journal's last write may be one that was not.
     pub(super) fn fold(
         &self,
         name: &KeyspaceName,
@@ -51,7 +51,7 @@ impl Disk {
 
     fn write_piece(&self, id: Id, piece: Piece) -> Result<(), Error> {
         let Piece { from, mark, fold, is_last: _ } = piece;
-        let mut write = self.db.batch().durability(Some(PersistMode::Buffer));
+        let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
         for (key, row) in fold.rows {
             match row {
                 Some(row) => write.insert(&self.rows, row_key(id, &key), encode_row(&row)),

@@ -10,10 +10,12 @@
 
 mod commit;
 mod fold;
+mod journal;
 mod layout;
 mod read;
 
 use std::{
+    fs::TryLockError,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -59,7 +61,12 @@ struct Disk {
     rows: fjall::Keyspace,
     cluster_id: u64,
     counters: Counters,
+    /// Released last, when nothing writes any more.
+    _lock: std::fs::File,
 }
+
+/// Our own lock, because we look at the journal before the library locks it.
+const LOCK_FILE: &str = "polis.lock";
 
 /// Flushing and compaction must not wait for each other, or writes would.
 const WORKER_THREADS: usize = 2;
@@ -154,10 +161,9 @@ impl Engine for Embedded {
 impl Disk {
     fn open(config: EmbeddedConfig) -> Result<Disk, Error> {
         let path = config.path.clone();
-        let open_error = |error: fjall::Error| match error {
-            fjall::Error::Locked => Error::Locked { path: path.clone() },
-            other => Error::Open { path: path.clone(), source: Storage::from(other) },
-        };
+        let lock = lock(&path)?;
+        journal::mend(&path)?;
+        let open_error = |error| Error::open(&path, Storage::from(error));
         let db = Database::builder(&config.path)
             .cache_size(config.cache_bytes)
             .worker_threads(WORKER_THREADS)
@@ -172,11 +178,11 @@ impl Disk {
         let rows = db.keyspace("rows", options).map_err(open_error)?;
         let cluster_id = Self::cluster_id(&db, &log, &path)?;
         let counters = Counters::default();
-        Ok(Disk { path, db, log, rows, cluster_id, counters })
+        Ok(Disk { path, db, log, rows, cluster_id, counters, _lock: lock })
     }
 
     fn cluster_id(db: &Database, log: &fjall::Keyspace, path: &Path) -> Result<u64, Error> {
-        let failed = |error| Error::Open { path: path.into(), source: Storage::from(error) };
+        let failed = |error| Error::open(path, Storage::from(error));
         if let Some(stored) = log.get(layout::CLUSTER_KEY).map_err(failed)? {
             return layout::decode_cluster(&stored);
         }
@@ -184,6 +190,18 @@ impl Disk {
         log.insert(layout::CLUSTER_KEY, layout::encode_cluster(id)).map_err(failed)?;
         db.persist(PersistMode::SyncAll).map_err(failed)?;
         Ok(id)
+    }
+}
+
+/// Makes the folder and takes its lock.
+fn lock(path: &Path) -> Result<std::fs::File, Error> {
+    let failed = |error: std::io::Error| Error::open(path, error);
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let lock = std::fs::File::create(path.join(LOCK_FILE)).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.into() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 

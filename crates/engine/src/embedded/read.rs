@@ -92,16 +92,18 @@ impl View<'_> {
     /// hurt is an error: what comes after it must not be served without it.
     pub(super) fn batches(&self) -> impl Iterator<Item = Result<(Seq, StoredBatch, usize), Error>> {
         let id = self.id();
-        let range = log_key(id, self.mark.seq.next())..=log_key(id, self.head.seq);
-        let is_empty = self.mark.seq >= self.head.seq;
-        let items =
-            (!is_empty).then(|| self.snapshot.range(&self.disk.log, range)).into_iter().flatten();
+        let range = log_key(id, self.mark.seq.next())..=log_key(id, Seq(u64::MAX));
+        let items = self.snapshot.range(&self.disk.log, range);
         let mut due = self.mark.seq;
         let mut batches = items.map(move |item| {
             due = due.next();
             let (key, stored) = item.into_inner().map_err(read_error)?;
             if log_seq(&key) != Some(due) {
                 return Err(self.missing(due));
+            }
+            if due > self.head.seq {
+                // Head and batch are written as one, so the head was lost.
+                return Err(layout::Broken::Misplaced.of(self.name.as_str(), "its head"));
             }
             let batch = StoredBatch::decode(due, &stored)
                 .map_err(|broken| broken.of(self.name.as_str(), format!("batch {due}")))?;
