@@ -22,6 +22,6 @@ pub mod logs;
 mod runtime;
 
 pub use process::{Exit, Process};
-pub use record::{Finished, Record};
+pub use record::{Finished, Record, Running};
 pub use runtime::{Config, Error, Found, Runtime};
 pub use spec::{ContainerId, Spec, SpecError};
