@@ -27,3 +27,6 @@ pub use error::Error;
 pub use history::{Outcome, Record, Try, TryFailure, read as read_history};
 pub use run::{Load, Report};
 pub use stats::{Second, Summary};
+
+#[cfg(test)]
+mod tests;

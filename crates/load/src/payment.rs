@@ -41,10 +41,14 @@ struct ErrorBody {
     code: String,
 }
 
+/// What an answer says about the payment it was asked for.
 enum Verdict {
-    Settled(Outcome),
-    /// It settles nothing: try again.
-    Again(TryFailure),
+    /// It stands.
+    Yes,
+    /// This request did not make it and never will.
+    No,
+    /// Nothing: try again.
+    Open,
 }
 
 // === impl Payment ===
@@ -78,12 +82,20 @@ impl Payment {
             let sent =
                 edges.send(edge, Method::POST, "/v1/payments", &headers, body.clone(), limit);
             let failure = match sent.await {
-                Ok(answer) => match settle(&mut record, &answer) {
-                    Verdict::Settled(outcome) => {
-                        record.edge = Some(edge);
-                        return self.end(record, outcome);
+                Ok(answer) => match verdict(&answer) {
+                    // A "no" says nothing about an earlier copy that may still arrive.
+                    Verdict::No if record.failed.iter().any(may_arrive) => {
+                        TryFailure::Status(answer.status)
                     }
-                    Verdict::Again(failure) => failure,
+                    Verdict::Yes => {
+                        settle(&mut record, edge, &answer);
+                        return self.end(record, Outcome::Acked);
+                    }
+                    Verdict::No => {
+                        settle(&mut record, edge, &answer);
+                        return self.end(record, Outcome::Refused);
+                    }
+                    Verdict::Open => TryFailure::Status(answer.status),
                 },
                 Err(failure) => failure,
             };
@@ -138,23 +150,35 @@ impl Payment {
     }
 }
 
-fn settle(record: &mut Record, answer: &Answer) -> Verdict {
-    let parsed: Settled = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let definite = match answer.status {
-        200 | 201 if parsed.status == "Committed" => Some(Outcome::Acked),
+fn verdict(answer: &Answer) -> Verdict {
+    match answer.status {
+        200 | 201 if parse(answer).status == "Committed" => Verdict::Yes,
         // Timeout, misdirected, too early, too many: another try may do better.
-        408 | 421 | 425 | 429 => None,
-        400..500 => Some(Outcome::Refused),
-        _ => None,
-    };
-    let Some(outcome) = definite else {
-        return Verdict::Again(TryFailure::Status(answer.status));
-    };
+        408 | 421 | 425 | 429 => Verdict::Open,
+        400..500 => Verdict::No,
+        _ => Verdict::Open,
+    }
+}
+
+/// Whether the request of this try may still be carried out. A connection that
+/// was refused carried nothing, and 421 is the fence's word that nothing was
+/// applied; everything else leaves it open.
+fn may_arrive(failed: &Try) -> bool {
+    !matches!(failed.failure, TryFailure::NotConnected | TryFailure::Status(421))
+}
+
+/// Keeps what the settling answer says.
+fn settle(record: &mut Record, edge: usize, answer: &Answer) {
+    let parsed = parse(answer);
+    record.edge = Some(edge);
     record.status = Some(answer.status);
     record.code = parsed.error.map(|error| error.code);
     record.unit = parsed.unit;
     record.epoch = parsed.epoch;
-    Verdict::Settled(outcome)
+}
+
+fn parse(answer: &Answer) -> Settled {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
 /// Asks for the final word on a payment that got no definite answer.
@@ -169,15 +193,12 @@ pub(crate) async fn resolve(edges: &Edges, unknown: &Record, start: Instant) -> 
         if let Ok(answer) = sent
             && answer.status == 200
         {
-            let parsed: Settled = serde_json::from_slice(&answer.body).unwrap_or_default();
-            record.status = Some(answer.status);
-            record.edge = Some(edge);
-            record.outcome = match parsed.status.as_str() {
+            settle(&mut record, edge, &answer);
+            record.outcome = match parse(&answer).status.as_str() {
                 "Committed" => Outcome::ResolvedCommitted,
                 "Cancelled" => Outcome::ResolvedCancelled,
                 _ => Outcome::Unknown,
             };
-            (record.unit, record.epoch) = (parsed.unit, parsed.epoch);
             break;
         }
         tokio::time::sleep(PAUSE).await;

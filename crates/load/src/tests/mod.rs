@@ -1,0 +1,5 @@
+//! The load against edges that fail on purpose.
+
+mod check;
+mod fake;
+mod run;
