@@ -191,3 +191,34 @@ async fn a_flipped_bit_in_the_journal_never_loses_a_batch_silently() {
     }
     assert_eq!(silent, [], "of {end} bytes");
 }
+
+#[tokio::test]
+async fn a_long_history_is_kept_small_and_whole() {
+    const BATCHES: u64 = 900;
+    const VALUE_BYTES: usize = 128 * 1024;
+    // What is live, plus the journals that the library keeps.
+    const DISK_BYTES_MAX: u64 = 3 * 64 * 1024 * 1024;
+    let folder = Folder::new();
+    let (busy, quiet) = (name("busy"), name("quiet"));
+    let value = "v".repeat(VALUE_BYTES);
+    let before = {
+        let engine = folder.open();
+        let rare = claim(&engine, &quiet).await;
+        commit(&engine, &quiet, batch(rare, 1, vec![put(2, "k", "rare")])).await;
+        let epoch = claim(&engine, &busy).await;
+        for seq in 1..=BATCHES {
+            let key = format!("key-{}", seq % 10);
+            commit(&engine, &busy, batch(epoch, seq, vec![put(seq + 1, &key, &value)])).await;
+            if seq % 50 == 0 {
+                fold(&engine, &busy, epoch, Revision(seq - 10)).await;
+            }
+        }
+        let disk_bytes = engine.metrics().disk_bytes;
+        assert!(disk_bytes < DISK_BYTES_MAX, "{disk_bytes} bytes on disk");
+        (engine.load(&busy).await.expect("it loads"), engine.load(&quiet).await.expect("it loads"))
+    };
+    assert_eq!((before.0.base.rows.len(), before.0.log.len()), (10, 12));
+    let engine = folder.open();
+    assert_eq!(engine.load(&busy).await.expect("it loads"), before.0);
+    assert_eq!(engine.load(&quiet).await.expect("it loads"), before.1);
+}

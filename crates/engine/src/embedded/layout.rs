@@ -1,4 +1,5 @@
-//! What is stored under which key. Every value ends in a checksum.
+//! What is stored under which key. Every value starts with a format version
+//! and ends in a checksum.
 //!
 //! | tree | key | value |
 //! |---|---|---|
@@ -18,7 +19,7 @@ use kv::{KeyspaceName, LeaseId, Revision};
 
 use crate::{
     Batch, Epoch, Error, Seq,
-    checksum::{CHECKSUM_BYTES, crc32c, open, seal},
+    checksum::{open, seal},
 };
 
 pub(super) const CLUSTER_KEY: &[u8] = b"c";
@@ -125,11 +126,13 @@ fn tagged(tag: u8, id: Id) -> Vec<u8> {
 }
 
 pub(super) fn encode_cluster(id: u64) -> Vec<u8> {
-    encode_numbers(&[id])
+    encode_numbers(CLUSTER_KEY, &[id])
 }
 
 pub(super) fn decode_cluster(stored: &[u8]) -> Result<u64, Error> {
-    decode_numbers(stored).map(|[id]| id).map_err(|broken| broken.of("-", "the cluster id"))
+    decode_numbers(CLUSTER_KEY, stored)
+        .map(|[id]| id)
+        .map_err(|broken| broken.of("-", "the cluster id"))
 }
 
 /// Why a stored value cannot be used; the reader knows which one it was.
@@ -172,11 +175,11 @@ impl Head {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        encode_numbers(&[u64::from(self.id.0), self.epoch.0, self.seq.0, self.revision.0])
+        encode_numbers(&[HEAD], &[u64::from(self.id.0), self.epoch.0, self.seq.0, self.revision.0])
     }
 
     pub(super) fn decode(stored: &[u8]) -> Result<Head, Broken> {
-        let [id, epoch, seq, revision] = decode_numbers(stored)?;
+        let [id, epoch, seq, revision] = decode_numbers(&[HEAD], stored)?;
         let id = Id(u32::try_from(id).map_err(|_| DecodeError::Overlong)?);
         Ok(Head { id, epoch: Epoch(epoch), seq: Seq(seq), revision: Revision(revision) })
     }
@@ -186,11 +189,11 @@ impl Head {
 
 impl Mark {
     pub(super) fn encode(&self) -> Vec<u8> {
-        encode_numbers(&[self.seq.0, self.revision.0, self.compacted.0])
+        encode_numbers(&[MARK], &[self.seq.0, self.revision.0, self.compacted.0])
     }
 
     pub(super) fn decode(stored: &[u8]) -> Result<Mark, Broken> {
-        let [seq, revision, compacted] = decode_numbers(stored)?;
+        let [seq, revision, compacted] = decode_numbers(&[MARK], stored)?;
         Ok(Mark { seq: Seq(seq), revision: Revision(revision), compacted: Revision(compacted) })
     }
 }
@@ -226,7 +229,7 @@ impl EncodedBatch {
     /// The stored form, once it is known where the keyspace stands after it.
     pub(super) fn finish(mut self, revision: Revision) -> Vec<u8> {
         self.bytes[17..25].copy_from_slice(&revision.0.to_le_bytes());
-        seal(&mut self.bytes);
+        seal(&batch_name(self.seq), &mut self.bytes);
         self.bytes
     }
 }
@@ -235,14 +238,11 @@ impl EncodedBatch {
 
 impl StoredBatch {
     pub(super) fn decode(seq: Seq, stored: &[u8]) -> Result<StoredBatch, Broken> {
-        let body = open(stored).ok_or(Broken::Checksum)?;
+        let body = open(&batch_name(seq), stored).ok_or(Broken::Checksum)?;
         let (header, mut rest) =
             body.split_at_checked(BATCH_HEADER_BYTES).ok_or(DecodeError::Truncated)?;
         if header[0] != FORMAT_VERSION {
             return Err(DecodeError::NewerFormat(header[0]).into());
-        }
-        if number(&header[9..17]) != seq.0 {
-            return Err(Broken::Misplaced);
         }
         let revision = Revision(number(&header[17..25]));
         let mut records = Vec::new();
@@ -259,6 +259,10 @@ impl StoredBatch {
     }
 }
 
+fn batch_name(seq: Seq) -> [u8; 8] {
+    seq.0.to_be_bytes()
+}
+
 /// Little-endian, at most eight bytes.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -267,47 +271,35 @@ fn number(bytes: &[u8]) -> u64 {
 pub(super) fn encode_row(row: &Row) -> Vec<u8> {
     let mut out = Vec::new();
     row.encode(&mut out);
-    seal_with(&row.key, out)
+    seal(&row.key, &mut out);
+    out
 }
 
 pub(super) fn decode_row(key: &[u8], stored: &[u8]) -> Result<Row, Broken> {
-    let body = open_with(key, stored).ok_or(Broken::Checksum)?;
+    let body = open(key, stored).ok_or(Broken::Checksum)?;
     Ok(Row::decode(bytes::Bytes::copy_from_slice(key), body)?)
-}
-
-/// A row's checksum covers its key too: swapped rows are as wrong as changed
-/// ones.
-fn seal_with(key: &[u8], mut body: Vec<u8>) -> Vec<u8> {
-    let crc = crc32c(&body) ^ crc32c(key);
-    body.extend(crc.to_le_bytes());
-    body
-}
-
-fn open_with<'a>(key: &[u8], stored: &'a [u8]) -> Option<&'a [u8]> {
-    let (body, crc) = stored.split_last_chunk::<CHECKSUM_BYTES>()?;
-    (crc32c(body) ^ crc32c(key) == u32::from_le_bytes(*crc)).then_some(body)
 }
 
 pub(super) fn encode_lease(lease: &LeaseRow) -> Vec<u8> {
     let mut out = Vec::new();
     lease.encode(&mut out);
-    seal(&mut out);
+    seal(&[LEASE], &mut out);
     out
 }
 
 pub(super) fn decode_lease(stored: &[u8]) -> Result<LeaseRow, Broken> {
-    Ok(LeaseRow::decode(open(stored).ok_or(Broken::Checksum)?)?)
+    Ok(LeaseRow::decode(open(&[LEASE], stored).ok_or(Broken::Checksum)?)?)
 }
 
-fn encode_numbers(numbers: &[u64]) -> Vec<u8> {
+fn encode_numbers(name: &[u8], numbers: &[u64]) -> Vec<u8> {
     let mut out = vec![FORMAT_VERSION];
     out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-    seal(&mut out);
+    seal(name, &mut out);
     out
 }
 
-fn decode_numbers<const N: usize>(stored: &[u8]) -> Result<[u64; N], Broken> {
-    let body = open(stored).ok_or(Broken::Checksum)?;
+fn decode_numbers<const N: usize>(name: &[u8], stored: &[u8]) -> Result<[u64; N], Broken> {
+    let body = open(name, stored).ok_or(Broken::Checksum)?;
     let (version, rest) = body.split_first().ok_or(DecodeError::Truncated)?;
     if *version != FORMAT_VERSION {
         return Err(DecodeError::NewerFormat(*version).into());
