@@ -1,0 +1,151 @@
+//! The clusters behind the doors: the federation's keyspace and one for each
+//! unit that exists.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kv::{KeyRange, Kv, LeaseId, RangeRequest};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use topology::UnitName;
+
+use crate::{
+    catalog,
+    failure::Failure,
+    registry::{self, provision_namespaces},
+    request::path::Door,
+};
+
+/// Gives the store's handle for a keyspace. Called once for each.
+pub type Keyspaces = Arc<dyn Fn(&str) -> Arc<dyn Kv> + Send + Sync>;
+
+/// How long a unit is believed to exist after it was seen.
+const UNIT_BELIEVED: Duration = Duration::from_secs(5);
+
+/// One cluster's storage.
+pub struct Cluster {
+    pub kv: Arc<dyn Kv>,
+    pub expiry: Expiry,
+    /// The namespaces that every cluster has were made.
+    provisioned: OnceCell<()>,
+    seen: Mutex<Option<Instant>>,
+}
+
+/// Leases for objects that go by themselves, shared by those that are written
+/// within a short time of each other.
+#[derive(Default)]
+pub struct Expiry {
+    current: AsyncMutex<Option<(LeaseId, Instant)>>,
+}
+
+pub struct Clusters {
+    keyspaces: Keyspaces,
+    open: Mutex<HashMap<Door, Arc<Cluster>>>,
+}
+
+// === impl Clusters ===
+
+impl Clusters {
+    pub fn new(keyspaces: Keyspaces) -> Clusters {
+        Clusters { keyspaces, open: Mutex::default() }
+    }
+
+    pub fn federation(&self) -> Arc<Cluster> {
+        self.handle(&Door::Federation)
+    }
+
+    /// The unit's storage, whether it exists or not.
+    pub fn unit(&self, unit: &UnitName) -> Arc<Cluster> {
+        self.handle(&Door::Unit(unit.clone()))
+    }
+
+    /// Fails when `door` leads nowhere.
+    pub async fn check(&self, door: &Door) -> Result<(), Failure> {
+        match door {
+            Door::Federation => Ok(()),
+            Door::Unit(unit) => self.check_unit(unit).await,
+        }
+    }
+
+    /// Whether the store answers a linearizable read in time.
+    pub async fn probe(&self, timeout: Duration) -> Result<(), String> {
+        let mut request = RangeRequest::new(KeyRange::key("/registry"));
+        request.count_only = true;
+        let cluster = self.federation();
+        match tokio::time::timeout(timeout, cluster.kv.range(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", timeout.as_secs())),
+        }
+    }
+
+    /// What stands behind `door`, ready for use.
+    pub async fn enter(&self, door: &Door) -> Result<Arc<Cluster>, Failure> {
+        self.check(door).await?;
+        let cluster = self.handle(door);
+        cluster.provisioned.get_or_try_init(|| provision_namespaces(&*cluster.kv)).await?;
+        Ok(cluster)
+    }
+
+    fn handle(&self, door: &Door) -> Arc<Cluster> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            Arc::new(Cluster {
+                kv: (self.keyspaces)(&door.keyspace()),
+                expiry: Expiry::default(),
+                provisioned: OnceCell::new(),
+                seen: Mutex::new(None),
+            })
+        };
+        open.entry(door.clone()).or_insert_with(new).clone()
+    }
+
+    async fn check_unit(&self, unit: &UnitName) -> Result<(), Failure> {
+        let door = Door::Unit(unit.clone());
+        let known = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&door).cloned();
+        if known.is_some_and(|cluster| cluster.was_seen()) {
+            return Ok(());
+        }
+        let units = catalog::units();
+        let key = units.key(None, unit.as_str());
+        match registry::read(&*self.federation().kv, units, key).await? {
+            None => Err(Failure::not_found(units, unit.as_str())),
+            Some(_) => {
+                *self.handle(&door).seen.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Instant::now());
+                Ok(())
+            }
+        }
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    fn was_seen(&self) -> bool {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_some_and(|seen| seen.elapsed() < UNIT_BELIEVED)
+    }
+}
+
+// === impl Expiry ===
+
+impl Expiry {
+    /// A lease that lives `ttl_s` or a little longer.
+    pub async fn lease(&self, kv: &dyn Kv, ttl_s: u64) -> Result<LeaseId, Failure> {
+        // Up to this much longer, so that a burst of events takes one lease.
+        let shared_s = (ttl_s / 20).max(1);
+        let mut current = self.current.lock().await;
+        if let Some((lease, granted)) = *current
+            && granted.elapsed().as_secs() < shared_s
+        {
+            return Ok(lease);
+        }
+        let granted = Instant::now();
+        let lease = kv.lease_grant(None, Duration::from_secs(ttl_s + shared_s)).await?;
+        *current = Some((lease.id, granted));
+        Ok(lease.id)
+    }
+}

@@ -1,0 +1,177 @@
+//! What namespaces mean to the objects in them: nothing is created in one that
+//! is missing or going, and one that is going is gone once it is empty.
+
+use kv::{Compare, DeleteRequest, KeyRange, Kv, Op, OpResponse, RangeRequest, Txn, TxnResponse};
+use serde_json::{Value, json};
+
+use super::{Deleted, Registry, encode, read};
+use crate::{
+    caller::Caller,
+    catalog,
+    failure::Failure,
+    kinds::namespace,
+    object::{self, timestamp},
+    request::{
+        options::DeleteOptions,
+        path::{Door, Place},
+    },
+    resource::{Face, Resource},
+};
+
+/// Keys looked at in one step of emptying a namespace.
+const SWEEP_CHUNK: usize = 100;
+
+/// What a creation must compare, and create along.
+pub(super) struct Guard {
+    pub compare: Compare,
+    pub provision: Option<Op>,
+}
+
+/// Holds the namespace still for the transaction that creates `name` in it.
+///
+/// Polis' own processes get a missing namespace along with the first object:
+/// an application is spread to units whose namespaces nobody made by hand.
+pub(super) async fn guard(
+    kv: &dyn Kv,
+    caller: &Caller,
+    namespace: &str,
+    name: &str,
+    resource: &Resource,
+) -> Result<Guard, Failure> {
+    let kind = catalog::namespaces();
+    let key = kind.key(None, namespace);
+    match read(kv, kind, key.clone()).await? {
+        Some(stored) if namespace::is_terminating(&stored.object) => {
+            let why = format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            );
+            Err(Failure::forbidden_object(resource, name, &why))
+        }
+        Some(stored) => {
+            Ok(Guard { compare: Compare::modified_at(key, stored.revision), provision: None })
+        }
+        None if namespace::ALWAYS.contains(&namespace) || caller.is_polis() => {
+            let provision = Some(Op::put(key.clone(), encode(&new(namespace))));
+            Ok(Guard { compare: Compare::absent(key), provision })
+        }
+        None => Err(Failure::not_found(kind, namespace)),
+    }
+}
+
+fn new(name: &str) -> Value {
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "uid": uuid::Uuid::new_v4().to_string(),
+            "creationTimestamp": timestamp(object::now()),
+        },
+    });
+    namespace::create(&mut object);
+    object
+}
+
+/// Makes the namespaces that every cluster has.
+pub(crate) async fn provision(kv: &dyn Kv) -> Result<(), kv::Error> {
+    for name in namespace::ALWAYS {
+        let key = catalog::namespaces().key(None, name);
+        let put = Op::put(key.clone(), encode(&new(name)));
+        kv.txn(Txn::when(vec![Compare::absent(key)]).then(vec![put])).await?;
+    }
+    Ok(())
+}
+
+/// Whether the read in a failed transaction's alternative found its key.
+pub(super) fn found_one(outcome: &TxnResponse) -> bool {
+    outcome.responses.iter().any(|response| match response {
+        OpResponse::Range(range) => !range.kvs.is_empty(),
+        _ => false,
+    })
+}
+
+fn stored_in(door: &Door) -> impl Iterator<Item = &'static Resource> + use<'_> {
+    catalog::at(door)
+        .filter(|resource| resource.is_namespaced() && door.face(resource) == Face::Stored)
+}
+
+fn inside(resource: &Resource, namespace: &str) -> String {
+    format!("{}{namespace}/", resource.prefix())
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Deletes a namespace: marks it, empties it, and removes it if nothing in
+    /// it takes its time. Asking again goes on where an earlier try stopped.
+    pub(super) async fn delete_namespace(
+        &self,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Failure> {
+        let marked =
+            self.mark_deleted(name, options, 0, |object| namespace::terminate(object)).await?;
+        if options.is_dry_run() {
+            return Ok(Deleted::Going(marked));
+        }
+        for resource in stored_in(&self.place.door) {
+            self.sweep(resource, name).await?;
+        }
+        match self.settle(name).await? {
+            true => Ok(Deleted::Gone(marked)),
+            false => Ok(Deleted::Going(marked)),
+        }
+    }
+
+    async fn sweep(&self, resource: &'static Resource, namespace: &str) -> Result<(), Failure> {
+        let place = Place {
+            door: self.place.door.clone(),
+            resource,
+            namespace: Some(namespace.to_owned()),
+            name: None,
+            subresource: None,
+        };
+        let registry = Registry::new(self.cluster.clone(), place);
+        let mut range = KeyRange::prefix(inside(resource, namespace));
+        loop {
+            let mut request = RangeRequest::new(range.clone()).limit(SWEEP_CHUNK);
+            request.keys_only = true;
+            let response = self.kv().range(request).await?;
+            for kv in &response.kvs {
+                let key = String::from_utf8_lossy(&kv.key);
+                let Some((_, name)) = key.rsplit_once('/') else { continue };
+                match Box::pin(registry.delete(name, &DeleteOptions::default())).await {
+                    Err(failure) if !failure.is_not_found() => return Err(failure),
+                    _ => {}
+                }
+            }
+            match response.kvs.last() {
+                Some(last) if response.more => range = super::list::after(&last.key, &range),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Removes the namespace if it is going and nothing is left in it. Nothing
+    /// can have come since: creations compare the namespace.
+    pub(super) async fn settle(&self, namespace: &str) -> Result<bool, Failure> {
+        let kind = catalog::namespaces();
+        let key = kind.key(None, namespace);
+        let Some(stored) = read(self.kv(), kind, key.clone()).await? else { return Ok(true) };
+        let finalizers = object::has_finalizers(&stored.object);
+        if !namespace::is_terminating(&stored.object) || finalizers {
+            return Ok(false);
+        }
+        for resource in stored_in(&self.place.door) {
+            let mut request = RangeRequest::new(KeyRange::prefix(inside(resource, namespace)));
+            request.count_only = true;
+            if self.kv().range(request).await?.count > 0 {
+                return Ok(false);
+            }
+        }
+        let delete =
+            Op::Delete(DeleteRequest { range: KeyRange::key(key.clone()), prev_kv: false });
+        let txn = Txn::when(vec![Compare::modified_at(key, stored.revision)]).then(vec![delete]);
+        Ok(self.kv().txn(txn).await?.succeeded)
+    }
+}

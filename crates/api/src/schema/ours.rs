@@ -1,0 +1,214 @@
+//! The five kinds of the federation, field by field; the types are in
+//! `resources`, and a test keeps the two together.
+
+use topology::{CenterName, CityName, ShardSet, UnitName};
+
+use super::{
+    Field, Schema, Shape,
+    meta::{API_VERSION, KIND, METADATA},
+    optional, required,
+};
+
+/// The frame of a kind of ours.
+macro_rules! kind {
+    ($name:ident, $about:literal, spec: $spec:expr, status: $status:expr) => {
+        pub static $name: Schema = Schema {
+            about: $about,
+            shape: Shape::Object(&[
+                API_VERSION,
+                KIND,
+                METADATA,
+                required("spec", "The wanted state.", Shape::Object($spec)),
+                optional("status", "The observed state; written by controllers.", $status),
+            ]),
+        };
+    };
+}
+
+const fn item(shape: Shape) -> Schema {
+    Schema { about: "", shape }
+}
+
+const CITY_NAME: Shape = Shape::Form(|text| complaint(text.parse::<CityName>()));
+const CENTER_NAME: Shape = Shape::Form(|text| complaint(text.parse::<CenterName>()));
+const UNIT_NAME: Shape = Shape::Form(|text| complaint(text.parse::<UnitName>()));
+const SHARDS: Shape = Shape::Form(|text| complaint(text.parse::<ShardSet>()));
+
+fn complaint<T, E: ToString>(parsed: Result<T, E>) -> Option<String> {
+    parsed.err().map(|error| error.to_string())
+}
+
+kind!(
+    CITY,
+    "City is a place whose centers may be lost together.",
+    spec: &[optional(
+        "drills",
+        "Whether faults may be injected here on purpose; Forbidden unless said.",
+        Shape::OneOf(&["Forbidden", "Allowed"]),
+    )],
+    status: Shape::Object(&[])
+);
+
+kind!(
+    CENTER,
+    "Center is a data center: the smallest place that fails as a whole.",
+    spec: &[
+        required("city", "The City it stands in.", CITY_NAME),
+        required("apiAddress", "host:port of its API server, which others probe.", Shape::Text),
+        required("edgeAddress", "host:port of its edge, for users.", Shape::Text),
+    ],
+    status: Shape::Object(&[
+        optional(
+            "phase",
+            "Unknown, Ready, Suspect (probes fail) or Lost (its shards have moved).",
+            Shape::OneOf(&["Unknown", "Ready", "Suspect", "Lost"]),
+        ),
+        optional("observer", "The process that wrote the observations.", Shape::Text),
+        optional(
+            "observations",
+            "What this center sees of each other center.",
+            Shape::Map(&item(Shape::OneOf(&["Alive", "Suspect"]))),
+        ),
+    ])
+);
+
+kind!(
+    UNIT,
+    "Unit is a self-contained cell in one center, with named standbys.",
+    spec: &[
+        required(
+            "kind",
+            "RZone owns user shards, GZone is global, CZone is a city's read copy.",
+            Shape::OneOf(&["RZone", "GZone", "CZone"]),
+        ),
+        required("center", "The Center it runs in.", CENTER_NAME),
+        optional(
+            "standbys",
+            "Units that take its shards when it is lost, in order of preference.",
+            Shape::List(&item(UNIT_NAME)),
+        ),
+        required(
+            "ports",
+            "Host ports that its pods may be given.",
+            Shape::Object(&[
+                required("first", "Lowest port.", Shape::Integer),
+                required("last", "Highest port.", Shape::Integer),
+            ]),
+        ),
+        optional(
+            "services",
+            "What runs here that writes shards.",
+            Shape::List(&item(Shape::Object(&[
+                required("name", "Name of the service.", Shape::Text),
+                required("namespace", "Its namespace.", Shape::Text),
+                required(
+                    "fence",
+                    "What keeps two writers apart.",
+                    Shape::OneOf(&["database", "lease", "none"]),
+                ),
+            ]))),
+        ),
+    ],
+    status: Shape::Object(&[optional("ready", "Whether its center is.", Shape::Boolean)])
+);
+
+kind!(
+    SHARD_MAP,
+    "ShardMap says where shards belong (spec) and who serves them (status).",
+    spec: &[
+        required(
+            "homes",
+            "Where each shard belongs when everything is well; disjoint.",
+            Shape::List(&item(Shape::Object(&[
+                required("shards", "Ranges of shards, such as 00-19,42.", SHARDS),
+                required("unit", "The Unit they belong to.", UNIT_NAME),
+            ]))),
+        ),
+        optional(
+            "returnPolicy",
+            "Whether shards go home by themselves.",
+            Shape::Object(&[
+                optional("automatic", "True unless said.", Shape::Boolean),
+                optional("afterMs", "How long the home must have been well.", Shape::Integer),
+            ]),
+        ),
+    ],
+    status: Shape::Object(&[
+        optional("version", "Rises with every change; compared on write.", Shape::Integer),
+        optional(
+            "ranges",
+            "Shards with the same epoch and state.",
+            Shape::List(&item(Shape::Object(&[
+                required("shards", "Ranges of shards.", SHARDS),
+                required("epoch", "Rises with every change of owner.", Shape::Integer),
+                required(
+                    "state",
+                    "Serving, or Moving until the new owner holds the fence.",
+                    Shape::OneOf(&["Serving", "Moving"]),
+                ),
+                optional("unit", "Who serves them.", UNIT_NAME),
+                optional("from", "Who lets go; absent in a failover.", UNIT_NAME),
+                optional("to", "Who takes them.", UNIT_NAME),
+            ]))),
+        ),
+    ])
+);
+
+/// Of the design, not served yet: known so that the refusal can say so.
+const fn unserved(name: &'static str) -> Field {
+    optional(name, "Not served in this release.", Shape::Any)
+}
+
+const COUNTS: &[Field] = &[
+    optional("replicas", "Pods that exist.", Shape::Integer),
+    optional("readyReplicas", "Pods that are ready.", Shape::Integer),
+    optional("updatedReplicas", "Pods of the newest template.", Shape::Integer),
+];
+
+kind!(
+    CAFE_DEPLOYMENT,
+    "CafeDeployment is an application spread over units.",
+    spec: &[
+        optional(
+            "podSetType",
+            "How pods are replaced; InPlaceSet in this release.",
+            Shape::OneOf(&["InPlaceSet", "ReplicaSet", "StatefulSet"]),
+        ),
+        required(
+            "topology",
+            "Where pods go.",
+            Shape::Object(&[
+                optional(
+                    "unitType",
+                    "Cell in this release.",
+                    Shape::OneOf(&["Cell", "Zone", "None"]),
+                ),
+                required(
+                    "unitReplicas",
+                    "Pods in each unit; units that are not named get none.",
+                    Shape::Map(&item(Shape::IntOrText)),
+                ),
+                unserved("autoReschedule"),
+                unserved("values"),
+            ]),
+        ),
+        required("template", "The pod to be made: metadata and spec.", Shape::Any),
+        unserved("replicas"),
+        unserved("selector"),
+        unserved("strategy"),
+        unserved("historyLimit"),
+        unserved("volumeClaimTemplates"),
+        unserved("serviceName"),
+    ],
+    status: Shape::Object(&[
+        optional("observedGeneration", "The generation this status is of.", Shape::Integer),
+        optional("replicas", "Pods that exist.", Shape::Integer),
+        optional("readyReplicas", "Pods that are ready.", Shape::Integer),
+        optional("updatedReplicas", "Pods of the newest template.", Shape::Integer),
+        optional(
+            "units",
+            "The same by unit.",
+            Shape::Map(&item(Shape::Object(COUNTS))),
+        ),
+    ])
+);
