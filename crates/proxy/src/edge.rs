@@ -93,7 +93,7 @@ impl Edge {
         let Config { place, upstream, source, snapshot, limits, .. } = config;
         let timeouts = (limits.connect_timeout, limits.handshake_timeout);
         let transport = Arc::new(Transport::new(upstream, timeouts.0, timeouts.1));
-        let (views, seen) = watch::channel(source::first(snapshot.as_ref()));
+        let (views, seen) = watch::channel(source::first(&source, snapshot.as_ref()));
         let refresh = Refresh::default();
 
         let mut running = Vec::new();

@@ -28,6 +28,8 @@ pub struct HoldLimits {
 pub struct Hold {
     limits: HoldLimits,
     by_shard: Vec<BTreeMap<Ticket, Waiter>>,
+    /// The one of each shard that left the line to try for all.
+    pioneers: Vec<Option<Ticket>>,
     requests: usize,
     bytes: usize,
 }
@@ -49,7 +51,8 @@ impl Hold {
     #[must_use]
     pub fn new(limits: HoldLimits) -> Hold {
         let by_shard = (0..DEFAULT_SHARDS).map(|_| BTreeMap::new()).collect();
-        Hold { limits, by_shard, requests: 0, bytes: 0 }
+        let pioneers = vec![None; usize::from(DEFAULT_SHARDS)];
+        Hold { limits, by_shard, pioneers, requests: 0, bytes: 0 }
     }
 
     /// Puts a request in line. With `newer_than` it knows that this epoch of
@@ -61,6 +64,7 @@ impl Hold {
         newer_than: Option<Epoch>,
         bytes: usize,
     ) -> Result<oneshot::Receiver<()>, Full> {
+        self.gone(shard, ticket);
         let line = &mut self.by_shard[usize::from(shard.number())];
         if self.requests >= self.limits.requests_max
             || self.bytes + bytes > self.limits.bytes_max
@@ -103,11 +107,26 @@ impl Hold {
         leaving.len()
     }
 
-    /// Whether `ticket` is the first in line: the one that tries for all.
-    #[must_use]
-    pub fn is_first(&self, shard: Shard, ticket: Ticket) -> bool {
-        let line = &self.by_shard[usize::from(shard.number())];
-        line.first_key_value().is_none_or(|(first, _)| ticket <= *first)
+    /// Lets the first in line leave it to try for all, one at a time. True if
+    /// that is `ticket`, which is the pioneer until it is in line again or
+    /// [`Hold::gone`].
+    pub fn go_first(&mut self, shard: Shard, ticket: Ticket) -> bool {
+        let index = usize::from(shard.number());
+        let first = self.by_shard[index].first_key_value().map(|(first, _)| *first);
+        let goes = self.pioneers[index].is_none() && first == Some(ticket);
+        if goes {
+            self.leave(shard, ticket);
+            self.pioneers[index] = Some(ticket);
+        }
+        goes
+    }
+
+    /// The request has ended, or waits again: another may try.
+    pub fn gone(&mut self, shard: Shard, ticket: Ticket) {
+        let pioneer = &mut self.pioneers[usize::from(shard.number())];
+        if *pioneer == Some(ticket) {
+            *pioneer = None;
+        }
     }
 
     #[must_use]
@@ -148,11 +167,23 @@ mod tests {
         let mut hold = Hold::new(LIMITS);
         let mut any = hold.enter(shard(1), Ticket(2), None, 10).expect("room");
         let mut newer = hold.enter(shard(1), Ticket(1), Some(Epoch(5)), 10).expect("room");
-        assert!(hold.is_first(shard(1), Ticket(1)) && !hold.is_first(shard(1), Ticket(2)));
         assert_eq!(hold.release(shard(1), |newer_than| newer_than.is_none_or(|e| Epoch(5) > e)), 1);
         assert!(any.try_recv().is_ok() && newer.try_recv().is_err());
         assert_eq!(hold.release(shard(1), |_| true), 1);
         assert_eq!((hold.requests(), hold.bytes(), hold.is_waiting(shard(1))), (0, 0, false));
+    }
+
+    #[test]
+    fn one_at_a_time_tries_for_all_and_it_is_the_first() {
+        let mut hold = Hold::new(LIMITS);
+        let _first = hold.enter(shard(1), Ticket(1), None, 10).expect("room");
+        let _second = hold.enter(shard(1), Ticket(2), None, 10).expect("room");
+        assert!(!hold.go_first(shard(1), Ticket(2)) && hold.go_first(shard(1), Ticket(1)));
+        assert!(!hold.go_first(shard(1), Ticket(2)), "the first is trying");
+        let _first = hold.enter(shard(1), Ticket(1), None, 10).expect("room");
+        assert!(!hold.go_first(shard(1), Ticket(2)) && hold.go_first(shard(1), Ticket(1)));
+        hold.gone(shard(1), Ticket(1));
+        assert!(hold.go_first(shard(1), Ticket(2)));
     }
 
     #[test]

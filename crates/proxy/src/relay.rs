@@ -364,7 +364,7 @@ impl Exchange {
                 return Err(self.expired(false));
             }
             // The first in line tries for all; its success wakes the others.
-            if worker.hold.borrow().is_first(self.key.shard, self.ticket) {
+            if worker.hold.borrow_mut().go_first(self.key.shard, self.ticket) {
                 break;
             }
         }
@@ -409,6 +409,12 @@ struct InLine<'a> {
     key: &'a Key,
     ticket: Ticket,
     since: Instant,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.worker.hold.borrow_mut().gone(self.key.shard, self.ticket);
+    }
 }
 
 // === impl InLine ===

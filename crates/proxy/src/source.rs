@@ -19,6 +19,7 @@ use tokio::{
 use topology::{ShardMap, UnitName};
 
 use crate::{
+    config::Source,
     snapshot,
     table::View,
     transport::{LEDGER_ACCOUNT, LEDGER_NAMESPACE},
@@ -74,8 +75,15 @@ impl Refresh {
     }
 }
 
-/// The view to begin with: the snapshot's, else an empty one.
-pub(crate) fn first(snapshot: Option<&PathBuf>) -> (Origin, Arc<View>) {
+/// The view to begin with: what somebody knows already, else the snapshot's,
+/// else an empty one.
+pub(crate) fn first(source: &Source, snapshot: Option<&PathBuf>) -> (Origin, Arc<View>) {
+    if let Source::Given(given) = source {
+        let view = given.borrow().clone();
+        if *view != View::default() {
+            return (Origin::Nothing, view);
+        }
+    }
     let Some(path) = snapshot else { return (Origin::Nothing, Arc::default()) };
     match snapshot::load(path) {
         Ok(Some(view)) => (Origin::Snapshot, Arc::new(view)),
@@ -118,13 +126,12 @@ pub(crate) async fn pass_on(
 
 fn publish(views: &Views, snapshot: Option<&PathBuf>, view: Arc<View>) {
     let news = views.send_if_modified(|(origin, known)| {
-        let news = *known != view;
-        if news || *origin != Origin::Live {
+        let news = *known != view || *origin != Origin::Live;
+        if news {
             *origin = Origin::Live;
             *known = view.clone();
-            return true;
         }
-        false
+        news
     });
     let Some(path) = snapshot.filter(|_| news) else { return };
     if let Err(error) = snapshot::save(path, &view) {

@@ -104,7 +104,9 @@ async fn an_owner_that_is_just_taking_over_is_asked_again_by_the_first_in_line_o
     })
     .await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
-    let edge = edge(&world);
+    // Long enough for all five to stand in line before anyone tries again.
+    let pause = Duration::from_millis(100);
+    let edge = run(config(&world, Limits { retry_first: pause, retry_max: pause, ..limits() }));
     let sends = (0..5).map(|number| {
         let text = format!("{PAY_ONCE} x-request-id=r-{number}");
         let address = edge.address;
