@@ -2,7 +2,8 @@
 //! and size bounded, drained in a ladder.
 
 use std::{
-    convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, rc::Rc, time::Duration,
+    cell::Cell, convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, rc::Rc,
+    time::Duration,
 };
 
 use hyper::{rt::Executor, service::service_fn};
@@ -101,15 +102,27 @@ async fn carry(
     drain: Drain,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let service = service_fn(move |request| {
+    let begun = Cell::new(false);
+    let head_timeout = worker.limits.head_timeout;
+    let service = service_fn(|request| {
+        begun.set(true);
         let answer = relay(worker.clone(), request, peer.ip());
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // hyper's own timeout starts once it knows which protocol is spoken; who
+    // says nothing at all must not stay either.
+    let silent = async {
+        sleep(head_timeout).await;
+        if begun.get() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
         () = drain.started() => connection.as_mut().graceful_shutdown(),
+        () = silent => return Err("no request came in time".into()),
     }
     connection.await
 }
@@ -125,6 +138,7 @@ fn builder(limits: &Limits) -> auto::Builder<LocalExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(limits.head_timeout)
         .max_concurrent_streams(limits.streams_max)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

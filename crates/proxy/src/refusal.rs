@@ -5,11 +5,15 @@
 
 use bytes::Bytes;
 use errors::Code;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// Seconds a client should wait before it asks a moving shard again: a move
 /// takes a fraction of one, a failover two or three.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// The code again, for scripts and logs that do not read bodies; the ledger
+/// sets it too.
+const CODE: HeaderName = HeaderName::from_static("polis-code");
 
 /// Longest part of a client's text that is repeated to it.
 const QUOTE_CHARS_MAX: usize = 64;
@@ -48,6 +52,8 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let code = HeaderValue::from_str(&self.code.to_string()).expect("letters and digits");
+        headers.insert(CODE, code);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_S);

@@ -56,7 +56,14 @@ async fn slow_and_endless_clients_are_cut_off() {
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
     let short = Duration::from_millis(100);
     let edge = run(config(&world, Limits { head_timeout: short, body_timeout: short, ..limits() }));
-    assert_eq!(raw(edge.address, b"POST /v1/pay").await, "", "a head that stops");
+    for (bytes, what) in [
+        (&b"POST /v1/pay"[..], "a head that stops"),
+        (&b"P"[..], "what could become any protocol"),
+        (&b""[..], "nothing at all"),
+        (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], "an HTTP/2 greeting and no more"),
+    ] {
+        assert!(!raw(edge.address, bytes).await.contains("HTTP/1"), "{what}");
+    }
     let head = "POST /v1/payments HTTP/1.1\r\nhost: a\r\npolis-uid: 2088000420\r\n";
     let slow = raw(edge.address, format!("{head}content-length: 9\r\n\r\n{{").as_bytes()).await;
     assert!(slow.starts_with("HTTP/1.1 408") && slow.contains("PLS0408"), "{slow}");
