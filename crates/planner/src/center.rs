@@ -109,19 +109,35 @@ impl Tower {
         if stalled {
             self.watching_since = now;
         }
-        let mut changed = false;
-        for peer in self.peers.values_mut().filter(|peer| !peer.suspect) {
-            let (heard, patience_ms) = match peer.answered {
-                Some(answered) => (answered, SUSPECT_AFTER_MS),
-                None => (peer.known_since, FIRST_ANSWER_MS),
-            };
-            let silent_ms = now.since(heard.max(self.watching_since));
-            if silent_ms >= patience_ms {
-                peer.suspect = true;
-                changed = true;
-            }
+        let overdue = |(center, peer): (&CenterName, &Peer)| {
+            (!peer.suspect && now >= self.suspect_at(peer)).then(|| center.clone())
+        };
+        let overdue: Vec<_> = self.peers.iter().filter_map(overdue).collect();
+        for center in &overdue {
+            self.peers.get_mut(center).expect("it was found among them").suspect = true;
         }
-        changed
+        !overdue.is_empty()
+    }
+
+    /// When the next center will become suspect if it stays silent.
+    #[must_use]
+    pub fn next_suspicion(&self) -> Option<Millis> {
+        let quiet = self.peers.values().filter(|peer| !peer.suspect);
+        quiet.map(|peer| self.suspect_at(peer)).min()
+    }
+
+    fn suspect_at(&self, peer: &Peer) -> Millis {
+        let (heard, patience_ms) = match peer.answered {
+            Some(answered) => (answered, SUSPECT_AFTER_MS),
+            None => (peer.known_since, FIRST_ANSWER_MS),
+        };
+        heard.max(self.watching_since).plus(patience_ms)
+    }
+
+    /// How long a center has not answered.
+    #[must_use]
+    pub fn silent_ms(&self, center: &CenterName, now: Millis) -> Option<u64> {
+        Some(now.since(self.peers.get(center)?.answered?))
     }
 
     /// What to tell the others. A center that was never heard and is not

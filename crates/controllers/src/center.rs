@@ -1,0 +1,223 @@
+//! Watching the other centers: probes in, [`Health`] and observations out.
+//!
+//! The rules are `planner::center`'s; here is the loop that feeds them. Answers
+//! that have arrived are told before time is, so that a wait of our own is not
+//! taken for theirs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use planner::center::{Judgement, PROBE_INTERVAL_MS, Reports, Tower};
+use resources::Observation;
+use rt::{Clock, Millis};
+use tokio::sync::{mpsc, watch};
+use topology::{CenterName, CityName};
+
+use crate::{
+    picture::Picture,
+    prober::{Answer, Prober, Probing},
+};
+
+/// Answers that wait to be told: one probe per center is under way at a time.
+const ANSWERS_MAX: usize = 64;
+
+/// What is known of the other centers now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// We have watched for a whole window; without it nothing may be decided.
+    pub fresh: bool,
+    pub me: Option<CenterName>,
+    pub heard: BTreeSet<CenterName>,
+    pub suspects: BTreeSet<CenterName>,
+    /// Lost by evidence from two cities.
+    pub lost: BTreeSet<CenterName>,
+    /// Too much evidence at once to act on.
+    pub withheld: BTreeSet<CenterName>,
+    /// Silence of those that are lost, in milliseconds, when they were judged.
+    pub silence_ms: u64,
+}
+
+pub type Seen = BTreeMap<CenterName, Observation>;
+
+pub struct Watchman {
+    me: CenterName,
+    clock: Clock,
+    picture: Picture,
+    health: watch::Sender<Arc<Health>>,
+    seen: watch::Sender<Seen>,
+}
+
+/// Who is probed, and where.
+type Probes = BTreeMap<CenterName, (String, Probing)>;
+
+// === impl Health ===
+
+impl Health {
+    /// Whether the center answers us; we always do.
+    pub fn hears(&self, center: &CenterName) -> bool {
+        self.me.as_ref() == Some(center) || self.heard.contains(center)
+    }
+}
+
+// === impl Watchman ===
+
+impl Watchman {
+    pub fn new(
+        me: CenterName,
+        clock: Clock,
+        picture: Picture,
+    ) -> (Watchman, watch::Receiver<Arc<Health>>, watch::Receiver<Seen>) {
+        let (health, health_seen) = watch::channel(Arc::default());
+        let (seen, seen_by_us) = watch::channel(Seen::new());
+        (Watchman { me, clock, picture, health, seen }, health_seen, seen_by_us)
+    }
+
+    pub async fn run(mut self, prober: Prober) {
+        let (sender, mut answers) = mpsc::channel(ANSWERS_MAX);
+        let mut tower = Tower::new(self.me.clone(), self.clock.now());
+        let mut probes = Probes::new();
+        loop {
+            let pause = self.pause(&tower);
+            tokio::select! {
+                biased;
+                answer = answers.recv() => {
+                    let answer = answer.expect("we hold a sender");
+                    tell(&mut tower, &answer);
+                }
+                () = self.picture.changed() => {
+                    self.set_peers(&mut tower, &mut probes, &prober, &sender);
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+            while let Ok(answer) = answers.try_recv() {
+                tell(&mut tower, &answer);
+            }
+            self.look(&mut tower);
+        }
+    }
+
+    /// Until the next suspicion could arise, at most one interval.
+    fn pause(&self, tower: &Tower) -> Duration {
+        let now = self.clock.now();
+        let due = tower.next_suspicion().map_or(PROBE_INTERVAL_MS, |at| at.since(now));
+        Duration::from_millis(due.clamp(1, PROBE_INTERVAL_MS))
+    }
+
+    fn set_peers(
+        &self,
+        tower: &mut Tower,
+        probes: &mut Probes,
+        prober: &Prober,
+        sender: &mpsc::Sender<Answer>,
+    ) {
+        let centers = self.picture.centers();
+        let mut wanted = BTreeMap::new();
+        for center in centers.iter() {
+            match center.center() {
+                Ok(name) if name == self.me => {}
+                Ok(name) => {
+                    wanted.insert(name, &center.spec);
+                }
+                Err(error) => tracing::debug!(%error, "center object is ignored"),
+            }
+        }
+        let peers = wanted.iter().map(|(name, spec)| (name.clone(), spec.city.clone()));
+        tower.set_peers(peers, self.clock.now());
+        probes.retain(|name, (address, _)| {
+            wanted.get(name).is_some_and(|spec| spec.api_address == *address)
+        });
+        for (name, spec) in wanted {
+            let address = spec.api_address.clone();
+            probes.entry(name.clone()).or_insert_with(|| {
+                let probing = prober.start(name, address.clone(), sender.clone());
+                (address, probing)
+            });
+        }
+    }
+
+    fn look(&self, tower: &mut Tower) {
+        let now = self.clock.now();
+        tower.tick(now);
+        let seen = tower.observations();
+        let judgement = self.judge(tower, &seen, now);
+        self.seen.send_if_modified(|before| replace(before, &seen));
+
+        let named = |wanted: Observation| {
+            seen.iter().filter(move |(_, seen)| **seen == wanted).map(|(name, _)| name.clone())
+        };
+        let before = self.health.borrow().clone();
+        let fresh = judgement.is_some();
+        let Judgement { lost, withheld } = judgement.unwrap_or_default();
+        let silence = lost.iter().filter_map(|center| tower.silent_ms(center, now)).min();
+        let silence_ms = match lost.is_subset(&before.lost) {
+            true => before.silence_ms,
+            false => silence.unwrap_or(0),
+        };
+        let health = Health {
+            fresh,
+            me: Some(self.me.clone()),
+            heard: named(Observation::Alive).collect(),
+            suspects: named(Observation::Suspect).collect(),
+            lost,
+            withheld,
+            silence_ms,
+        };
+        if health != *before {
+            report(&before, &health);
+            self.health.send_replace(Arc::new(health));
+        }
+    }
+
+    fn judge(&self, tower: &mut Tower, seen: &Seen, now: Millis) -> Option<Judgement> {
+        let city = self.city()?;
+        // Most of the time there is nothing to judge, and no need to gather.
+        let anyone = seen.values().any(|seen| *seen == Observation::Suspect);
+        let reports = if anyone { self.reports() } else { Reports::new() };
+        tower.judge(&city, &reports, now)
+    }
+
+    fn city(&self) -> Option<CityName> {
+        Some(self.picture.center(&self.me)?.spec.city.clone())
+    }
+
+    fn reports(&self) -> Reports {
+        let centers = self.picture.centers();
+        let others = centers.iter().filter_map(|center| {
+            let name = center.center().ok().filter(|name| *name != self.me)?;
+            Some((name, center.status.observations.clone()))
+        });
+        others.collect()
+    }
+}
+
+fn tell(tower: &mut Tower, answer: &Answer) {
+    tower.answered(&answer.center, answer.sent, answer.received);
+}
+
+fn replace<T: Clone + PartialEq>(before: &mut T, after: &T) -> bool {
+    let changes = before != after;
+    if changes {
+        *before = after.clone();
+    }
+    changes
+}
+
+fn report(before: &Health, after: &Health) {
+    for center in after.suspects.difference(&before.suspects) {
+        tracing::info!(%center, "center does not answer");
+    }
+    for center in before.suspects.difference(&after.suspects) {
+        tracing::info!(%center, "center answers again");
+    }
+    if !after.withheld.is_subset(&before.withheld) {
+        tracing::error!(
+            code = %errors::LOSS_WITHHELD,
+            centers = ?after.withheld,
+            "half of the centers or more look lost at once; nothing is moved. {}",
+            errors::LOSS_WITHHELD.remedy()
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! Proposing a failover: as soon as a center is lost by evidence, its units'
+//! shards become Moving to their successors.
+//!
+//! Every center does this on its own, from warm caches; the first to commit
+//! wins, the others then find nothing left to do.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use planner::{shard_map, unit::successor};
+use rt::{backoff::Backoff, random::Random};
+use topology::ShardSet;
+
+use crate::{center::Health, events::Reason, role::Shared};
+
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+pub struct Failover {
+    shared: Shared,
+}
+
+// === impl Failover ===
+
+impl Failover {
+    pub fn new(shared: Shared) -> Failover {
+        Failover { shared }
+    }
+
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, Random::from_entropy());
+        loop {
+            let health = self.shared.health.borrow_and_update().clone();
+            self.shared.metrics.suspects.set(health.suspects.len() as u64);
+            self.shared.metrics.lost.set(health.lost.len() as u64);
+            let failed = match self.propose(&health).await {
+                Ok(()) => {
+                    backoff.reset();
+                    false
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "propose failover");
+                    true
+                }
+            };
+            tokio::select! {
+                _ = self.shared.health.changed() => {}
+                () = self.shared.picture.changed() => {}
+                () = tokio::time::sleep(backoff.step()), if failed => {}
+            }
+        }
+    }
+
+    async fn propose(&self, health: &Health) -> Result<(), client::Error> {
+        if !health.fresh || health.lost.is_empty() {
+            return Ok(());
+        }
+        let Shared { picture, maps, clock, metrics, recorder, .. } = &self.shared;
+        let started = clock.now();
+        let lost = picture.units_in(&health.lost);
+        let places = picture.places(health);
+        let plan = |map: &resources::ShardMapObject| {
+            shard_map::fail_over(&map.status, &lost, |unit, _| successor(&places, unit))
+        };
+        let Some(plan) = maps.commit(plan).await? else { return Ok(()) };
+
+        let decide_ms = clock.now().since(started);
+        metrics.shards_failed_over.add(plan.steps.len());
+        metrics.detect_ms.set(health.silence_ms);
+        metrics.decide_ms.set(decide_ms);
+        let shards: ShardSet = plan.steps.iter().map(|step| step.shard).collect();
+        let version = plan.map.version;
+        tracing::info!(
+            lost = ?health.lost, %shards, %version, detect_ms = health.silence_ms, decide_ms,
+            "failover committed"
+        );
+        for center in &health.lost {
+            let silence = health.silence_ms;
+            let message = format!("no answer for {silence} ms, seen from two or more cities");
+            recorder.warn(Reason::CenterLost, "Center", center.as_str(), message);
+        }
+        for (unit, shards) in by_unit(&plan) {
+            let message = format!("takes over shards {shards} (map version {version})");
+            recorder.warn(Reason::Failover, "Unit", &unit, message);
+        }
+        Ok(())
+    }
+}
+
+/// Shards of a plan by the unit that gets them.
+pub fn by_unit(plan: &shard_map::Plan) -> Vec<(String, ShardSet)> {
+    let mut units = BTreeMap::<_, Vec<_>>::new();
+    for step in &plan.steps {
+        units.entry(&step.unit).or_default().push(step.shard);
+    }
+    let named = units.into_iter();
+    named.map(|(unit, shards)| (unit.to_string(), shards.into_iter().collect())).collect()
+}

@@ -1,0 +1,129 @@
+//! First assignment and return, by the leader: shards that were never given to
+//! anyone go home at once, shards that are away go home in batches once their
+//! unit has been well for as long as the policy says.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use client::Leadership;
+use planner::{
+    shard_map,
+    unit::{Wellness, homecoming},
+};
+use resources::{Observation, ShardMapSpec};
+use topology::{CenterName, Shard, UnitName};
+
+use crate::{center::Health, events::Reason, failover::by_unit, role::Shared};
+
+/// How often to look while shards are away and only time has to pass.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+pub struct Homecoming {
+    shared: Shared,
+    leadership: Leadership,
+    wellness: Wellness,
+}
+
+// === impl Homecoming ===
+
+impl Homecoming {
+    pub fn new(shared: Shared, leadership: Leadership) -> Homecoming {
+        Homecoming { shared, leadership, wellness: Wellness::default() }
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            let waiting = match self.reconcile().await {
+                Ok(waiting) => waiting,
+                Err(error) => {
+                    tracing::warn!(%error, "assign or return shards");
+                    true
+                }
+            };
+            tokio::select! {
+                () = self.shared.picture.changed() => {}
+                _ = self.shared.health.changed() => {}
+                () = self.leadership.changed() => {}
+                () = tokio::time::sleep(LOOK_AGAIN), if waiting => {}
+            }
+        }
+    }
+
+    /// True when there is more to do later.
+    async fn reconcile(&mut self) -> Result<bool, client::Error> {
+        let health = self.shared.health.borrow_and_update().clone();
+        let now = self.shared.clock.now();
+        // Followers watch too, so that a change of leaders starts no new wait.
+        self.wellness.observe(&self.well(&health), now);
+        let Some(map) = self.shared.picture.map() else { return Ok(false) };
+        if !self.leadership.leads() {
+            return Ok(false);
+        }
+        self.assign().await?;
+        let policy = map.spec.return_policy;
+        let away = homes(&map.spec).any(|(shard, home)| {
+            map.status.get(shard).is_some_and(|assignment| assignment.state.target() != home)
+        });
+        if !away || !policy.automatic {
+            return Ok(false);
+        }
+        let settled = self.wellness.settled(policy.after_ms, now);
+        self.send_home(&settled).await?;
+        Ok(true)
+    }
+
+    /// Units whose center answers everyone and whose services are ready.
+    fn well(&self, health: &Health) -> BTreeSet<UnitName> {
+        if !health.fresh {
+            return BTreeSet::new();
+        }
+        let picture = &self.shared.picture;
+        let units = picture.units();
+        let well = units.iter().filter_map(|unit| {
+            let name = unit.unit().ok()?;
+            let center = &unit.spec.center;
+            let heard = health.hears(center) && !self.is_doubted(center, health);
+            (heard && picture.is_ready(&name)).then_some(name)
+        });
+        well.collect()
+    }
+
+    /// Whether anyone we hear suspects the center.
+    fn is_doubted(&self, center: &CenterName, health: &Health) -> bool {
+        let centers = self.shared.picture.centers();
+        centers.iter().any(|observer| {
+            let heard = observer.center().is_ok_and(|observer| health.hears(&observer));
+            heard && observer.status.observations.get(center) == Some(&Observation::Suspect)
+        })
+    }
+
+    async fn assign(&self) -> Result<(), client::Error> {
+        let plan = self
+            .shared
+            .maps
+            .commit(|map| shard_map::assign_homes(&map.status, homes(&map.spec)))
+            .await?;
+        for (unit, shards) in plan.iter().flat_map(by_unit) {
+            tracing::info!(unit, %shards, "shards assigned");
+        }
+        Ok(())
+    }
+
+    async fn send_home(&self, settled: &BTreeSet<UnitName>) -> Result<(), client::Error> {
+        let plan = |map: &resources::ShardMapObject| {
+            let batch = homecoming(&map.status, homes(&map.spec), settled);
+            shard_map::move_planned(&map.status, batch)
+        };
+        let Some(plan) = self.shared.maps.commit(plan).await? else { return Ok(()) };
+        self.shared.metrics.shards_sent_home.add(plan.steps.len());
+        for (unit, shards) in by_unit(&plan) {
+            tracing::info!(unit, %shards, "shards return home");
+            let message = format!("shards {shards} return home");
+            self.shared.recorder.inform(Reason::ShardsReturned, "Unit", &unit, message);
+        }
+        Ok(())
+    }
+}
+
+fn homes(spec: &ShardMapSpec) -> impl Iterator<Item = (Shard, &UnitName)> {
+    spec.homes.iter().flat_map(|home| home.shards.iter().map(|shard| (shard, &home.unit)))
+}
