@@ -50,4 +50,5 @@ pub use caller::Caller;
 pub use cluster::Keyspaces;
 pub use config::Config;
 pub use handler::Handler;
+pub use response::Body;
 pub use server::{Api, Error};
