@@ -4,6 +4,8 @@
 //! appends per second of a plain file with one `fdatasync` each, of one writer,
 //! and of 64 writers with a keyspace each; then memory and CPU when idle.
 
+#![allow(clippy::disallowed_methods, reason = "a measurement needs real time")]
+
 use std::{
     io::Write,
     path::{Path, PathBuf},

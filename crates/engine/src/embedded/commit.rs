@@ -183,7 +183,7 @@ impl Group {
         Group { write, bytes: 0, batches: 0, answers: Vec::new() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "measures a sync; decides nothing")]
+    #[allow(clippy::disallowed_methods, reason = "measures a sync; decides nothing")]
     fn commit(self, disk: &Disk) {
         if !self.write.is_empty() {
             let start = Instant::now();
