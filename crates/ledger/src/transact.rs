@@ -96,7 +96,8 @@ pub async fn transact<O: Operation>(
             Some(view) => view,
             None => View { rows: run.read(lane).await?, from_store: true },
         };
-        let fence = desk.ours(unit)?;
+        // A write whose answer was lost may have come before the fence moved.
+        let fence = desk.ours(unit).map_err(|error| run.gave_up(error))?;
         let by = Executed { unit: unit.clone(), epoch: fence.epoch, at: UnixMillis::now() };
         let (puts, answer) = match operation.decide(&rows, by) {
             Ok(Decision::Write { puts, answer }) => (puts, answer),

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use http::Method;
 use serde_json::json;
 
-use crate::{Config, Error, TryFailure, edge::Edges, users::user};
+use crate::{Config, Error, TryFailure, edge::Edges, payment::is_refusal, users::user};
 
 /// Accounts opened at once.
 const CONCURRENCY: usize = 64;
@@ -48,7 +48,7 @@ async fn open_one(edges: Arc<Edges>, index: u32) -> Result<(), Error> {
         let sent = edges.send(edge, Method::POST, "/v1/accounts", &headers, body.clone(), limit);
         match sent.await {
             Ok(answer) if matches!(answer.status, 200 | 201) => return Ok(()),
-            Ok(answer) if (400..500).contains(&answer.status) && answer.status != 429 => {
+            Ok(answer) if is_refusal(answer.status) => {
                 let reason = String::from_utf8_lossy(&answer.body).into_owned();
                 return Err(Error::Account { uid: uid.into(), reason });
             }

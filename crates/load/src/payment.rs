@@ -153,11 +153,15 @@ impl Payment {
 fn verdict(answer: &Answer) -> Verdict {
     match answer.status {
         200 | 201 if parse(answer).status == "Committed" => Verdict::Yes,
-        // Timeout, misdirected, too early, too many: another try may do better.
-        408 | 421 | 425 | 429 => Verdict::Open,
-        400..500 => Verdict::No,
+        status if is_refusal(status) => Verdict::No,
         _ => Verdict::Open,
     }
+}
+
+/// After a timeout, a misdirection, "too early" or "too many", another try may
+/// do better; any other 4xx stays what it is.
+pub(crate) fn is_refusal(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 408 | 421 | 425 | 429)
 }
 
 /// Whether the request of this try may still be carried out. A connection that

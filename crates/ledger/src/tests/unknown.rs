@@ -103,3 +103,23 @@ async fn a_refusal_from_memory_is_checked_with_the_store_first() {
     let cancelled = rz01.execute(books::order("k9", 1), books::soon()).await;
     assert!(matches!(cancelled, Err(Error::PaymentCancelled { .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_before_the_shard_moved_away_is_not_called_misdirected() {
+    let store = Store::new();
+    let rz01 = books::ready(&store, 100).await;
+    let before = store.txns();
+    store.next(&[Fate::AppliedSilently]);
+    let writer = rz01.clone();
+    let paying =
+        tokio::spawn(async move { writer.execute(books::order("k1", 60), books::soon()).await });
+    while store.txns() < before + 2 {
+        tokio::task::yield_now().await;
+    }
+    let rz03 = books::of("rz03", &store);
+    rz03.raise(books::shard(), Epoch(2), books::soon()).await.expect("raised");
+    let unknown = paying.await.expect("no panic");
+    assert!(matches!(unknown, Err(Error::OutcomeUnknown)), "{unknown:?}");
+    let again = rz03.execute(books::order("k1", 60), books::soon()).await.expect("replayed");
+    assert!(again.replayed);
+}
