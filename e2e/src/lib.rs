@@ -13,7 +13,7 @@ mod wait;
 
 pub use estate::{Estate, free_base_port};
 pub use http::{Answer, request};
-pub use peer::{etcdctl, kubectl};
+pub use peer::{etcdctl, etcdctl_until, etcdctl_with_input, kubectl};
 pub use process::{Running, polis, run};
 pub use scratch::Scratch;
 pub use wait::wait_for;

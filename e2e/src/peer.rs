@@ -1,9 +1,14 @@
 //! Real clients of the field, from the peers that `cargo xtask peers` fetched.
 
 use std::{
+    io::{Read as _, Write as _},
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
+
+use crate::wait_for;
 
 fn peer(name: &str) -> PathBuf {
     let dir = std::env::var_os("POLIS_PEERS").map(PathBuf::from).or_else(|| {
@@ -26,4 +31,53 @@ pub fn kubectl(args: &[&str]) -> Output {
 #[must_use]
 pub fn etcdctl(args: &[&str]) -> Output {
     Command::new(peer("etcdctl")).env("ETCDCTL_API", "3").args(args).output().expect("run etcdctl")
+}
+
+/// As [`etcdctl`], with `input` to read.
+#[must_use]
+pub fn etcdctl_with_input(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(peer("etcdctl"))
+        .env("ETCDCTL_API", "3")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run etcdctl");
+    let mut stdin = child.stdin.take().expect("its input is a pipe");
+    stdin.write_all(input.as_bytes()).expect("write to etcdctl");
+    drop(stdin);
+    child.wait_with_output().expect("wait for etcdctl")
+}
+
+/// Runs an etcdctl that does not end by itself until it has printed something
+/// that ends with `last`, stops it, and returns what it printed.
+#[must_use]
+pub fn etcdctl_until(args: &[&str], last: &str, limit: Duration) -> String {
+    let mut child = Command::new(peer("etcdctl"))
+        .env("ETCDCTL_API", "3")
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("run etcdctl");
+    let mut stdout = child.stdout.take().expect("its output is a pipe");
+    let printed = Arc::new(Mutex::new(Vec::new()));
+    let reader = {
+        let printed = printed.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut bytes) {
+                printed.lock().expect("no reader panics").extend_from_slice(&bytes[..count]);
+            }
+        })
+    };
+    let text = || String::from_utf8_lossy(&printed.lock().expect("no reader panics")).into_owned();
+    wait_for(&format!("etcdctl to print {last:?}"), limit, || {
+        text().ends_with(last).then_some(())
+    });
+    child.kill().expect("stop etcdctl");
+    child.wait().expect("wait for etcdctl");
+    reader.join().expect("the reader does not panic");
+    text()
 }

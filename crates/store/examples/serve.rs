@@ -14,6 +14,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let running = tokio::spawn(store.run(drain));
     tokio::signal::ctrl_c().await?;
     drop(trigger);
-    running.await??;
+    running.await?;
     Ok(())
 }

@@ -231,3 +231,93 @@ impl Watcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use engine::Memory;
+    use kv::{KeyRange, KeyspaceName, Op, Txn};
+
+    use super::*;
+
+    /// A keyspace in which every revision is visible at once.
+    struct World {
+        hub: Hub,
+        keyspace: Keyspace,
+        vault: Vault,
+    }
+
+    impl World {
+        fn new() -> World {
+            let rules = keyspace::Config::default();
+            let vault = Vault::new(Arc::new(Memory::new()), KeyspaceName::default(), &rules);
+            World { hub: Hub::default(), keyspace: Keyspace::new(rules), vault }
+        }
+
+        async fn watch(&mut self) -> (WatcherId, mpsc::Receiver<WatchItemResult>) {
+            let request = WatchRequest {
+                progress_notify: true,
+                ..WatchRequest::new(KeyRange::prefix("mine/"))
+            };
+            let visible = self.keyspace.revision();
+            self.hub.add(&request, &self.keyspace, visible, &self.vault).await.expect("a watcher")
+        }
+
+        async fn put(&mut self, key: &str) -> Revision {
+            let put = Txn::default().then(vec![Op::put(key.to_owned(), "v")]);
+            let applied = self.keyspace.apply(&put, &keyspace::Values::default());
+            let revision = applied.expect("a put").response.revision;
+            self.hub.publish(&self.keyspace, revision, &self.vault).await;
+            revision
+        }
+    }
+
+    fn revision_of(item: WatchItemResult) -> (bool, Revision) {
+        match item.expect("the watch goes on") {
+            WatchItem::Events(batch) => (true, batch.revision),
+            WatchItem::Created { revision } | WatchItem::Progress { revision } => (false, revision),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_lags_hears_of_no_progress_beyond_what_it_was_sent() {
+        let mut world = World::new();
+        let (id, mut items) = world.watch().await;
+        for n in 0..BUFFER_ITEMS {
+            world.put(&format!("mine/{n}")).await;
+        }
+        let visible = world.keyspace.revision();
+        assert_eq!(world.hub.behind(), 1);
+
+        // There is room again, and the hub has not noticed yet.
+        for _ in 0..BUFFER_ITEMS / 2 {
+            items.recv().await.expect("an item").expect("well");
+        }
+        assert!(!world.hub.owes_progress(visible));
+        world.hub.notify_progress(visible);
+        assert!(!world.hub.mark(&[id], visible));
+
+        assert_eq!(world.hub.room().await, id);
+        world.hub.catch_up(id, &world.keyspace, visible, &world.vault).await;
+        let elsewhere = world.put("yours/1").await;
+        assert!(world.hub.mark(&[id], elsewhere));
+        let mut events = BUFFER_ITEMS / 2 - 1;
+        let last = loop {
+            match revision_of(items.recv().await.expect("an item")) {
+                (true, _) => events += 1,
+                (false, progress) => break progress,
+            }
+        };
+        assert_eq!((events, last), (BUFFER_ITEMS, elsewhere));
+    }
+
+    #[tokio::test]
+    async fn a_watcher_whose_caller_is_gone_is_forgotten_at_its_next_event() {
+        let mut world = World::new();
+        let (_, items) = world.watch().await;
+        drop(items);
+        world.put("mine/1").await;
+        assert_eq!(world.hub.len(), 0);
+    }
+}

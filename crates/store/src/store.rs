@@ -76,16 +76,15 @@ impl Store {
 
     /// Serves until the drain: then accepts no more, finishes what is asked,
     /// makes durable what is under way, and closes the log.
-    pub async fn run(self, drain: Drain) -> Result<(), Error> {
+    pub async fn run(self, drain: Drain) {
         let Store { keyspaces, member, listener, local_addr, tls, keyspaces_end } = self;
-        tracing::info!(%local_addr, secured = tls.is_some(), "store serving");
+        tracing::debug!(%local_addr, secured = tls.is_some(), "store serving");
         let face = Face { keyspaces, member, drain: drain.clone() };
         let router = Arc::new(Router::new(face, Arc::new(Metrics::default())));
         serve(listener, tls, router, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
             tracing::warn!("keyspaces still busy at the end of the drain");
         }
-        Ok(())
     }
 }
 
