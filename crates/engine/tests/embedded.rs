@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common::{Folder, batch, claim, commit, fold, name, put};
 use engine::{Embedded, EmbeddedConfig, Engine, Error, Seq};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use keyspace::Keyspace;
 use kv::Revision;
 
 #[tokio::test]
@@ -190,6 +191,38 @@ async fn a_flipped_bit_in_the_journal_never_loses_a_batch_silently() {
         }
     }
     assert_eq!(silent, [], "of {end} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_beside_writes_and_folds_is_of_one_moment() {
+    const BATCHES: u64 = 400;
+    let folder = Folder::new();
+    let engine = Arc::new(folder.open());
+    let ks = name("a");
+    let epoch = claim(&*engine, &ks).await;
+    let writing = tokio::spawn({
+        let (engine, ks) = (engine.clone(), ks.clone());
+        async move {
+            for seq in 1..=BATCHES {
+                let key = format!("key-{}", seq % 7);
+                commit(&*engine, &ks, batch(epoch, seq, vec![put(seq + 1, &key, "v")])).await;
+                if seq % 5 == 0 {
+                    fold(&*engine, &ks, epoch, Revision(seq)).await;
+                }
+            }
+        }
+    });
+    let mut seen = Seq(0);
+    while !writing.is_finished() {
+        let loaded = engine.load(&ks).await.expect("it loads");
+        assert!(loaded.seq >= seen);
+        seen = loaded.seq;
+        let (config, now) = (keyspace::Config::default(), rt::Millis(0));
+        let keyspace = Keyspace::load(config, loaded.base, loaded.log, now).expect("it is whole");
+        assert_eq!(keyspace.revision(), Revision(seen.0 + 1));
+        assert_eq!(keyspace.keys() as u64, seen.0.min(7));
+    }
+    writing.await.expect("no panic");
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ impl Group {
 
 /// After a failed write or sync nobody can say what is on disk: a retry can
 /// report success for pages the kernel has dropped.
-fn end_process(error: &fjall::Error) -> ! {
+pub(super) fn end_process(error: &fjall::Error) -> ! {
     tracing::error!(%error, "the store's log could not be written; ending the process");
     std::process::abort()
 }

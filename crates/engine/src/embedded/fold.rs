@@ -6,8 +6,9 @@ use kv::{KeyspaceName, Revision};
 
 use super::{
     Disk,
+    commit::end_process,
     layout::{Id, Mark, encode_lease, encode_row, lease_key, log_key, mark_key, row_key},
-    read::{View, read_error},
+    read::View,
 };
 use crate::{Epoch, Error, Outcome, Seq};
 
@@ -42,14 +43,14 @@ impl Disk {
             };
             let piece = Piece::read(&view, revision)?;
             let is_last = piece.is_last;
-            self.write_piece(view.id(), piece)?;
+            self.write_piece(view.id(), piece);
             if is_last {
                 return Ok(Outcome::Committed);
             }
         }
     }
 
-    fn write_piece(&self, id: Id, piece: Piece) -> Result<(), Error> {
+    fn write_piece(&self, id: Id, piece: Piece) {
         let Piece { from, mark, fold, is_last: _ } = piece;
         let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
         for (key, row) in fold.rows {
@@ -72,7 +73,9 @@ impl Disk {
             seq = seq.next();
         }
         write.insert(&self.log, mark_key(id), mark.encode());
-        write.commit().map_err(read_error)
+        if let Err(error) = write.commit() {
+            end_process(&error);
+        }
     }
 }
 
