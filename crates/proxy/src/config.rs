@@ -110,9 +110,11 @@ impl Default for Limits {
             // exactly when a city has just been lost.
             handshake_timeout: Duration::from_secs(1),
             upstream_connections_max: 64,
-            upstream_idle_max: 8,
+            // As many as a burst has opened may stay until they are old; fewer
+            // would make every burst open them again.
+            upstream_idle_max: 64,
             upstream_connecting_max: 4,
-            upstream_idle_timeout: Duration::from_secs(20),
+            upstream_idle_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
         }

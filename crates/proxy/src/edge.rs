@@ -11,6 +11,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     runtime,
     sync::{oneshot, watch},
+    task::JoinSet,
 };
 
 use crate::{
@@ -59,6 +60,9 @@ struct Running {
 impl Edge {
     /// Takes the addresses. Must be called within a tokio runtime.
     pub fn build(config: Config) -> Result<Edge, Error> {
+        if let Source::Api(config) = &config.source {
+            client::connect(config)?;
+        }
         let failed = |address| move |source| Error::Listen { address, source };
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let threads = config.threads.unwrap_or_else(cores).max(1);
@@ -117,10 +121,10 @@ impl Edge {
             let listener = TcpListener::from_std(admin).expect("built non-blocking");
             let follow = async move {
                 match source {
-                    Source::Api(config) => match client::connect(&config) {
-                        Ok(client) => source::follow(client, refresh, snapshot, views).await,
-                        Err(error) => tracing::error!(%error, "the edge cannot use its API client"),
-                    },
+                    Source::Api(config) => {
+                        let client = client::connect(&config).expect("checked when built");
+                        source::follow(client, refresh, snapshot, views).await;
+                    }
                     Source::Given(given) => source::pass_on(given, snapshot, views).await,
                 }
             };
@@ -129,8 +133,14 @@ impl Edge {
                 ((), ()) = async { tokio::join!(admin::serve(admin_page, listener), follow) } => {}
             }
         })?;
+        let mut ends = JoinSet::new();
         for Running { name, ended } in running {
-            let _ = ended.await;
+            ends.spawn(async move {
+                let _ = ended.await;
+                name
+            });
+        }
+        while let Some(Ok(name)) = ends.join_next().await {
             if !drain.is_draining() {
                 return Err(Error::Ended { name });
             }

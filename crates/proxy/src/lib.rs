@@ -1,8 +1,8 @@
 //! The edge: user traffic in, each request to the unit that owns its shard.
 //!
 //! Reading order: a [`key`] is taken from the request, the [`table`] says where
-//! the shard lives, [`relay`] tries and waits until there is an answer, [`hold`]
-//! is where waiting happens, [`pool`] where connections are. A [`worker`] is
+//! the shard lives, [`relay`] lets the request in, [`exchange`] tries and waits
+//! until there is an answer, [`hold`] is where waiting happens, [`pool`] where connections are. A [`worker`] is
 //! one thread of all that; [`source`] watches the API beside them, on the
 //! thread that also answers operators ([`admin`]), so that neither drowns.
 //!
@@ -14,6 +14,7 @@ mod body;
 mod config;
 mod connection;
 mod edge;
+mod exchange;
 mod headers;
 mod hold;
 mod key;

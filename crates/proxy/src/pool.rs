@@ -58,7 +58,8 @@ pub(crate) struct Pool {
 
 struct Endpoint {
     id: EndpointId,
-    /// Last in, first out: the spare ones grow old and are dropped.
+    /// Last in, first out: the spare ones grow old in front and are dropped one
+    /// by one. Where no request comes at all, the ledger closes them.
     idle: RefCell<Vec<(Sender, Instant)>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Result<Sender, Unreachable>>>>,
     open: Cell<usize>,
@@ -242,9 +243,13 @@ impl Pool {
         }
         let now = Instant::now();
         let mut idle = endpoint.idle.borrow_mut();
-        idle.retain(|(sender, since)| {
-            !sender.is_closed() && now - *since < self.limits.upstream_idle_timeout
-        });
+        // The oldest is the one that load no longer needs.
+        let stale = |(sender, since): &(Sender, Instant)| {
+            sender.is_closed() || now - *since > self.limits.upstream_idle_timeout
+        };
+        if idle.first().is_some_and(stale) {
+            idle.remove(0);
+        }
         if idle.len() < self.limits.upstream_idle_max {
             idle.push((sender, now));
         }

@@ -1,0 +1,352 @@
+//! One request's tries and waits, until an answer or the deadline.
+//!
+//! One loop. Each turn routes by the table of the moment and either tries the
+//! owner or waits in the hold queue; how a try ended decides what may follow:
+//!
+//! - an answer goes to the user;
+//! - 421 is the fence's definite "not applied": any request may be replayed;
+//! - a connection that never came, or broke before the request was on it,
+//!   applied nothing either;
+//! - a lost answer leaves the outcome unknown: only what is idempotent by
+//!   contract is sent again, everything else becomes a 502 that says so.
+
+use std::{cell::Cell, pin::pin, rc::Rc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use rt::backoff::Backoff;
+use tokio::time::{Instant, sleep_until};
+use topology::{Epoch, Stamp};
+
+use crate::{
+    body::{Relayed, ReplyBody},
+    headers,
+    hold::Ticket,
+    key::Key,
+    pool::{Checkout, EndpointId},
+    refusal::Refusal,
+    table::{Route, Target},
+    worker::{Worker, is_newer},
+};
+
+/// What a waiting request costs besides its body.
+const HELD_BYTES_OVERHEAD: usize = 1_024;
+
+/// Requests that broke off before they were sent are tried again at once this
+/// often, since keep-alive connections do end under us; after that they wait.
+const IMMEDIATE_RETRIES_MAX: u32 = 2;
+
+/// A request on its way through the edge.
+pub(crate) struct Exchange {
+    worker: Rc<Worker>,
+    key: Key,
+    ticket: Ticket,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    deadline: Instant,
+    backoff: Backoff,
+    immediate_retries: u32,
+    /// This epoch of the shard has been seen to fail.
+    newer_than: Option<Epoch>,
+    /// A try may have been executed without our seeing its answer.
+    maybe_applied: bool,
+}
+
+/// How one try ended.
+enum Tried {
+    Answered(Response<Incoming>, Checkout),
+    /// Nothing was sent.
+    Unreachable,
+    Unsent,
+    /// Sent, and the connection broke.
+    Lost,
+    /// The shard went elsewhere meanwhile.
+    Superseded {
+        sent: bool,
+    },
+    DeadlinePassed {
+        sent: bool,
+    },
+}
+
+/// Why a request waits, which decides whether it may try again by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The table changes or the endpoint can be connected to again.
+    Changed,
+    /// The same, or a moment has passed and this request is first in line.
+    ChangedOrRetry,
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// `head` is what every try sends, apart from the stamp and the deadline.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        key: Key,
+        head: http::request::Parts,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Exchange {
+        Exchange {
+            ticket: worker.ticket(),
+            backoff: worker.backoff(),
+            worker,
+            key,
+            method: head.method,
+            uri: head.uri,
+            headers: head.headers,
+            body,
+            deadline,
+            immediate_retries: 0,
+            newer_than: None,
+            maybe_applied: false,
+        }
+    }
+
+    pub(crate) async fn run(mut self) -> Result<Response<ReplyBody>, Refusal> {
+        loop {
+            let target = match self.worker.route(self.key.shard) {
+                Route::Serve(target) if is_newer(target.epoch, self.newer_than) => target,
+                Route::Serve(_) => {
+                    self.wait(Until::ChangedOrRetry).await?;
+                    continue;
+                }
+                Route::Wait(_) => {
+                    self.wait(Until::Changed).await?;
+                    continue;
+                }
+            };
+            let Some(endpoint) = self.worker.pick(&target) else {
+                for address in &target.endpoints {
+                    let id = EndpointId { unit: target.unit.clone(), address: *address };
+                    self.worker.probe(&id);
+                }
+                self.wait(Until::Changed).await?;
+                continue;
+            };
+            match self.attempt(&target, &endpoint).await {
+                Tried::Answered(response, checkout)
+                    if response.status() == StatusCode::MISDIRECTED_REQUEST =>
+                {
+                    self.misdirected(&target, response, checkout);
+                }
+                Tried::Answered(response, checkout) => {
+                    self.worker.served(self.key.shard);
+                    self.worker.unit_metrics(&target.unit).answered(response.status());
+                    return Ok(self.answer(response, checkout));
+                }
+                // The endpoint is marked as failing now: the next turn waits.
+                Tried::Unreachable => {}
+                Tried::Unsent => self.again(target.epoch),
+                Tried::Lost => {
+                    self.worker.metrics.lost.add(1);
+                    self.sent_in_vain()?;
+                    self.again(target.epoch);
+                }
+                Tried::Superseded { sent } => {
+                    self.worker.metrics.superseded.add(1);
+                    if sent {
+                        self.sent_in_vain()?;
+                    }
+                }
+                Tried::DeadlinePassed { sent } => {
+                    self.maybe_applied |= sent && !self.key.read;
+                    return Err(self.expired(sent));
+                }
+            }
+            self.worker.metrics.replays.add(1);
+        }
+    }
+
+    /// Sends the request once and waits for the head of the answer.
+    async fn attempt(&self, target: &Target, endpoint: &EndpointId) -> Tried {
+        let sent = Cell::new(false);
+        let exchange = pin!(async {
+            let Ok(mut checkout) = self.worker.pool.checkout(endpoint).await else {
+                return Tried::Unreachable;
+            };
+            sent.set(true);
+            match checkout.sender.try_send_request(self.request(target)).await {
+                Ok(response) => Tried::Answered(response, checkout),
+                Err(mut error) => match error.take_message() {
+                    Some(_) => Tried::Unsent,
+                    None => Tried::Lost,
+                },
+            }
+        });
+        let superseded = pin!(async {
+            self.worker.superseded(target, endpoint.address).await;
+            // What must not be sent twice is waited for, whoever owns the shard now.
+            if sent.get() && !self.key.replayable {
+                std::future::pending::<()>().await;
+            }
+        });
+        tokio::select! {
+            biased;
+            tried = exchange => tried,
+            () = superseded => Tried::Superseded { sent: sent.get() },
+            () = sleep_until(self.deadline) => Tried::DeadlinePassed { sent: sent.get() },
+        }
+    }
+
+    fn request(&self, target: &Target) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = Version::HTTP_11;
+        let mut headers = self.headers.clone();
+        headers.insert(headers::STAMP, target.stamp.clone());
+        let left = self.deadline.saturating_duration_since(Instant::now()).as_millis();
+        let left = u64::try_from(left).unwrap_or(u64::MAX).max(1);
+        headers.insert(headers::DEADLINE, HeaderValue::from(left));
+        *request.headers_mut() = headers;
+        request
+    }
+
+    fn answer(&self, response: Response<Incoming>, checkout: Checkout) -> Response<ReplyBody> {
+        let stall_timeout = self.worker.limits.stall_timeout;
+        let mut response = response
+            .map(|incoming| ReplyBody::Relayed(Relayed::new(incoming, checkout, stall_timeout)));
+        headers::strip_hop_by_hop(response.headers_mut());
+        *response.version_mut() = Version::default();
+        response
+    }
+
+    /// The fence refused: nothing was applied. Our table is old, or the owner
+    /// is just letting go or taking over; either way the next table knows more.
+    fn misdirected(&mut self, target: &Target, response: Response<Incoming>, checkout: Checkout) {
+        self.worker.metrics.misdirected.add(1);
+        let fence = response.headers().get(&headers::FENCE);
+        let fence: Option<Stamp> =
+            fence.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        // A table with the fence's own epoch is good enough to try.
+        let before_fence = fence.map_or(0, |fence| fence.epoch.0.saturating_sub(1));
+        self.newer_than = Some(target.epoch.max(Epoch(before_fence)));
+        self.worker.refresh.ask();
+        // Read to its end, so that the connection is kept.
+        let relayed =
+            Relayed::new(response.into_body(), checkout, self.worker.limits.connect_timeout);
+        let bytes_max = self.worker.limits.body_bytes_max;
+        tokio::task::spawn_local(async move {
+            use http_body_util::{BodyExt, Limited};
+            let _ = Limited::new(relayed, bytes_max).collect().await;
+        });
+    }
+
+    /// Nothing came of a try: at once again while that may help, else first
+    /// in line with the others.
+    fn again(&mut self, epoch: Epoch) {
+        self.immediate_retries += 1;
+        if self.immediate_retries > IMMEDIATE_RETRIES_MAX {
+            self.newer_than = Some(epoch);
+        }
+    }
+
+    /// A try was sent and not answered. Whoever may not be repeated ends here.
+    fn sent_in_vain(&mut self) -> Result<(), Refusal> {
+        self.maybe_applied |= !self.key.read;
+        if self.key.replayable {
+            return Ok(());
+        }
+        let message = "the connection to the owner was lost before it answered";
+        Err(Refusal::new(StatusCode::BAD_GATEWAY, errors::OUTCOME_UNKNOWN, message))
+    }
+
+    /// Stands in line until there is reason to try again, or the deadline.
+    async fn wait(&mut self, until: Until) -> Result<(), Refusal> {
+        let since = Instant::now();
+        if since >= self.deadline {
+            return Err(self.expired(false));
+        }
+        let bytes = self.body.len() + HELD_BYTES_OVERHEAD;
+        let worker = self.worker.clone();
+        let entered =
+            worker.hold.borrow_mut().enter(self.key.shard, self.ticket, self.newer_than, bytes);
+        let Ok(mut woken) = entered else {
+            worker.metrics.hold_refused.add(1);
+            return Err(self.no_room());
+        };
+        let _place = InLine { worker: &worker, key: &self.key, ticket: self.ticket, since };
+        worker.gauge_hold();
+        loop {
+            let wake_at = match until {
+                Until::Changed => self.deadline,
+                Until::ChangedOrRetry => self.deadline.min(Instant::now() + self.backoff.step()),
+            };
+            tokio::select! {
+                biased;
+                _ = &mut woken => break,
+                () = sleep_until(wake_at) => {}
+            }
+            if Instant::now() >= self.deadline {
+                return Err(self.expired(false));
+            }
+            // The first in line tries for all; its success wakes the others.
+            if worker.hold.borrow_mut().go_first(self.key.shard, self.ticket) {
+                break;
+            }
+        }
+        self.newer_than = None;
+        Ok(())
+    }
+
+    fn no_room(&self) -> Refusal {
+        if self.maybe_applied {
+            return self.unknown();
+        }
+        let message = format!("too many requests wait for shard {}", self.key.shard);
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, errors::HOLD_QUEUE_FULL, message)
+    }
+
+    /// The deadline has passed, with a try on its way (`sent`) or not.
+    fn expired(&self, sent: bool) -> Refusal {
+        let shard = self.key.shard;
+        if self.maybe_applied {
+            return self.unknown();
+        }
+        if sent {
+            let message = format!("the owner of shard {shard} did not answer within the deadline");
+            return Refusal::new(StatusCode::GATEWAY_TIMEOUT, errors::OWNER_SILENT, message);
+        }
+        let message = format!("shard {shard} was not served within the deadline");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, errors::SHARD_UNAVAILABLE, message)
+    }
+
+    fn unknown(&self) -> Refusal {
+        let message = format!(
+            "a try reached an owner of shard {} and no answer came within the deadline",
+            self.key.shard
+        );
+        Refusal::new(StatusCode::GATEWAY_TIMEOUT, errors::OUTCOME_UNKNOWN, message)
+    }
+}
+
+/// A place in the hold queue, left when dropped: also when the user leaves.
+struct InLine<'a> {
+    worker: &'a Worker,
+    key: &'a Key,
+    ticket: Ticket,
+    since: Instant,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.worker.hold.borrow_mut().gone(self.key.shard, self.ticket);
+    }
+}
+
+// === impl InLine ===
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.worker.hold.borrow_mut().leave(self.key.shard, self.ticket);
+        self.worker.metrics.held(self.since.elapsed());
+        self.worker.gauge_hold();
+    }
+}
