@@ -138,10 +138,6 @@ pub fn units() -> &'static Resource {
     find("polis.dev", "v1alpha1", "units").expect("the catalog names it")
 }
 
-pub fn pods() -> &'static Resource {
-    find("", "v1", "pods").expect("the catalog names it")
-}
-
 pub fn nodes() -> &'static Resource {
     find("", "v1", "nodes").expect("the catalog names it")
 }

@@ -45,6 +45,7 @@ impl Failure {
         self.0.code
     }
 
+    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.0.message
     }

@@ -21,7 +21,7 @@ use crate::{
     logs::Agents,
     merged::Mergers,
     metrics::{Labels, Metrics},
-    openapi,
+    openapi, proto,
     request::{
         accept::Accept,
         body,
@@ -208,6 +208,10 @@ where
         return Err(Failure::method_not_allowed("only POST is served here", "POST"));
     }
     let bytes = body::read(body).await?;
-    let question = body::json(&parts.headers, &bytes)?.map_or_else(|| json!({}), |d| d.value);
+    let question = match body::media_type(&parts.headers) {
+        proto::MEDIA_TYPE => proto::review(&bytes)
+            .ok_or_else(|| Failure::bad_request("the review cannot be read"))?,
+        _ => body::json(&parts.headers, &bytes)?.map_or_else(|| json!({}), |d| d.value),
+    };
     Ok(response::json(StatusCode::CREATED, &review::answer(which, caller, question)))
 }

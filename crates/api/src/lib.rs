@@ -41,6 +41,7 @@ mod discovery;
 mod failure;
 mod logs;
 mod openapi;
+mod proto;
 mod response;
 mod review;
 mod table;

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 /// The release of the Kubernetes API whose behaviour is followed.
-pub const GIT_VERSION: &str = "v1.34.0+polis";
+pub const GIT_VERSION: &str = "v1.37.0+polis";
 
 pub fn show() -> Value {
     json!({
         "major": "1",
-        "minor": "34",
+        "minor": "37",
         "gitVersion": GIT_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",

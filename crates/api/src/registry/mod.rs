@@ -17,7 +17,7 @@ pub mod watch;
 pub use delete::Deleted;
 pub use list::Page;
 pub(crate) use namespaces::provision as provision_namespaces;
-pub use update::{Part, Updated};
+pub use update::Part;
 
 use std::sync::Arc;
 

@@ -50,6 +50,13 @@ impl Server {
         server
     }
 
+    /// Another replica over the same store.
+    pub fn replica(&self) -> Server {
+        let handler = Handler::new(self.keyspaces.clone(), None);
+        let (trigger, drain) = rt::drain::channel();
+        Server { handler, keyspaces: self.keyspaces.clone(), drain, _trigger: trigger }
+    }
+
     pub async fn send_as(
         &self,
         caller: &Caller,
