@@ -200,9 +200,11 @@ impl<'k, V: Resolve> Run<'k, V> {
             Some((key, version)) if request.ignore_value => {
                 self.values.resolve(key, &version.value)
             }
-            // A slice of a whole frame would keep all of it.
-            _ => kv::Value::copy_from_slice(&request.value),
+            _ => request.value.clone(),
         };
+        // The record goes to the log and is gone; what stays is a copy of its
+        // own, since a slice of a whole frame would keep all of it.
+        let kept = Handle::Inline(kv::Value::copy_from_slice(&value));
         let (create_revision, version, old_lease) = match before {
             Some((_, old)) => (old.create_revision, old.version + 1, old.lease),
             None => (revision, 1, None),
@@ -210,13 +212,7 @@ impl<'k, V: Resolve> Run<'k, V> {
         let lease = if request.ignore_lease { old_lease } else { request.lease };
         let key = self.keyspace.index.push(
             &request.key,
-            Version {
-                mod_revision: revision,
-                create_revision,
-                version,
-                lease,
-                value: Handle::Inline(value.clone()),
-            },
+            Version { mod_revision: revision, create_revision, version, lease, value: kept },
         );
         self.move_lease(&key, old_lease, lease);
         self.touched.push(Touched { key: key.clone(), deleted: false });
