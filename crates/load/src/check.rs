@@ -13,15 +13,14 @@ use topology::Shard;
 use crate::{
     EdgeUrl, Error, Outcome, Record,
     edge::{Answer, Edges},
+    export::{Present, export},
     payment::PAUSE,
 };
 
-/// Look-ups under way at once.
-const CONCURRENCY: usize = 64;
+/// Lists of shards read at once: a unit gives four at a time.
+const EXPORTS: usize = 4;
 /// Audits under way at once: each walks all of a shard.
 const AUDITS: usize = 2;
-/// Of one look-up; the estate is well again when it is checked.
-const LOOK_UP_LIMIT: Duration = Duration::from_secs(10);
 const AUDIT_LIMIT: Duration = Duration::from_secs(60);
 const TRIES_MAX: usize = 20;
 /// Ids listed; the counts go on.
@@ -53,21 +52,13 @@ pub struct Check {
     pub lost: u64,
     /// Applied more than once, by the audits.
     pub doubled: u64,
-    /// Refused, and there all the same.
+    /// Refused, cancelled or never sent, and there all the same.
     pub refused_present: u64,
     pub unknown_resolved: u64,
     pub unresolved: u64,
     pub invariants: BTreeMap<u8, Invariant>,
     /// The first lost ids and violations, for a person.
     pub findings: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Found {
-    #[serde(default)]
-    status: String,
-    #[serde(default)]
-    amount: u64,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +80,6 @@ struct Violation {
 /// When an answer cannot be had: nothing is concluded from silence.
 pub async fn check(edges: &[EdgeUrl], records: &[Record]) -> Result<Check, Error> {
     let edges = Arc::new(Edges::new(edges.to_vec(), Clock::real()));
-    let of = |outcome| records.iter().filter(move |record| record.outcome == outcome);
     let mut check = Check {
         acked: 0,
         present: 0,
@@ -101,43 +91,41 @@ pub async fn check(edges: &[EdgeUrl], records: &[Record]) -> Result<Check, Error
         invariants: INVARIANTS.map(|number| (number, Invariant::NotApplicable)).collect(),
         findings: Vec::new(),
     };
-    // An unknown payment that was resolved to "committed" counts as promised.
-    let promised: Vec<_> = of(Outcome::Acked).chain(of(Outcome::ResolvedCommitted)).collect();
-    check.acked = of(Outcome::Acked).count() as u64;
-    let resolved = of(Outcome::ResolvedCommitted).chain(of(Outcome::ResolvedCancelled)).count();
-    check.unknown_resolved = resolved as u64;
-    check.unresolved = (of(Outcome::Unknown).count() - resolved) as u64;
-    let mut looked = look_up(&edges, promised);
-    while let Some(answer) = looked.next().await {
-        let (record, found) = answer?;
-        let there = found
-            .as_ref()
-            .is_some_and(|found| found.status == "Committed" && found.amount == record.amount);
-        match (there, record.outcome) {
-            (true, Outcome::Acked) => check.present += 1,
-            (true, _) => {}
-            (false, _) => {
-                check.lost += 1;
-                check.finding(format_args!("lost: {}", record.id));
-            }
+    let mut told: BTreeMap<Shard, BTreeMap<&str, &Record>> = BTreeMap::new();
+    for record in records {
+        // A later line says what an unknown payment was resolved to.
+        told.entry(record.shard).or_default().insert(&record.id, record);
+    }
+    if let Some(keys) = records.first().and_then(keys_of) {
+        let mut exports = stream::iter(Shard::all())
+            .map(|shard| present(edges.clone(), shard, keys.to_owned()))
+            .buffer_unordered(EXPORTS);
+        while let Some(export) = exports.next().await {
+            let (shard, present) = export?;
+            check.compare(told.remove(&shard).unwrap_or_default(), present);
         }
     }
-    drop(looked);
-    let refused: Vec<_> = of(Outcome::Refused).chain(of(Outcome::ResolvedCancelled)).collect();
-    let mut looked = look_up(&edges, refused);
-    while let Some(answer) = looked.next().await {
-        let (record, found) = answer?;
-        if found.is_some_and(|found| found.status == "Committed") {
-            check.refused_present += 1;
-            check.finding(format_args!("refused, yet there: {}", record.id));
-        }
-    }
-    drop(looked);
     let presence = check.lost == 0 && check.refused_present == 0 && check.unresolved == 0;
     let verdict = |ok| if ok { Invariant::Ok } else { Invariant::Violated };
     check.invariants.insert(PRESENCE, verdict(presence));
     check.audit(&edges).await?;
     Ok(check)
+}
+
+/// What all keys of the run start with: a key is `RUN-N`.
+fn keys_of(record: &Record) -> Option<&str> {
+    let (_, key) = record.id.split_once('.')?;
+    key.rfind('-').map(|dash| &key[..=dash])
+}
+
+async fn present(
+    edges: Arc<Edges>,
+    shard: Shard,
+    keys: String,
+) -> Result<(Shard, BTreeMap<String, Present>), Error> {
+    let present = export(&edges, shard, &keys).await;
+    let failed = |reason| Error::Audit { shard: shard.to_string(), reason };
+    present.map(|present| (shard, present)).map_err(failed)
 }
 
 // === impl Check ===
@@ -151,6 +139,46 @@ impl Check {
             && self.refused_present == 0
             && self.unresolved == 0
             && !self.invariants.values().any(|invariant| *invariant == Invariant::Violated)
+    }
+
+    /// What was told about one shard's payments against what is there.
+    fn compare(&mut self, told: BTreeMap<&str, &Record>, mut present: BTreeMap<String, Present>) {
+        for (id, record) in told {
+            let found = present.remove(id);
+            let committed = found.as_ref().filter(|found| found.committed);
+            let there = committed.is_some_and(|found| found.amount == record.amount);
+            if found.as_ref().is_some_and(|found| found.times > 1) {
+                self.doubled += 1;
+                self.finding(format_args!("listed more than once: {id}"));
+            }
+            match record.outcome {
+                Outcome::Acked => self.acked += 1,
+                Outcome::ResolvedCommitted | Outcome::ResolvedCancelled => {
+                    self.unknown_resolved += 1;
+                }
+                Outcome::Unknown => self.unresolved += 1,
+                Outcome::Refused | Outcome::NotSent => {}
+            }
+            match record.outcome {
+                Outcome::Acked if there => self.present += 1,
+                // What was resolved to "committed" is promised as well.
+                Outcome::Acked | Outcome::ResolvedCommitted if !there => {
+                    self.lost += 1;
+                    self.finding(format_args!("lost: {id}"));
+                }
+                Outcome::Refused | Outcome::ResolvedCancelled | Outcome::NotSent
+                    if committed.is_some() =>
+                {
+                    self.refused_present += 1;
+                    self.finding(format_args!("refused, yet there: {id}"));
+                }
+                _ => {}
+            }
+        }
+        for (id, _) in present.into_iter().filter(|(_, found)| found.committed) {
+            self.refused_present += 1;
+            self.finding(format_args!("never sent, yet there: {id}"));
+        }
     }
 
     async fn audit(&mut self, edges: &Arc<Edges>) -> Result<(), Error> {
@@ -180,27 +208,6 @@ impl Check {
             self.findings.push(what.to_string());
         }
     }
-}
-
-/// What is stored under each record's id.
-fn look_up<'a>(
-    edges: &'a Arc<Edges>,
-    records: Vec<&'a Record>,
-) -> impl futures::Stream<Item = Result<(&'a Record, Option<Found>), Error>> + Unpin + 'a {
-    let one = move |record: &'a Record| async move {
-        let path = format!("/v1/payments/{}", record.id);
-        let answer = ask(edges, &path, LOOK_UP_LIMIT).await;
-        let unread = |reason| Error::Audit { shard: record.shard.to_string(), reason };
-        match answer {
-            Ok(answer) if answer.status == 404 => Ok((record, None)),
-            Ok(answer) => match serde_json::from_slice(&answer.body) {
-                Ok(found) => Ok((record, Some(found))),
-                Err(error) => Err(unread(format!("{}: {error}", record.id))),
-            },
-            Err(reason) => Err(unread(reason)),
-        }
-    };
-    Box::pin(stream::iter(records).map(one).buffer_unordered(CONCURRENCY))
 }
 
 async fn audit(edges: Arc<Edges>, shard: Shard) -> Result<Audited, Error> {

@@ -9,8 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -99,23 +100,14 @@ impl Edges {
         body: Bytes,
         limit: Duration,
     ) -> Result<Answer, TryFailure> {
-        let mut request =
-            Request::builder().method(method).uri(format!("{}{path}", self.urls[edge]));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request =
-            request.body(Full::new(body)).expect("methods, paths and headers of ours are valid");
+        let request = self.request(edge, method, path, headers, body);
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| {
                 if error.is_connect() { TryFailure::NotConnected } else { TryFailure::Broken }
             })?;
             let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-                .collect()
-                .await
-                .map_err(|_| TryFailure::Broken)?;
-            Ok(Answer { status, body: body.to_bytes() })
+            let body = body_of(response).await.ok_or(TryFailure::Broken)?;
+            Ok(Answer { status, body })
         };
         let outcome = timeout(limit, exchange).await.unwrap_or(Err(TryFailure::TimedOut));
         if outcome.is_err() {
@@ -125,7 +117,40 @@ impl Edges {
         outcome
     }
 
+    /// One request whose answer is read piece by piece.
+    pub(crate) async fn open(
+        &self,
+        edge: usize,
+        method: Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, String> {
+        let request = self.request(edge, method, path, &[], Bytes::new());
+        self.client.request(request).await.map_err(|error| error.to_string())
+    }
+
+    fn request(
+        &self,
+        edge: usize,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Request<Full<Bytes>> {
+        let mut request =
+            Request::builder().method(method).uri(format!("{}{path}", self.urls[edge]));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Full::new(body)).expect("methods, paths and headers of ours are valid")
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.urls.len()
     }
+}
+
+/// A whole answer; none when it breaks off or is longer than any of ours.
+pub(crate) async fn body_of(response: Response<Incoming>) -> Option<Bytes> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.ok()?;
+    Some(body.to_bytes())
 }

@@ -14,6 +14,7 @@ mod check;
 mod config;
 mod edge;
 mod error;
+mod export;
 mod history;
 mod payment;
 mod run;

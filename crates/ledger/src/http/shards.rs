@@ -20,7 +20,9 @@ use super::{
     payments::{LegView, PaymentView},
     request::{Context, query},
 };
-use crate::{Books, Error, Mark, payment::Payment, read::payment_id, scan::Scan};
+use crate::{
+    Books, Error, IdempotencyKey, Mark, PaymentId, payment::Payment, read::payment_id, scan::Scan,
+};
 
 /// A chunk of an export: large enough that the frame costs nothing, small
 /// enough that four of them cost nothing.
@@ -64,6 +66,8 @@ struct Export {
     scan: Scan,
     revision: u64,
     mark: Option<Mark>,
+    /// Only keys that start with this.
+    keys: Option<IdempotencyKey>,
     lines: u64,
     done: bool,
     _permit: OwnedSemaphorePermit,
@@ -75,8 +79,9 @@ pub async fn payments(
     shard: Shard,
     uri: &Uri,
 ) -> Result<Response<AnswerBody>, Error> {
-    let [mark, after] = query(uri, ["mark", "after"])?;
+    let [mark, keys, after] = query(uri, ["mark", "keys", "after"])?;
     let mark = mark.map(str::parse).transpose()?;
+    let keys = keys.map(str::parse).transpose()?;
     let after = after.map(str::parse).transpose()?;
     let books = service.books();
     context.about_shard(books, shard).await?;
@@ -84,7 +89,7 @@ pub async fn payments(
     let (scan, revision) = books.export(shard, after.as_ref(), context.deadline).await?;
     let revision = revision.0;
     let (books, lines, done) = (books.clone(), 0, false);
-    let export = Export { books, shard, scan, revision, mark, lines, done, _permit: permit };
+    let export = Export { books, shard, scan, revision, mark, keys, lines, done, _permit: permit };
     let chunks = stream::try_unfold(export, |mut export| async move {
         let chunk = timeout(CHUNK_TIMEOUT, export.chunk()).await.map_err(|_| Error::Deadline)??;
         Ok::<_, BoxError>(chunk.map(|chunk| (Frame::data(chunk), export)))
@@ -125,8 +130,8 @@ impl Export {
                 push_line(&mut chunk, &end);
                 break;
             };
-            let payment = Payment::decode(&row.value)?;
-            if self.mark.as_ref().is_some_and(|mark| mark != payment.mark()) {
+            let (id, payment) = (payment_id(&row.key)?, Payment::decode(&row.value)?);
+            if !self.wants(&id, &payment) {
                 continue;
             }
             let (debit, credit) = match &payment {
@@ -136,7 +141,7 @@ impl Export {
                 Payment::Cancelled(_) => (None, None),
             };
             let line = ExportLine {
-                payment: PaymentView::new(&payment_id(&row.key)?, &payment),
+                payment: PaymentView::new(&id, &payment),
                 mark: payment.mark().to_string(),
                 revision: row.create_revision.0,
                 debit,
@@ -146,6 +151,11 @@ impl Export {
             self.lines += 1;
         }
         Ok(Some(chunk.into()))
+    }
+
+    fn wants(&self, id: &PaymentId, payment: &Payment) -> bool {
+        self.mark.as_ref().is_none_or(|mark| mark == payment.mark())
+            && self.keys.as_ref().is_none_or(|keys| id.key.as_str().starts_with(keys.as_str()))
     }
 }
 

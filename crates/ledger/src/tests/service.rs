@@ -243,6 +243,8 @@ async fn an_export_is_whole_filtered_by_mark_and_can_be_resumed() {
     let marked = lines("/v1/shards/23/payments?mark=run-7").await;
     assert_eq!((marked.len(), &marked[0]["id"]), (2, &json!("2088001230.one")));
     assert_eq!(marked[0]["debit"], json!({"balance": 4_995, "version": 2}));
+    let some = lines("/v1/shards/23/payments?mark=&keys=k59").await;
+    assert_eq!((some.len(), &some[0]["id"]), (11, &json!("2088001234.k590")));
     let after = all[599]["id"].as_str().expect("an id");
     let rest = lines(&format!("/v1/shards/23/payments?after={after}")).await;
     assert_eq!(

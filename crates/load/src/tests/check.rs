@@ -74,6 +74,26 @@ async fn a_lost_a_changed_and_an_unwanted_payment_are_each_found() {
 }
 
 #[tokio::test]
+async fn a_payment_that_no_history_knows_is_found() {
+    let (books, urls, records) = estate().await;
+    let stranger = record(77, Outcome::Acked).id;
+    books.books(|b| b.payments.insert(stranger, json!({"status": "Committed", "amount": 7})));
+    let found = check(&urls, &records).await.expect("checked");
+    assert_eq!((found.refused_present, found.passed()), (1, false));
+    assert!(found.findings[0].contains("run-77"), "{:?}", found.findings);
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_is_read_again_and_not_believed() {
+    let (books, urls, records) = estate().await;
+    books.books(|books| books.exports_broken = 3);
+    let found = check(&urls, &records).await.expect("checked");
+    assert!(found.passed(), "{found:?}");
+    books.books(|books| books.exports_broken = u64::MAX);
+    assert!(check(&urls, &records).await.is_err());
+}
+
+#[tokio::test]
 async fn a_violation_of_any_shard_fails_the_check() {
     let (books, urls, records) = estate().await;
     let violation =

@@ -38,7 +38,14 @@ pub struct Books {
     /// Every payment request that arrived: edge and id.
     pub arrived: Vec<(usize, String)>,
     pub violations: Vec<Value>,
+    /// So many exports break off before their end.
+    pub exports_broken: u64,
     fates: BTreeMap<usize, VecDeque<Fate>>,
+}
+
+enum Body {
+    Json(Value),
+    Lines(String),
 }
 
 // === impl Estate ===
@@ -85,9 +92,12 @@ impl Estate {
         let body = body.collect().await.map_err(|_| "the body broke off")?.to_bytes();
         let key =
             head.headers.get("idempotency-key").map(|key| key.to_str().expect("text").to_owned());
-        let (status, value) =
+        let (status, body) =
             self.books(|books| books.answer(edge, &head.method, head.uri.path(), key, &body))?;
-        let body = Full::new(Bytes::from(value.to_string()));
+        let body = Full::new(Bytes::from(match body {
+            Body::Json(value) => value.to_string(),
+            Body::Lines(lines) => lines,
+        }));
         Ok(Response::builder().status(status).body(body).expect("a response"))
     }
 }
@@ -102,10 +112,10 @@ impl Books {
         path: &str,
         key: Option<String>,
         body: &[u8],
-    ) -> Result<(u16, Value), &'static str> {
+    ) -> Result<(u16, Body), &'static str> {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let rest = path.strip_prefix("/v1/payments").unwrap_or_default();
-        Ok(match (method, path) {
+        let (status, value) = match (method, path) {
             (&Method::POST, "/v1/accounts") => {
                 let uid = body["uid"].as_str().expect("a user").to_owned();
                 self.accounts.insert(uid, body);
@@ -136,11 +146,33 @@ impl Books {
                     if path == "/v1/shards/00/audit" { &self.violations[..] } else { &[] };
                 (200, json!({"violation_count": violations.len(), "violations": violations}))
             }
+            (_, path) if path.ends_with("/payments") => {
+                // Which shard a payment is of shows in its id, as in the users' numbers.
+                let shard = path.split('/').nth(3).expect("a shard");
+                let of_shard = |id: &str| {
+                    id.split_once('.').is_some_and(|(uid, _)| {
+                        uid.get(uid.len() - 3..uid.len() - 1) == Some(shard)
+                    })
+                };
+                let mut lines = String::new();
+                for (id, made) in self.payments.iter().filter(|(id, _)| of_shard(id)) {
+                    let mut line = made.clone();
+                    line["id"] = json!(id);
+                    lines += &format!("{line}\n");
+                }
+                if self.exports_broken == 0 {
+                    lines += "{\"end\": true}\n";
+                } else {
+                    self.exports_broken -= 1;
+                }
+                return Ok((200, Body::Lines(lines)));
+            }
             _ => match self.payments.get(rest.trim_start_matches('/')) {
                 Some(payment) => (200, payment.clone()),
                 None => (404, json!({"error": {"code": "PLS0508"}})),
             },
-        })
+        };
+        Ok((status, Body::Json(value)))
     }
 
     fn pay(&mut self, id: String, body: &Value) -> (u16, Value) {
