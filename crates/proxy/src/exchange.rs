@@ -73,15 +73,6 @@ enum Tried {
     },
 }
 
-/// Why a request waits, which decides whether it may try again by itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// The table changes or the endpoint can be connected to again.
-    Changed,
-    /// The same, or a moment has passed and this request is first in line.
-    ChangedOrRetry,
-}
-
 // === impl Exchange ===
 
 impl Exchange {
@@ -113,12 +104,8 @@ impl Exchange {
         loop {
             let target = match self.worker.route(self.key.shard) {
                 Route::Serve(target) if is_newer(target.epoch, self.newer_than) => target,
-                Route::Serve(_) => {
-                    self.wait(Until::ChangedOrRetry).await?;
-                    continue;
-                }
-                Route::Wait(_) => {
-                    self.wait(Until::Changed).await?;
+                Route::Serve(_) | Route::Wait(_) => {
+                    self.wait().await?;
                     continue;
                 }
             };
@@ -127,7 +114,7 @@ impl Exchange {
                     let id = EndpointId { unit: target.unit.clone(), address: *address };
                     self.worker.probe(&id);
                 }
-                self.wait(Until::Changed).await?;
+                self.wait().await?;
                 continue;
             };
             match self.attempt(&target, &endpoint).await {
@@ -259,7 +246,7 @@ impl Exchange {
     }
 
     /// Stands in line until there is reason to try again, or the deadline.
-    async fn wait(&mut self, until: Until) -> Result<(), Refusal> {
+    async fn wait(&mut self) -> Result<(), Refusal> {
         let since = Instant::now();
         if since >= self.deadline {
             return Err(self.expired(false));
@@ -275,9 +262,11 @@ impl Exchange {
         let _place = InLine { worker: &worker, key: &self.key, ticket: self.ticket, since };
         worker.gauge_hold();
         loop {
-            let wake_at = match until {
-                Until::Changed => self.deadline,
-                Until::ChangedOrRetry => self.deadline.min(Instant::now() + self.backoff.step()),
+            // Who was refused by an owner that can be reached asks it again
+            // after a while; everyone else waits for news.
+            let wake_at = match self.newer_than {
+                None => self.deadline,
+                Some(_) => self.deadline.min(Instant::now() + self.backoff.step()),
             };
             tokio::select! {
                 biased;

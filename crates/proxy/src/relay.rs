@@ -49,7 +49,9 @@ pub(crate) async fn relay(
         Exchange::new(worker.clone(), key.clone(), head, body, deadline).run().await
     };
     let response = answer.await.unwrap_or_else(Refusal::into_response);
-    worker.metrics.answered(key.shard, response.status(), arrived.elapsed());
+    let (status, elapsed) = (response.status(), arrived.elapsed());
+    worker.metrics.answered(key.shard, status, elapsed);
+    tracing::debug!(?request_id, shard = %key.shard, status = status.as_u16(), ?elapsed, "answered");
     finish(response, Some(&key), request_id)
 }
 

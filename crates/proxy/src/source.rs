@@ -211,7 +211,7 @@ impl Follower {
                 Ok(name) if !self.pods.contains_key(&name) => name,
                 Ok(_) => continue,
                 Err(error) => {
-                    tracing::warn!(name = unit.name(), %error, "a unit is left out");
+                    tracing::debug!(name = unit.name(), %error, "a unit is left out");
                     continue;
                 }
             };

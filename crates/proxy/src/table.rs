@@ -114,6 +114,17 @@ impl Table {
 // === impl Route ===
 
 impl Route {
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Route::Serve(target) => Some(target.epoch),
+            Route::Wait(Wait::Moving { epoch, .. } | Wait::NoEndpoint { epoch, .. }) => {
+                Some(*epoch)
+            }
+            Route::Wait(Wait::Unassigned) => None,
+        }
+    }
+
     fn of(view: &View, shard: Shard) -> Route {
         let Some(assignment) = view.map.get(shard) else { return Route::Wait(Wait::Unassigned) };
         let epoch = assignment.epoch;

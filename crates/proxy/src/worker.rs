@@ -81,6 +81,11 @@ impl Worker {
         self.pool.retain(&known);
         for shard in table.changes(&before) {
             self.changed[usize::from(shard.number())].notify_waiters();
+            let (now, then) = (table.route(shard), before.route(shard));
+            // Another endpoint of the same owner may well do what one refused.
+            if matches!(now, Route::Serve(_)) && now.epoch() == then.epoch() {
+                self.hold.borrow_mut().release(shard, |_| true);
+            }
         }
         self.sweep();
     }

@@ -126,6 +126,26 @@ async fn an_owner_that_is_just_taking_over_is_asked_again_by_the_first_in_line_o
 }
 
 #[tokio::test]
+async fn an_owner_that_refused_is_asked_again_when_it_has_another_endpoint() {
+    let old = Ledger::start(|_| fenced(42, "rz01", 1)).await;
+    let new = Ledger::start(|_| ok("restarted")).await;
+    let world = World::new(serving("rz01", 1), &[("rz01", old.address)]);
+    let never = Duration::from_secs(9);
+    let edge = run(config(&world, Limits { retry_first: never, retry_max: never, ..limits() }));
+    let address = edge.address;
+    let answer = tokio::spawn(async move { send(address, PAY_ONCE, "{}").await });
+    edge.metric_is("polis_edge_hold_requests", 1).await;
+    for endpoints in [vec![], vec![new.address]] {
+        world.change(|view| {
+            view.endpoints.insert(unit("rz01"), endpoints);
+        });
+    }
+    assert_eq!(within(answer).await.expect("no panic").body, "restarted");
+    assert_eq!((old.seen().len(), new.seen().len()), (1, 1));
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn a_request_with_a_silent_owner_is_replayed_at_the_new_one_when_the_shard_fails_over() {
     let paused = Ledger::start(|_| Act::Silent).await;
     let new = Ledger::start(|_| ok("new")).await;
