@@ -116,7 +116,7 @@ impl Worker {
             Some(reason) => Err(Refusal { reason, message: "the node has no room".into() }),
             None => PodPlan::of(&pod, &self.id, &self.shared.place),
         };
-        let mut publisher = Publisher::new(self.shared.door.clone(), self.id.clone(), &pod);
+        let publisher = Publisher::start(&self.shared.door, self.id.clone(), &pod);
         let plan = match planned {
             Ok(plan) if !pod.is_terminal() => plan,
             planned => {
@@ -127,7 +127,7 @@ impl Worker {
                     let status = status::of_refusal(&refusal, &pod.last_status(), Timestamp::now());
                     publisher.want(status);
                 }
-                return self.idle(&mut publisher).await;
+                return self.idle(publisher).await;
             }
         };
         if let Err(error) = self.shared.manifests.save(&self.shared.unit, &pod, &self.id.uid) {
@@ -139,20 +139,17 @@ impl Worker {
     }
 
     /// Nothing runs: waits for the end.
-    async fn idle(&mut self, publisher: &mut Publisher) -> Stopping {
+    async fn idle(&mut self, publisher: Publisher) -> Stopping {
         self.stop_found().await;
         loop {
             match &*self.wishes.borrow_and_update() {
                 Wish::Run(pod) if pod.is_deleting() => return Stopping::Deleted,
-                Wish::Run(_) => {}
+                Wish::Run(pod) => publisher.seen(pod),
                 Wish::Gone => return Stopping::Gone,
                 Wish::Shutdown => return Stopping::Shutdown,
             }
-            tokio::select! {
-                changed = self.wishes.changed() => if changed.is_err() {
-                    return Stopping::Shutdown;
-                },
-                () = publisher.step() => {}
+            if self.wishes.changed().await.is_err() {
+                return Stopping::Shutdown;
             }
         }
     }
@@ -194,7 +191,7 @@ impl Worker {
         &mut self,
         mut crew: Crew,
         mut pod: Arc<SeenPod>,
-        mut publisher: Publisher,
+        publisher: Publisher,
     ) -> Stopping {
         let mut stopping = None;
         let mut last = pod.last_status();
@@ -210,6 +207,7 @@ impl Worker {
             if let Wish::Run(newer) = wish
                 && !Arc::ptr_eq(&newer, &pod)
             {
+                publisher.seen(&newer);
                 status::keep_others(&mut last, newer.last_status());
                 (pod, changed) = (newer, true);
             }
@@ -232,7 +230,6 @@ impl Worker {
                     // The agent ends and leaves its Pods running.
                     return std::future::pending().await;
                 },
-                () = publisher.step() => {}
                 ended = crew.tasks.join_next(), if stopping.is_some() => match ended {
                     Some(Err(error)) => tracing::error!(pod = %self.id, %error, "a container's task failed"),
                     Some(Ok(())) => {}
@@ -244,7 +241,7 @@ impl Worker {
         let views = crew.views.borrow().clone();
         let (place, now) = (&self.shared.place, Timestamp::now());
         publisher.want(status::of_views(&crew.plan, &views, true, place, &last, now));
-        let _ = tokio::time::timeout(LAST_WORDS, publisher.step()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, publisher.settled()).await;
         stopping.expect("the loop ends only when stopping")
     }
 

@@ -34,6 +34,12 @@ impl SeenPod {
         self.spec.get("nodeName")?.as_str()
     }
 
+    /// Of the object; 0 if it has none that can be compared.
+    pub(crate) fn version(&self) -> u64 {
+        let version = self.metadata.resource_version.as_deref();
+        version.and_then(|version| version.parse().ok()).unwrap_or(0)
+    }
+
     pub(crate) fn is_deleting(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
     }
