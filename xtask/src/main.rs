@@ -1,2 +1,58 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: what is done to the repository, in Rust instead of shell.
+//!
+//! Light on purpose: it builds before everything else.
+
+mod gen_protos;
+mod peers;
+mod run;
+mod test;
+mod tidy;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::bail;
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND
+
+  test [SECTION…]  everything: tidy, fmt, clippy, peers, build, test, e2e; or only the sections named
+  ci               the same, as continuous integration runs it
+  tidy             the rules of the house: layers, headers, the map, no unwrap
+  peers            fetches the real programs that end-to-end tests talk to
+  gen              writes the generated sources again";
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match dispatch(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> anyhow::Result<()> {
+    let root = root();
+    match words {
+        ["test", sections @ ..] => test::run(&root, sections),
+        ["ci"] => test::run(&root, &[]),
+        ["tidy"] => tidy::run(&root),
+        ["peers"] => peers::fetch().map(|folder| println!("{}", folder.display())),
+        ["gen"] => gen_protos::run_all(&root),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        [other, ..] => bail!("unknown command {other:?}\n\n{HELP}"),
+    }
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask/ is a folder of the repository").to_owned()
+}
