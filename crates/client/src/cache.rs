@@ -3,7 +3,8 @@
 //! One task lists, then watches from there. When the watch ends it resumes from
 //! the last version seen; when that is compacted (410) it lists again, and the
 //! picture changes in one step, never through an empty one. Readers share
-//! immutable snapshots and are woken by each change.
+//! immutable snapshots and are woken by each change. An object that cannot be
+//! parsed is reported and left out.
 
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use futures::{FutureExt, StreamExt, pin_mut};
 use http::Request;
 use kube::core::WatchEvent;
 use rt::{backoff::Backoff, random::Random};
+use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{Door, Entity, Error, Key, Objects, objects::encode};
@@ -187,13 +189,13 @@ impl<T: Entity> Follower<T> {
 
     async fn follow(&mut self, backoff: &mut Backoff) -> Result<Ended, Error> {
         if self.resource_version.is_empty() {
-            let list = self.objects.list(&self.query).await?;
-            let objects = list.items.into_iter().map(|item| (Key::of(&item), Arc::new(item)));
-            let objects = objects.collect();
+            let list = self.objects.list_raw(&self.query).await?;
+            let objects = list.items.into_iter().filter_map(parse::<T>);
+            let objects = objects.map(|object| (Key::of(&object), Arc::new(object))).collect();
             self.sender.send_replace(Arc::new(Snapshot { objects, synced: true, live: false }));
             self.resource_version = list.resource_version;
         }
-        let events = self.door.client().raw().request_events::<T>(self.watch_request()).await?;
+        let events = self.door.client().raw().request_events::<Value>(self.watch_request()).await?;
         let events = StreamExt::map(events, |event| event.map_err(Error::from));
         pin_mut!(events);
         backoff.reset();
@@ -220,19 +222,22 @@ impl<T: Entity> Follower<T> {
     fn apply(
         &mut self,
         objects: &mut BTreeMap<Key, Arc<T>>,
-        event: WatchEvent<T>,
+        event: WatchEvent<Value>,
     ) -> Result<Option<Ended>, Error> {
         match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                self.seen(object.resource_version());
-                objects.insert(Key::of(&object), Arc::new(object));
+            WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
+                let key = self.seen(&raw);
+                match parse::<T>(raw) {
+                    Some(object) => objects.insert(key, Arc::new(object)),
+                    None => objects.remove(&key),
+                };
             }
-            WatchEvent::Deleted(object) => {
-                self.seen(object.resource_version());
-                objects.remove(&Key::of(&object));
+            WatchEvent::Deleted(raw) => {
+                let key = self.seen(&raw);
+                objects.remove(&key);
             }
             WatchEvent::Bookmark(bookmark) => {
-                self.seen(Some(&bookmark.metadata.resource_version));
+                self.resource_version = bookmark.metadata.resource_version;
             }
             WatchEvent::Error(status) if status.code == 410 => return Ok(Some(Ended::Gone)),
             WatchEvent::Error(status) => return Err(Error::from(*status)),
@@ -240,11 +245,12 @@ impl<T: Entity> Follower<T> {
         Ok(None)
     }
 
-    fn seen(&mut self, resource_version: Option<&str>) {
-        if let Some(version) = resource_version {
-            self.resource_version.clear();
-            self.resource_version.push_str(version);
-        }
+    /// Notes the version of an event's object and gives its key.
+    fn seen(&mut self, raw: &Value) -> Key {
+        let text = |field| raw["metadata"][field].as_str().unwrap_or_default();
+        self.resource_version.clear();
+        self.resource_version.push_str(text("resourceVersion"));
+        Key::new(text("namespace"), text("name"))
     }
 
     fn set_live(&self, live: bool) {
@@ -267,6 +273,19 @@ impl<T: Entity> Follower<T> {
             uri = format!("{uri}&{}", self.query);
         }
         Request::get(uri).body(Vec::new()).expect("paths are encoded, versions are tokens")
+    }
+}
+
+/// An object that we cannot read (a newer release wrote it, or a hand) is left
+/// out; the others must not vanish with it.
+fn parse<T: Entity>(raw: Value) -> Option<T> {
+    let key = format!("{}/{}", raw["metadata"]["namespace"], raw["metadata"]["name"]);
+    match serde_json::from_value(raw) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::warn!(plural = T::PLURAL, key, %error, "object cannot be read, left out");
+            None
+        }
     }
 }
 

@@ -6,7 +6,13 @@
 //! lease unchanged for its whole term on its own monotonic clock; the holder
 //! counts its term from before it asked, and stops a third earlier.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -31,7 +37,13 @@ pub struct Election {
 
 /// Whether we lead now. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<bool>);
+pub struct Leadership {
+    leading: watch::Receiver<bool>,
+    /// End of our term in milliseconds of `clock`; passes even while the
+    /// candidate waits for an answer.
+    until: Arc<AtomicU64>,
+    clock: Clock,
+}
 
 /// What a candidate has seen of the lease, and since when by its own clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +68,8 @@ struct Candidate {
     cache: Cache<Lease>,
     clock: Clock,
     sighting: Option<Sighting>,
-    /// When we asked for the renewal that was granted last.
-    renewed: Option<Millis>,
     leading: watch::Sender<bool>,
+    until: Arc<AtomicU64>,
 }
 
 // === impl Leadership ===
@@ -66,12 +77,12 @@ struct Candidate {
 impl Leadership {
     #[must_use]
     pub fn leads(&self) -> bool {
-        *self.0.borrow()
+        *self.leading.borrow() && self.clock.now() < Millis(self.until.load(Ordering::Acquire))
     }
 
     /// Waits for a change either way, or forever once the election has ended.
     pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.leading.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -84,16 +95,18 @@ impl Election {
     /// so that the next leader need not wait.
     #[must_use]
     pub fn start(self, door: &Door, clock: Clock, drain: Drain) -> Leadership {
-        let (leading, leadership) = watch::channel(false);
+        let (leading, seen) = watch::channel(false);
+        let until = Arc::new(AtomicU64::new(0));
+        let leadership = Leadership { leading: seen, until: until.clone(), clock: clock.clone() };
         let leases = door.namespaced(&self.namespace);
         let scope =
             Scope::namespace(&self.namespace).with_fields(&format!("metadata.name={}", self.name));
         let cache = door.watch(scope);
-        let (sighting, renewed) = (None, None);
+        let sighting = None;
         let candidate =
-            Candidate { election: self, leases, cache, clock, sighting, renewed, leading };
+            Candidate { election: self, leases, cache, clock, sighting, leading, until };
         rt::spawn(rt::TaskKind::Critical, "election", candidate.run(drain));
-        Leadership(leadership)
+        leadership
     }
 
     fn term_ms(&self) -> u64 {
@@ -141,13 +154,15 @@ impl Candidate {
             }
         };
         match written {
-            Some(Ok(())) => self.renewed = Some(asked),
+            Some(Ok(())) => {
+                let until = asked.plus(self.election.term_ms() / 3 * 2);
+                self.until.store(until.0, Ordering::Release);
+            }
             // Our last renewal stays good for its time, whoever asks next.
             Some(Err(error)) => tracing::debug!(%error, "renew the lease"),
             None => {}
         }
-        let valid_ms = self.election.term_ms() / 3 * 2;
-        let ours = self.renewed.is_some_and(|at| self.clock.now().since(at) < valid_ms);
+        let ours = self.clock.now() < Millis(self.until.load(Ordering::Acquire));
         let changed = self.leading.send_if_modified(|leading| {
             let changes = *leading != ours;
             *leading = ours;

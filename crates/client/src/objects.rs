@@ -68,6 +68,15 @@ impl<T: Entity> Objects<T> {
 
     /// All objects; `query` holds selectors already encoded (`labelSelector=…`).
     pub async fn list(&self, query: &str) -> Result<List<T>, Error> {
+        self.list_as(query).await
+    }
+
+    /// As [`Objects::list`], for who parses objects one by one.
+    pub(crate) async fn list_raw(&self, query: &str) -> Result<List<Value>, Error> {
+        self.list_as(query).await
+    }
+
+    async fn list_as<A: DeserializeOwned>(&self, query: &str) -> Result<List<A>, Error> {
         let mut list = List { resource_version: String::new(), items: Vec::new() };
         let mut next = String::new();
         loop {
@@ -77,7 +86,7 @@ impl<T: Entity> Objects<T> {
                     path = format!("{path}&{name}{value}");
                 }
             }
-            let page: Page<T> = self.send(Method::GET, path, "", Vec::new()).await?;
+            let page: Page<A> = self.send(Method::GET, path, "", Vec::new()).await?;
             list.items.extend(page.items);
             list.resource_version = page.metadata.resource_version;
             if page.metadata.next.is_empty() {

@@ -6,7 +6,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use client::{
@@ -23,7 +23,10 @@ use resources::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::json;
 use store::Store;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::Instant,
+};
 use topology::{ShardMap, ShardState};
 
 pub const TRUST_DOMAIN: &str = "polis.test";
@@ -52,6 +55,7 @@ pub struct CenterHost {
     pub name: &'static str,
     unit: &'static str,
     api: SocketAddr,
+    controlled: bool,
     runtime: Option<Runtime>,
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -61,12 +65,18 @@ pub struct CenterHost {
 impl Estate {
     /// All centers up, all objects made; nothing waited for.
     pub async fn start() -> Estate {
+        Estate::start_without_controllers_in("").await
+    }
+
+    pub async fn start_without_controllers_in(uncontrolled: &str) -> Estate {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
         let mut config = store::Config::new("unused", loopback(0));
         config.insecure = true;
+        // Short, so that whoever was away must list again.
+        config.history.revisions_max = 20;
         let engine = Arc::new(engine::Memory::new());
         let store = Store::build_on(engine, config, rt::Clock::real()).await.expect("store");
         // Opened here, so that no keyspace lives on a center's runtime.
@@ -82,6 +92,7 @@ impl Estate {
                 name,
                 unit,
                 api: loopback(free_ports(1)),
+                controlled: *name != uncontrolled,
                 runtime: None,
                 metrics: None,
             })
@@ -94,10 +105,19 @@ impl Estate {
         estate
     }
 
-    /// An admin's client of the named center's API server.
+    /// A client of the named center's API server.
     pub fn client(&self, center: &str) -> Client {
-        let host = self.centers.iter().find(|host| host.name == center).expect("a center");
-        self.client_of(host, "rz01", "controllers")
+        self.client_of_all(&[center])
+    }
+
+    /// A client of several, the first preferred.
+    pub fn client_of_all(&self, centers: &[&str]) -> Client {
+        let host = |center: &&str| self.centers.iter().find(|host| host.name == *center);
+        let address = |center| host(center).expect("a center").api.to_string();
+        let addresses = centers.iter().map(address).collect();
+        let credentials = self.credentials("rz01", SYSTEM, "controllers");
+        let tls = identity::client_config(&credentials, ServerCheck::HostName, &[]).expect("tls");
+        client::connect(&client::Config::new(addresses, tls)).expect("client")
     }
 
     pub fn power_on(&mut self, center: &str) {
@@ -125,7 +145,7 @@ impl Estate {
             api::Api::build(config).await.expect("api").run(api_drain).await;
         });
 
-        let client = self.client_of(&self.centers[at], unit, "controllers");
+        let client = self.client(name);
         let config = Config {
             center: name.parse().expect("a name"),
             client: client.clone(),
@@ -135,7 +155,9 @@ impl Estate {
         };
         let controllers = Controllers::build(config).expect("controllers");
         let metrics = controllers.metrics();
-        runtime.spawn(controllers.run(drain.clone()));
+        if self.centers[at].controlled {
+            runtime.spawn(controllers.run(drain.clone()));
+        }
 
         let ledger = self.credentials(unit, "payments", "ledger");
         let agent = Agent { unit, client, ledger, store: self.store.clone(), drain };
@@ -216,13 +238,6 @@ impl Estate {
         federation.all().create_if_absent(&payments).await.expect("create namespace");
         let deployments = federation.namespaced::<CafeDeployment>("payments");
         deployments.create(&ledger_deployment("1")).await.expect("create deployment");
-    }
-
-    fn client_of(&self, host: &CenterHost, unit: &str, account: &str) -> Client {
-        let credentials = self.credentials(unit, SYSTEM, account);
-        let tls = identity::client_config(&credentials, ServerCheck::HostName, &[]).expect("tls");
-        let config = client::Config::new(vec![host.api.to_string()], tls);
-        client::connect(&config).expect("client")
     }
 
     fn credentials(&self, unit: &str, namespace: &str, account: &str) -> Credentials {

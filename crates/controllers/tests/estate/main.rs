@@ -1,0 +1,6 @@
+//! The controllers, and the API client they use, in an estate of real parts.
+
+mod api_client;
+mod cafe_deployment;
+mod failover;
+mod support;
