@@ -15,9 +15,10 @@ use crate::{
 };
 
 /// Questions about the caller, which are not kept: group, kind, plural.
-const REVIEWS: [(&str, &str, &str); 2] = [
+const REVIEWS: [(&str, &str, &str); 3] = [
     ("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
     ("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "SelfSubjectRulesReview", "selfsubjectrulesreviews"),
 ];
 
 pub fn show(door: &Door, what: &Discovery, aggregated: bool) -> Result<Value, Failure> {

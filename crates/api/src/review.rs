@@ -19,6 +19,13 @@ pub fn answer(review: Review, caller: &Caller, question: Value) -> Value {
                 "status": { "allowed": allowed, "reason": reason },
             })
         }
+        Review::SelfSubjectRules => json!({
+            "kind": "SelfSubjectRulesReview",
+            "apiVersion": "authorization.k8s.io/v1",
+            "metadata": metadata,
+            "spec": question.get("spec").cloned().unwrap_or_else(|| json!({})),
+            "status": rules(caller),
+        }),
         Review::SelfSubject => json!({
             "kind": "SelfSubjectReview",
             "apiVersion": "authentication.k8s.io/v1",
@@ -26,6 +33,25 @@ pub fn answer(review: Review, caller: &Caller, question: Value) -> Value {
             "status": { "userInfo": { "username": caller.name, "groups": caller.groups } },
         }),
     }
+}
+
+/// What the three groups amount to, as rules.
+fn rules(caller: &Caller) -> Value {
+    let verbs: &[&str] = match (authz::may(caller, "delete"), authz::may(caller, "get")) {
+        (true, _) => &["*"],
+        (false, true) => &["get", "list", "watch"],
+        (false, false) => &[],
+    };
+    let resources: &[Value] = match verbs {
+        [] => &[],
+        verbs => &[json!({ "verbs": verbs, "apiGroups": ["*"], "resources": ["*"] })],
+    };
+    let paths = ["/livez", "/readyz", "/healthz", "/version", "/api", "/apis", "/openapi/*"];
+    json!({
+        "resourceRules": resources,
+        "nonResourceRules": [{ "verbs": ["get"], "nonResourceURLs": paths }],
+        "incomplete": false,
+    })
 }
 
 fn allowed(caller: &Caller, question: &Value) -> bool {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     failure::Failure,
+    proto,
     request::{
         decode::{self, Decoded},
         options::FieldValidation,
@@ -51,6 +52,9 @@ pub fn json(headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Decoded>, Failu
     match media_type(headers) {
         // curl says the second when it is told nothing.
         "" | "application/json" | "application/x-www-form-urlencoded" => {}
+        proto::MEDIA_TYPE if let Some(value) = proto::object(bytes) => {
+            return Ok(Some(Decoded { value, twice: Vec::new() }));
+        }
         other => {
             return Err(Failure::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: application/json (got {other:?})"

@@ -49,6 +49,7 @@ pub enum Discovery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Review {
     SelfSubjectAccess,
+    SelfSubjectRules,
     SelfSubject,
 }
 
@@ -137,6 +138,9 @@ fn below(door: Door, segments: &[&str]) -> Result<Target, Failure> {
         }
         ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => {
             Target::Review(Review::SelfSubjectAccess)
+        }
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => {
+            Target::Review(Review::SelfSubjectRules)
         }
         ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
             Target::Review(Review::SelfSubject)
