@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use kv::{Compare, CompareOp, CompareTarget, Op, RangeRequest, Revision, Txn};
+use kv::{Compare, CompareOp, CompareTarget, Op, RangeRequest, Txn};
 use rt::{backoff::Backoff, random::Random};
 use tokio::time::{Instant, timeout_at};
 use topology::{Epoch, Shard};
@@ -76,24 +76,24 @@ impl Books {
         let kv = self.kv(shard);
         let rows = kv.range(RangeRequest::new(place::of_shard(Table::Fence, shard))).await?;
         let mut stored: Vec<_> = shard.buckets().map(|bucket| (bucket, None)).collect();
-        let mut modified = vec![Revision::ZERO; stored.len()];
         for row in rows.kvs {
             let at = place::parse(Table::Fence, &row.key)
                 .and_then(|(bucket, _)| stored.iter().position(|(known, _)| *known == bucket));
             let at = at.ok_or(Error::RowUnreadable { row: "fence" })?;
             stored[at].1 = Some(Fence::decode(&row.value)?);
-            modified[at] = row.mod_revision;
         }
         let lower = match judge(&stored, wanted) {
             Verdict::Held => return Ok(Some(Raised::Ours(wanted.clone()))),
             Verdict::Refused(fence) => return Ok(Some(Raised::Refused(fence))),
             Verdict::Raise(lower) => lower,
         };
-        let compares = stored.iter().zip(modified).map(|((bucket, _), modified)| {
-            Compare::new(place::fence(*bucket), CompareOp::Equal, CompareTarget::Mod(modified))
-        });
+        let unchanged = Compare {
+            range: place::of_shard(Table::Fence, shard),
+            op: CompareOp::Less,
+            target: CompareTarget::Mod(rows.revision.next()),
+        };
         let puts = lower.iter().map(|bucket| Op::put(place::fence(*bucket), wanted.encode()));
-        let txn = Txn::when(compares.collect()).then(puts.collect());
+        let txn = Txn::when(vec![unchanged]).then(puts.collect());
         let raised = kv.txn(txn).await?.succeeded;
         Ok(raised.then(|| Raised::Ours(wanted.clone())))
     }

@@ -105,3 +105,22 @@ async fn a_drain_waits_for_the_write_under_way_and_says_when_it_could_not() {
     assert_eq!((drained.busy, drained.left), (1, 0));
     assert!(matches!(stuck.await.expect("no panic"), Err(Error::OutcomeUnknown)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_raise_that_was_overtaken_by_a_higher_one_does_not_lower_the_fence() {
+    let store = Store::new();
+    let (rz01, rz03) = (books::of("rz01", &store), books::of("rz03", &store));
+    store.next(&[Fate::Late(50)]);
+    let late =
+        tokio::spawn(async move { rz01.raise(books::shard(), Epoch(2), books::soon()).await });
+    while store.txns() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let raised = rz03.raise(books::shard(), Epoch(3), books::soon()).await.expect("raised");
+    assert!(matches!(raised, Raised::Ours(_)));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let refused = late.await.expect("no panic").expect("an answer");
+    assert!(matches!(refused, Raised::Refused(fence) if fence.epoch == Epoch(3)));
+}
