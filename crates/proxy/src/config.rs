@@ -78,7 +78,7 @@ pub struct Limits {
     pub upstream_idle_max: usize,
     pub upstream_connecting_max: usize,
     pub upstream_idle_timeout: Duration,
-    /// Between two pieces of an answer's body.
+    /// Between two pieces of an answer's body, from the ledger and to the user.
     pub stall_timeout: Duration,
     /// From the start of a drain until what is left is cut off.
     pub drain_timeout: Duration,

@@ -102,6 +102,13 @@ async fn carry(
     drain: Drain,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
+    // A user who stops reading would keep a ledger's connection busy with an
+    // answer that goes nowhere; the kernel sees that before we could.
+    #[cfg(target_os = "linux")]
+    rustix::net::sockopt::set_tcp_user_timeout(
+        &stream,
+        u32::try_from(worker.limits.stall_timeout.as_millis()).unwrap_or(u32::MAX),
+    )?;
     let begun = Cell::new(false);
     let head_timeout = worker.limits.head_timeout;
     let service = service_fn(|request| {

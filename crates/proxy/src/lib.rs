@@ -31,5 +31,4 @@ mod worker;
 pub use config::{Config, Limits, Place, Source, Upstream};
 pub use edge::{Edge, Error};
 pub use hold::HoldLimits;
-pub use key::Key;
-pub use table::{Route, Table, Target, View, Wait};
+pub use table::View;

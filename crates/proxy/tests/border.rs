@@ -82,6 +82,30 @@ async fn slow_and_endless_clients_are_cut_off() {
 }
 
 #[tokio::test]
+async fn a_user_who_stops_reading_frees_the_ledgers_connection() {
+    let (pieces, stream) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..64 {
+        pieces.send(vec![b'x'; 256 << 10].into()).expect("room");
+    }
+    let stream = std::sync::Mutex::new(Some(stream));
+    let ledger = Ledger::start(move |_| {
+        Act::Stream(stream.lock().expect("no panic").take().expect("asked once"))
+    })
+    .await;
+    let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
+    let stall_timeout = Duration::from_millis(200);
+    let edge = run(config(&world, Limits { stall_timeout, ..limits() }));
+    let mut user = TcpStream::connect(edge.address).await.expect("connect");
+    let head = "GET /v1/shards/42/payments HTTP/1.1\r\nhost: a\r\n\r\n";
+    user.write_all(head.as_bytes()).await.expect("write");
+    ledger.has_seen(1).await;
+    edge.metric_is("polis_edge_connections", 0).await;
+    edge.metric_is("polis_edge_upstream_connections", 0).await;
+    drop(user);
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_closed_at_once() {
     let ledger = Ledger::start(|_| ok("")).await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
