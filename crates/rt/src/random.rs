@@ -31,7 +31,7 @@ impl Random {
 
     /// Uniform enough in `0..bound` for jitter and sampling; `bound` 0 gives 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 }
 

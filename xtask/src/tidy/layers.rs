@@ -80,7 +80,7 @@ pub fn check(crates: &[Crate], map: &Map, findings: &mut Findings) {
                     "`{name}` (layer {layer}) must not depend on `{dependency}` (layer {other})"
                 )),
                 None => findings.error(format!(
-                    "`{name}` must not depend on `{dependency}`, which is beside the layers"
+                    "`{name}` must not depend on `{dependency}`, which is in no layer"
                 )),
             }
         }

@@ -12,7 +12,9 @@ use crate::pod::{PodRef, SeenPod};
 
 /// By unit and uid: for a moment a name may stand for an old Pod and a new one.
 #[derive(Clone, Default)]
-pub(crate) struct Pods(Arc<Mutex<BTreeMap<(String, String), (PodRef, Arc<SeenPod>)>>>);
+pub(crate) struct Pods(Arc<Mutex<ByUid>>);
+
+type ByUid = BTreeMap<(String, String), (PodRef, Arc<SeenPod>)>;
 
 // === impl Pods ===
 
@@ -40,7 +42,7 @@ impl Pods {
         json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), (PodRef, Arc<SeenPod>)>> {
+    fn lock(&self) -> MutexGuard<'_, ByUid> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
