@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -63,21 +63,27 @@ pub fn etcdctl_until(args: &[&str], last: &str, limit: Duration) -> String {
         .expect("run etcdctl");
     let mut stdout = child.stdout.take().expect("its output is a pipe");
     let printed = Arc::new(Mutex::new(Vec::new()));
-    let reader = {
+    {
         let printed = printed.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = stdout.read(&mut bytes) {
                 printed.lock().expect("no reader panics").extend_from_slice(&bytes[..count]);
             }
-        })
-    };
+        });
+    }
+    let _stopped = Stopped(child);
     let text = || String::from_utf8_lossy(&printed.lock().expect("no reader panics")).into_owned();
-    wait_for(&format!("etcdctl to print {last:?}"), limit, || {
-        text().ends_with(last).then_some(())
-    });
-    child.kill().expect("stop etcdctl");
-    child.wait().expect("wait for etcdctl");
-    reader.join().expect("the reader does not panic");
+    wait_for(&format!("etcdctl to print {last:?}"), limit, || text().ends_with(last).then_some(()));
     text()
+}
+
+/// A process that does not outlive its test, however that ends.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -33,7 +33,12 @@ fn run_store(data: &Scratch, address: SocketAddr) -> Running {
     let folder = data.join("data").display().to_string();
     let url = format!("http://{address}");
     let mut process = Running::start(&[
-        "store", "--data-dir", &folder, "--listen-client-urls", &url, "--insecure",
+        "store",
+        "--data-dir",
+        &folder,
+        "--listen-client-urls",
+        &url,
+        "--insecure",
     ]);
     process.wait_for_line("store serves", LIMIT);
     process
@@ -104,10 +109,7 @@ fn etcdctl_transactions_run_one_branch_or_nothing() {
     let no = txn("mod(\"a\") > \"100\"\n\nput c yes\n\ndel c\n\n");
     assert_eq!(no, "FAILURE\n\n1");
     let twice = txn("\nput d 1\nput d 2\n\n\n");
-    assert!(
-        twice.ends_with("Error: etcdserver: duplicate key given in txn request"),
-        "{twice}"
-    );
+    assert!(twice.ends_with("Error: etcdserver: duplicate key given in txn request"), "{twice}");
     store.prints(&["get", "d"], "");
 }
 
@@ -122,7 +124,7 @@ fn etcdctl_watches_from_a_revision_until_it_is_compacted() {
     let endpoint = format!("--endpoints=http://{}", store.address);
     let seen = e2e::etcdctl_until(
         &[&endpoint, "watch", "w", "--rev", "3", "--prev-kv"],
-        "DELETE\nw\n3\nw\n",
+        "DELETE\nw\n3\nw\n\n",
         LIMIT,
     );
     assert_eq!(seen.trim_end(), "PUT\nw\n1\nw\n2\nPUT\nw\n2\nw\n3\nDELETE\nw\n3\nw");
@@ -181,7 +183,10 @@ fn etcdctl_finds_one_healthy_member() {
     assert!(members.contains("started") && members.contains(&format!("http://{address}")));
     store.prints(&["alarm", "list"], "");
     let (success, text) = store.etcdctl(&["user", "list"]);
-    assert!(!success && text.contains("polis: /etcdserverpb.Auth/UserList is not served"), "{text}");
+    assert!(
+        !success && text.contains("polis: /etcdserverpb.Auth/UserList is not served"),
+        "{text}"
+    );
 }
 
 // === kill -9 ===
