@@ -26,12 +26,22 @@ use crate::{Books, Error, Peer, Trust, http::Service};
 /// Connections at once: proxies hold a pool each and few others come.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// Longest handshake, and longest wait for a request's head.
+/// Longest handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Streams at once on one HTTP/2 connection.
+/// Longest wait for a request's head, which includes the idle time before it.
+/// Proxies let idle connections go after 10 s, so it is never we who close one
+/// on which a request is about to be sent.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Streams at once on one HTTP/2 connection, and what one may send ahead: a
+/// whole body of the largest size.
 const STREAMS_MAX: u32 = 256;
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// Most that is buffered of an HTTP/1.1 connection's input: a head with room,
+/// since bodies are read as they come.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Requests under way when a drain starts have this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -162,8 +172,16 @@ where
         async move { Ok::<_, std::convert::Infallible>(service.handle(request, &peer).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES);
     let served = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(%error, "connection");

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use rt::Clock;
 use tokio::time::timeout;
@@ -24,8 +24,10 @@ use crate::{Error, TryFailure};
 /// Answers to payments are a few hundred bytes, audits a few KiB.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// Idle connections kept to each edge.
+/// Idle connections kept to each edge, and for how long: shorter than edges
+/// keep them, so that no payment is sent on one that is being closed.
 const IDLE_MAX: usize = 256;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an edge that failed is passed over while others live, as a load
 /// balancer before the edges would.
 const PASS_OVER_MS: u64 = 1000;
@@ -74,8 +76,11 @@ impl Edges {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client =
-            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
         let usable_at = urls.iter().map(|_| AtomicU64::new(0)).collect();
         Edges { urls, usable_at, client, clock }
     }
