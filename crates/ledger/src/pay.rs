@@ -56,11 +56,15 @@ impl Operation for Pay {
         let clearing = rows[CLEARING].value.as_deref().map(House::decode).transpose()?;
         let mut clearing = clearing.unwrap_or(House::EMPTY);
 
+        let before = (account.balance.minor(), clearing.total.minor());
         let debit = account.debit(order.amount, order.currency).map_err(|why| match why {
             CannotPay::Currency { account } => Error::CurrencyMismatch { account },
             CannotPay::Funds { balance } => Error::InsufficientFunds { balance },
         })?;
         let credit = clearing.add(order.amount.minor()).ok_or(Error::BalanceLimit)?;
+        let (taken, given) =
+            (before.0 - account.balance.minor(), clearing.total.minor() - before.1);
+        assert_eq!(taken, given, "what is debited is credited");
         let payment = Committed {
             merchant: order.merchant.clone(),
             amount: order.amount,
