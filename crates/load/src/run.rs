@@ -134,8 +134,8 @@ impl Load {
         use futures::StreamExt;
         let unknown: Vec<_> =
             records.iter().filter(|record| record.outcome == Outcome::Unknown).cloned().collect();
-        let mut resolved = futures::stream::iter(&unknown)
-            .map(|record| payment::resolve(&self.edges, record, start))
+        let mut resolved = futures::stream::iter(unknown)
+            .map(|record| async move { payment::resolve(&self.edges, &record, start).await })
             .buffer_unordered(RESOLVE_CONCURRENCY);
         while let Some(record) = resolved.next().await {
             stats.add_resolved(&record);
