@@ -3,7 +3,7 @@
 use resources::{CafeDeploymentSpec, CenterSpec, CitySpec, Scope, ShardMapSpec, UnitSpec};
 
 use crate::{
-    kinds::{event, namespace, pod, small},
+    kinds::{event, namespace, pod, shard_map, small, unit},
     request::path::Door,
     resource::{Face, NameRule, Resource, Rules, Selectable},
     schema,
@@ -105,9 +105,13 @@ static RESOURCES: [Resource; 11] = [
     Resource::of::<CenterSpec>(&schema::CENTER, ours::CENTER),
     Resource {
         selectable: &[by("spec.center", "/spec/center"), by("spec.kind", "/spec/kind")],
+        rules: unit::rules(),
         ..Resource::of::<UnitSpec>(&schema::UNIT, ours::UNIT)
     },
-    Resource::of::<ShardMapSpec>(&schema::SHARD_MAP, ours::SHARD_MAP),
+    Resource {
+        rules: shard_map::rules(),
+        ..Resource::of::<ShardMapSpec>(&schema::SHARD_MAP, ours::SHARD_MAP)
+    },
     Resource {
         names: NameRule::Subdomain,
         categories: &["polis", "all"],

@@ -4,11 +4,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kv::{KeyRange, Kv, LeaseId, RangeRequest};
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::{
+    sync::{Mutex as AsyncMutex, OnceCell},
+    time::Instant,
+};
 use topology::UnitName;
 
 use crate::{

@@ -1,15 +1,13 @@
 //! One request: parse, authorize, serve, count.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
 use rt::Drain;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     audit, authz,

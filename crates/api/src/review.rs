@@ -8,7 +8,7 @@ use crate::{authz, caller::Caller, object, request::path::Review};
 pub fn answer(review: Review, caller: &Caller, question: Value) -> Value {
     let metadata = json!({ "creationTimestamp": null });
     match review {
-        Review::SelfSubjectAccess => {
+        Review::Access => {
             let allowed = allowed(caller, &question);
             let reason = if allowed { "" } else { "none of the caller's groups allows it" };
             json!({
@@ -19,14 +19,14 @@ pub fn answer(review: Review, caller: &Caller, question: Value) -> Value {
                 "status": { "allowed": allowed, "reason": reason },
             })
         }
-        Review::SelfSubjectRules => json!({
+        Review::Rules => json!({
             "kind": "SelfSubjectRulesReview",
             "apiVersion": "authorization.k8s.io/v1",
             "metadata": metadata,
             "spec": question.get("spec").cloned().unwrap_or_else(|| json!({})),
             "status": rules(caller),
         }),
-        Review::SelfSubject => json!({
+        Review::Whoami => json!({
             "kind": "SelfSubjectReview",
             "apiVersion": "authentication.k8s.io/v1",
             "metadata": metadata,

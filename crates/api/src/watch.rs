@@ -157,11 +157,9 @@ impl Session {
     /// that enters it is added.
     async fn change(&mut self, change: Change) -> Result<(), Over> {
         let Change { now, before, version } = change;
-        if version <= self.version && version != 0 {
-            // Changes of one revision share a version; older ones were told.
-            if version < self.version {
-                return Ok(());
-            }
+        // Changes of one revision share a version.
+        if version < self.version {
+            return Ok(());
         }
         self.version = version;
         let unselective = self.options.labels.is_empty() && self.options.fields.is_empty();

@@ -69,6 +69,8 @@ async fn wrong_fields_are_refused_by_name() {
     let answer = server.post(UNITS, capital).await;
     assert!(answer.refusal().contains("metadata.name"), "{}", answer.text);
     assert!(answer.refusal().contains("metadata.labels"), "{}", answer.text);
+    let answer = server.post(UNITS, unit(&"u".repeat(59))).await;
+    assert!(answer.refusal().contains("at most 58 characters"), "{}", answer.text);
     assert_eq!(server.get(UNITS).await.names().len(), 0);
 }
 
@@ -133,6 +135,11 @@ async fn the_routing_truth_is_compared_before_it_is_written() {
     let path = format!("{maps}/main/status");
     server.put(&path, write(&map, 1)).await.expect_code(200);
     server.put(&path, write(&map, 2)).await.expect_code(409);
+    let mut blind = write(&map, 1);
+    blind["metadata"]["resourceVersion"] = "".into();
+    blind["status"]["ranges"][0]["to"] = "rz02".into();
+    let answer = server.put(&path, blind).await.expect_code(422);
+    assert!(answer.text.contains("status.version"), "{}", answer.text);
     let mut broken = write(&map, 2);
     broken["metadata"]["resourceVersion"] = "".into();
     broken["status"]["ranges"][0]["state"] = "Serving".into();

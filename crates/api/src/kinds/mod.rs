@@ -4,4 +4,6 @@ pub mod event;
 pub mod namespace;
 pub mod ours;
 pub mod pod;
+pub mod shard_map;
 pub mod small;
+pub mod unit;

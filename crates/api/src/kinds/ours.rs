@@ -1,10 +1,10 @@
 //! The federation's kinds: `resources` knows their defaults and what is valid.
 
-use resources::{FieldError, Kind, SHARD_MAP_NAME, ShardMapSpec};
+use resources::{FieldError, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{object, resource::Rules};
+use crate::resource::Rules;
 
 pub const fn rules<K: Kind>() -> Rules {
     Rules { default: default::<K>, validate: validate::<K>, ..Rules::NONE }
@@ -20,7 +20,7 @@ fn default<K: Kind>(object: &mut Value) {
     }
 }
 
-fn validate<K: Kind>(object: &Value) -> Vec<FieldError> {
+pub fn validate<K: Kind>(object: &Value) -> Vec<FieldError> {
     let mut errors = match object.get("spec").map(K::deserialize) {
         Some(Ok(spec)) => spec.validate(),
         Some(Err(error)) => vec![misread("spec", &error)],
@@ -29,10 +29,6 @@ fn validate<K: Kind>(object: &Value) -> Vec<FieldError> {
     let status = object.get("status").filter(|status| !status.is_null());
     if let Some(Err(error)) = status.map(K::Status::deserialize) {
         errors.push(misread("status", &error));
-    }
-    if K::KIND == ShardMapSpec::KIND && object::name(object) != SHARD_MAP_NAME {
-        let detail = format!("there is one shard map, and it is named {SHARD_MAP_NAME}");
-        errors.push(FieldError::invalid("metadata.name", object::name(object), detail));
     }
     errors
 }

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::StreamExt;
@@ -16,11 +16,11 @@ use kv::{
     Compare, EventKind, KeyRange, Kv, Op, RangeRequest, Revision, Txn, WatchItem, WatchRequest,
 };
 use rt::{backoff::Backoff, random::Random};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use topology::UnitName;
 
 use super::view::View;
-use crate::{catalog, cluster::Clusters, failure::Failure, resource::Resource};
+use crate::{catalog, cluster::Clusters, failure::Failure, kinds::unit, resource::Resource};
 
 /// The counter of epochs, beside the objects.
 const EPOCH_KEY: &str = "/polis/merged-epoch";
@@ -215,7 +215,12 @@ async fn watch_units(
     let kv = shared.clusters.federation().kv.clone();
     let prefix = catalog::units().prefix();
     let name = |key: &[u8]| -> Option<UnitName> {
-        std::str::from_utf8(key).ok()?.strip_prefix(&prefix)?.parse().ok()
+        std::str::from_utf8(key)
+            .ok()?
+            .strip_prefix(&prefix)?
+            .parse()
+            .ok()
+            .filter(unit::has_keyspace)
     };
     let mut request = RangeRequest::new(KeyRange::prefix(prefix.clone()));
     request.keys_only = true;

@@ -12,12 +12,13 @@ mod view;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::stream;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use topology::UnitName;
 
 use self::{

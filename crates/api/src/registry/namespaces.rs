@@ -109,8 +109,7 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Failure> {
-        let marked =
-            self.mark_deleted(name, options, 0, |object| namespace::terminate(object)).await?;
+        let marked = self.mark_deleted(name, options, 0, namespace::terminate).await?;
         if options.is_dry_run() {
             return Ok(Deleted::Going(marked));
         }

@@ -27,7 +27,7 @@ impl Token {
     /// None when it is not one of ours, or not for keys below `prefix`.
     pub fn decode(text: &str, prefix: &str) -> Option<Token> {
         let bytes = text.as_bytes();
-        if bytes.len() % 2 != 0 {
+        if !bytes.len().is_multiple_of(2) {
             return None;
         }
         let digit = |byte: u8| char::from(byte).to_digit(16);

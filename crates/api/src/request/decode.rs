@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 self.twice.push(path.to_string());
             }
             let seed = Seed { path: Some(&path), twice: &mut *self.twice };
-            let value = entries.next_value_seed(seed).map_err(|error| A::Error::custom(error))?;
+            let value = entries.next_value_seed(seed).map_err(A::Error::custom)?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))

@@ -9,12 +9,16 @@ use topology::UnitName;
 use crate::{
     catalog,
     failure::Failure,
+    kinds::unit,
     request::query,
     resource::{Face, Resource},
 };
 
 /// Longest path we look at; names and groups are bounded by far less.
 const PATH_BYTES_MAX: usize = 4096;
+
+/// What the names of units' keyspaces start with.
+pub const UNIT_KEYSPACE_PREFIX: &str = "unit-";
 
 /// Which cluster a request is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,9 +52,9 @@ pub enum Discovery {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Review {
-    SelfSubjectAccess,
-    SelfSubjectRules,
-    SelfSubject,
+    Access,
+    Rules,
+    Whoami,
 }
 
 /// A collection or an object of one kind.
@@ -83,7 +87,8 @@ impl Target {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
             ["units", unit, rest @ ..] if !rest.is_empty() => {
-                let unit: UnitName = unit.parse().map_err(|_| {
+                let parsed = unit.parse::<UnitName>().ok().filter(unit::has_keyspace);
+                let unit = parsed.ok_or_else(|| {
                     Failure::not_found(catalog::units(), &unit.chars().take(64).collect::<String>())
                 })?;
                 below(Door::Unit(unit), rest)
@@ -137,13 +142,13 @@ fn below(door: Door, segments: &[&str]) -> Result<Target, Failure> {
             Target::Discovery(door, Discovery::Version { group, version })
         }
         ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => {
-            Target::Review(Review::SelfSubjectAccess)
+            Target::Review(Review::Access)
         }
         ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => {
-            Target::Review(Review::SelfSubjectRules)
+            Target::Review(Review::Rules)
         }
         ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
-            Target::Review(Review::SelfSubject)
+            Target::Review(Review::Whoami)
         }
         ["api", version, rest @ ..] => Target::Resource(place(door, "", version, rest)?),
         ["apis", group, version, rest @ ..] => Target::Resource(place(door, group, version, rest)?),
@@ -266,13 +271,9 @@ impl Door {
     pub fn keyspace(&self) -> String {
         match self {
             Door::Federation => "federation".to_owned(),
-            Door::Unit(unit) => unit_keyspace(unit),
+            Door::Unit(unit) => format!("{UNIT_KEYSPACE_PREFIX}{unit}"),
         }
     }
-}
-
-pub fn unit_keyspace(unit: &UnitName) -> String {
-    format!("unit-{unit}")
 }
 
 #[cfg(test)]
@@ -326,6 +327,7 @@ mod tests {
             "/api/v1/nodes/n/log",
             "/units/rz01/apis/polis.dev/v1alpha1/units",
             "/units/RZ01/api",
+            "/units/this-name-is-longer-than-a-keyspace-may-be-with-its-prefix-on/api",
             "/units/rz01/units/rz02/api",
         ] {
             check(path, "404");

@@ -119,7 +119,7 @@ impl Kv for Memory {
     }
 
     async fn lease_revoke(&self, id: LeaseId) -> Result<(), Error> {
-        self.with(|keyspace| Ok(keyspace.lease_revoke(id)?.response))
+        self.with(|keyspace| keyspace.lease_revoke(id).map(|_| ()))
     }
 
     async fn lease_keep_alive(&self, id: LeaseId) -> Result<Duration, Error> {
