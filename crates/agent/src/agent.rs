@@ -10,6 +10,7 @@ use std::{
 };
 
 use client::Scope;
+use k8s_openapi::jiff::Timestamp;
 use rt::Drain;
 use runtime::{Found, Runtime};
 use rustix::fs::{FlockOperation, flock};
@@ -117,6 +118,7 @@ impl Agent {
                 address: config.advertise,
                 port,
                 leaves: config.pods_die_with_agent,
+                since: Timestamp::now(),
             };
             background.spawn(reporter.run(drain.clone()));
             let shared = Arc::new(Shared {
@@ -190,7 +192,11 @@ impl Follower {
             }
             tokio::select! {
                 _ = cache.changed() => {}
-                _ = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                ended = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    if let Some(Err(error)) = ended {
+                        tracing::error!(%error, "a pod is no longer looked after");
+                    }
+                }
                 () = drain.started() => break,
             }
         }

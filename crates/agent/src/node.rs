@@ -43,6 +43,8 @@ pub(crate) struct Reporter {
     pub port: u16,
     /// Whether the Node is told to be unready when the agent ends.
     pub leaves: bool,
+    /// Since when the Node is ready.
+    pub since: Timestamp,
 }
 
 // === impl Reporter ===
@@ -162,18 +164,19 @@ impl Reporter {
     }
 
     fn condition(&self, ready: bool) -> NodeCondition {
-        let now = Some(Time(Timestamp::now()));
-        let (status, reason, message) = match ready {
-            true => ("True", "AgentReady", "the agent runs pods"),
-            false => ("False", "AgentStopped", "the agent was stopped, and its pods with it"),
+        let now = Timestamp::now();
+        let stopped = "the agent was stopped, and its pods with it";
+        let (status, reason, message, since) = match ready {
+            true => ("True", "AgentReady", "the agent runs pods", self.since),
+            false => ("False", "AgentStopped", stopped, now),
         };
         NodeCondition {
             type_: "Ready".into(),
             status: status.into(),
             reason: Some(reason.into()),
             message: Some(message.into()),
-            last_heartbeat_time: now.clone(),
-            last_transition_time: now,
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: Some(Time(since)),
         }
     }
 }

@@ -15,7 +15,10 @@ use super::{
     seen::PodRef,
     view::{State, View},
 };
-use crate::{events::Kind, probe::Probe};
+use crate::{
+    events::Kind,
+    probe::{Haste, Probe},
+};
 
 /// What Kubernetes shows for a container that could not be started.
 const START_ERROR: i32 = 128;
@@ -198,7 +201,7 @@ impl Container {
         if let Some(probe) = &plan.readiness {
             let mut was_ready = false;
             let delay = if fresh { probe.initial_delay } else { Duration::ZERO };
-            self.ask(probe, delay, |verdict, answer| {
+            self.ask(probe, delay, Haste::Eager, |verdict, answer| {
                 if let (Err(why), true) = (answer, was_ready) {
                     let text = format!("Readiness probe failed: {why}");
                     self.event(plan, Kind::Warning, "Unhealthy", &text);
@@ -218,7 +221,7 @@ impl Container {
     async fn liveness_lost(&self, plan: &ContainerPlan) -> String {
         let Some(probe) = &plan.liveness else { return std::future::pending().await };
         let mut why_lost = String::new();
-        self.ask(probe, probe.initial_delay, |verdict, answer| {
+        self.ask(probe, probe.initial_delay, Haste::Steady, |verdict, answer| {
             if let Err(why) = answer {
                 let text = format!("Liveness probe failed: {why}");
                 self.event(plan, Kind::Warning, "Unhealthy", &text);
@@ -235,6 +238,7 @@ impl Container {
         &self,
         probe: &Probe,
         delay: Duration,
+        haste: Haste,
         mut heard: impl FnMut(Option<bool>, &Result<(), String>) -> bool,
     ) {
         tokio::time::sleep(delay).await;
@@ -248,7 +252,7 @@ impl Container {
             if heard(tally.count(answer.is_ok()), &answer) {
                 return;
             }
-            tokio::time::sleep(probe.wait(&tally, first.elapsed())).await;
+            tokio::time::sleep(probe.wait(haste, &tally, first.elapsed())).await;
         }
     }
 

@@ -34,6 +34,15 @@ pub(crate) enum Ask {
     Http { tls: bool, host: String, port: u16, path: String, headers: Vec<(String, String)> },
 }
 
+/// Who waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Readiness: users.
+    Eager,
+    /// Liveness: nobody. Haste would kill whoever starts slowly.
+    Steady,
+}
+
 /// What a row of answers says so far.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -99,9 +108,13 @@ impl Probe {
     }
 
     /// How long to wait before asking again, `asked_for` after the first time.
-    pub(crate) fn wait(&self, tally: &Tally, asked_for: Duration) -> Duration {
-        let eager = tally.verdict != Some(true) && asked_for < EAGER_FOR;
-        if eager { EAGER_PERIOD.min(self.period) } else { self.period }
+    pub(crate) fn wait(&self, haste: Haste, tally: &Tally, asked_for: Duration) -> Duration {
+        match haste {
+            Haste::Eager if tally.verdict != Some(true) && asked_for < EAGER_FOR => {
+                EAGER_PERIOD.min(self.period)
+            }
+            Haste::Eager | Haste::Steady => self.period,
+        }
     }
 }
 
@@ -162,12 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn asking_is_eager_until_the_first_success_and_not_for_ever() {
+    fn readiness_is_eager_until_its_first_success_and_not_for_ever() {
         let probe = probe();
         let mut tally = probe.tally();
-        assert_eq!(probe.wait(&tally, Duration::ZERO), EAGER_PERIOD);
-        assert_eq!(probe.wait(&tally, EAGER_FOR), probe.period);
+        let wait = |tally: &Tally, asked_for| probe.wait(Haste::Eager, tally, asked_for);
+        assert_eq!(wait(&tally, Duration::ZERO), EAGER_PERIOD);
+        assert_eq!(wait(&tally, EAGER_FOR), probe.period);
         tally.count(true);
-        assert_eq!(probe.wait(&tally, Duration::ZERO), probe.period);
+        assert_eq!(wait(&tally, Duration::ZERO), probe.period);
+    }
+
+    #[test]
+    fn liveness_gives_a_slow_start_its_periods() {
+        let probe = probe();
+        assert_eq!(probe.wait(Haste::Steady, &probe.tally(), Duration::ZERO), probe.period);
     }
 }

@@ -9,7 +9,7 @@
 //! came, and punches the consumed part out of the spool. After a restart it goes
 //! on from there; lines printed in between carry the time they were read at. A
 //! crash between a log line and the remembered offset repeats lines and loses
-//! none. Rejected: truncating the spool (loses what is written in between), a
+//! none. The price: while no agent is there, nobody bounds a spool. Rejected: truncating the spool (loses what is written in between), a
 //! shim process per container (costs memory for each).
 //!
 //! Layout in a container's folder: `N.out`, `N.err`, `N.offsets` while attempt
