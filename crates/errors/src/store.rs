@@ -23,13 +23,13 @@ pub(crate) const TABLE: &[Entry] = &[
         code: STORE_ADDRESS,
         title: "the store cannot listen on its address",
         cause: "Another process has the port, or the address is not one of this machine.",
-        remedy: "Stop the other process, or choose another address with --listen.",
+        remedy: "Stop the other process, or choose another address with --listen-client-urls.",
     },
     Entry {
         code: STORE_DATA_FOLDER,
         title: "the store cannot use its data folder",
         cause: "The folder cannot be created, read or written by this user.",
-        remedy: "Correct its owner and mode, or choose another folder with --data.",
+        remedy: "Correct its owner and mode, or choose another folder.",
     },
     Entry {
         code: STORE_FULL,

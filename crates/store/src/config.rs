@@ -75,14 +75,15 @@ impl History {
     /// What may pile up before a compaction is worth its writes.
     #[must_use]
     pub fn slack(&self) -> u64 {
-        (self.revisions_max / 4).max(1)
+        (self.revisions_max / 5).max(1)
     }
 }
 
 impl Default for History {
-    /// A watcher that fell behind by 10,000 changes or five minutes (etcd's and
-    /// kube-apiserver's own horizon) is better off listing again.
+    /// Five minutes is kube-apiserver's own horizon, and a watcher 5,000
+    /// changes behind is better off listing again. Under load the count decides,
+    /// and with a score of busy keyspaces keeps history at tens of megabytes.
     fn default() -> History {
-        History { revisions_max: 10_000, age_max: Duration::from_secs(300) }
+        History { revisions_max: 5_000, age_max: Duration::from_secs(300) }
     }
 }

@@ -7,32 +7,24 @@ use errors::Code;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "{}: refusing to serve without TLS; {}",
+        "{}: refusing to serve without TLS. {}",
         errors::STORE_NOT_SECURED,
         errors::STORE_NOT_SECURED.remedy()
     )]
     NotSecured,
     #[error(
-        "{}: cannot listen on {address}; {}",
+        "{}: cannot listen on {address}: {source}. {}",
         errors::STORE_ADDRESS,
         errors::STORE_ADDRESS.remedy()
     )]
-    Listen {
-        address: SocketAddr,
-        #[source]
-        source: io::Error,
-    },
+    Listen { address: SocketAddr, source: io::Error },
     #[error(
-        "{}: cannot use the data folder {}; {}",
+        "{}: cannot use the data folder {}: {source}. {}",
         errors::STORE_DATA_FOLDER,
         path.display(),
         errors::STORE_DATA_FOLDER.remedy()
     )]
-    DataFolder {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    DataFolder { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Engine(#[from] engine::Error),
 }

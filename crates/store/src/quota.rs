@@ -63,7 +63,7 @@ impl Quota {
             tracing::error!(
                 disk_bytes,
                 quota_bytes = self.limit_bytes,
-                "{}: the store is full and refuses puts; {}",
+                "{}: the store is full and refuses puts. {}",
                 errors::STORE_FULL,
                 errors::STORE_FULL.remedy()
             );

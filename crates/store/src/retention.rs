@@ -67,8 +67,8 @@ mod tests {
         let mut retention = retention();
         let mut due = |visible| retention.due(Millis(0), Revision(visible), Revision::ZERO);
         assert_eq!(due(100), None);
-        assert_eq!(due(125), None);
-        assert_eq!(due(126), Some(Revision(26)));
+        assert_eq!(due(120), None);
+        assert_eq!(due(121), Some(Revision(21)));
         assert_eq!(due(1000), Some(Revision(900)));
     }
 

@@ -57,6 +57,7 @@ pub(crate) async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
+    let (force, forced) = rt::drain::channel();
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let tcp = tokio::select! {
@@ -71,18 +72,24 @@ pub(crate) async fn serve(
             () = drain.started() => break,
         };
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        let forced = forced.clone();
         rt::spawn(TaskKind::Connection, "connection", async move {
             let metrics = router.clone();
             metrics.metrics().connections.fetch_add(1, Relaxed);
-            connection(tcp, tls, router, watcher).await;
+            tokio::select! {
+                () = connection(tcp, tls, router, watcher) => {}
+                () = forced.started() => {}
+            }
             metrics.metrics().connections.fetch_sub(1, Relaxed);
             drop(place);
         });
     }
     drop(listener);
     if tokio::time::timeout(FINISH_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::info!("connections still open at the end of the drain");
+        tracing::info!("cutting connections that did not finish");
     }
+    drop(forced);
+    force.drain(FINISH_TIMEOUT).await;
 }
 
 async fn connection(

@@ -99,16 +99,18 @@ impl Vault {
     pub async fn txn_values(&self, keyspace: &Keyspace, txn: &Txn) -> Result<Values, Error> {
         let mut places = Vec::new();
         let mut values = Values::default();
+        if !self.values_outside {
+            return Ok(values);
+        }
         // What is needed can depend on what was compared, hence the rounds.
-        while self.values_outside {
+        loop {
             let needs = keyspace.needs(txn, &values);
             if needs.is_empty() {
-                break;
+                return Ok(values);
             }
             places.extend(needs);
             values = self.fetch(|| places.clone()).await?;
         }
-        Ok(values)
     }
 
     /// Reads values that left memory; most often there are none.

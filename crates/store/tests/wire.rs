@@ -172,6 +172,18 @@ async fn a_store_that_is_gone_is_unreachable_and_one_that_goes_ends_its_watches(
 }
 
 #[tokio::test]
+async fn a_client_that_will_not_go_is_cut_off_when_the_store_ends() {
+    let served = serve(config()).await;
+    // Connected, and never says a word.
+    let mut silent = TcpStream::connect(served.address).await.expect("connected");
+    assert!(get(served.address, "/livez").await.contains("ok"));
+    let drained = tokio::spawn(served.trigger.drain(PATIENCE));
+    within(served.running).await.expect("no panic");
+    assert_eq!(within(drained).await.expect("no panic"), rt::drain::Drained::Clean);
+    assert_eq!(within(silent.read(&mut [0])).await.expect("the end"), 0);
+}
+
+#[tokio::test]
 async fn an_answer_that_never_comes_leaves_the_outcome_unknown() {
     // Accepts, and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
