@@ -40,8 +40,10 @@ pub struct Tower {
     last_tick: Option<Millis>,
     /// Since when we have been watching without a stall.
     watching_since: Millis,
-    /// What we have judged lost and not heard since, and when.
-    judged: BTreeMap<CenterName, Millis>,
+    /// What we have judged lost, as long as the evidence stands.
+    judged: BTreeSet<CenterName>,
+    /// What was judged lost lately, heard again or not.
+    judged_at: BTreeMap<CenterName, Millis>,
 }
 
 #[derive(Debug)]
@@ -69,8 +71,14 @@ pub struct Judgement {
 impl Tower {
     #[must_use]
     pub fn new(me: CenterName, now: Millis) -> Tower {
-        let (peers, judged) = (BTreeMap::new(), BTreeMap::new());
-        Tower { me, peers, last_tick: None, watching_since: now, judged }
+        Tower {
+            me,
+            peers: BTreeMap::new(),
+            last_tick: None,
+            watching_since: now,
+            judged: BTreeSet::new(),
+            judged_at: BTreeMap::new(),
+        }
     }
 
     /// Takes over which other centers there are.
@@ -87,7 +95,7 @@ impl Tower {
             self.peers.insert(center, peer);
         }
         let peers = &self.peers;
-        self.judged.retain(|center, _| peers.contains_key(center));
+        self.judged.retain(|center| peers.contains_key(center));
     }
 
     /// `center` answered at `now` a probe that was sent at `sent`. An answer
@@ -175,20 +183,21 @@ impl Tower {
         }
         let evident = |center: &&CenterName| self.is_evident(center, city, reports);
         let evident: BTreeSet<_> = self.peers.keys().filter(evident).cloned().collect();
-        let new: BTreeSet<_> =
-            evident.iter().filter(|center| !self.judged.contains_key(*center)).cloned().collect();
-        let recent = self.judged.values().filter(|at| now.since(**at) < JUDGED_TOGETHER_MS).count();
+        // What others hear again is not lost, even where we still do not.
+        self.judged.retain(|center| evident.contains(center));
+        let new: BTreeSet<_> = evident.difference(&self.judged).cloned().collect();
+        self.judged_at.retain(|_, at| now.since(*at) < JUDGED_TOGETHER_MS);
+        let earlier = self.judged_at.keys().filter(|center| !new.contains(*center)).count();
         // We are one of the centers, and not among our peers.
         let centers = self.peers.len() + 1;
-        let withheld = if (recent + new.len()) * 2 < centers {
-            self.judged.extend(new.into_iter().map(|center| (center, now)));
+        let withheld = if (earlier + new.len()) * 2 < centers {
+            self.judged_at.extend(new.iter().map(|center| (center.clone(), now)));
+            self.judged.extend(new);
             BTreeSet::new()
         } else {
             new
         };
-        // What others hear again is not lost, even where we still do not.
-        let lost = evident.intersection(&self.judged.keys().cloned().collect()).cloned().collect();
-        Some(Judgement { lost, withheld })
+        Some(Judgement { lost: self.judged.clone(), withheld })
     }
 
     /// Our suspicion, confirmed from two cities by a majority of the observers
