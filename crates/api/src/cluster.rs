@@ -151,4 +151,12 @@ impl Expiry {
         *current = Some((lease.id, granted));
         Ok(lease.id)
     }
+
+    /// The store does not know `lease` any more: the next write takes another.
+    pub async fn forget(&self, lease: LeaseId) {
+        let mut current = self.current.lock().await;
+        if current.is_some_and(|(known, _)| known == lease) {
+            *current = None;
+        }
+    }
 }

@@ -206,9 +206,11 @@ where
         return Err(Failure::method_not_allowed("only POST is served here", "POST"));
     }
     let bytes = body::read(body).await?;
-    let question = match body::media_type(&parts.headers) {
-        proto::MEDIA_TYPE => proto::review(&bytes)
+    let question = match (body::media_type(&parts.headers), which) {
+        (proto::MEDIA_TYPE, Review::Access) => proto::review(&bytes)
             .ok_or_else(|| Failure::bad_request("the review cannot be read"))?,
+        // The others ask nothing but who they are.
+        (proto::MEDIA_TYPE, Review::Rules | Review::Whoami) => json!({}),
         _ => body::json(&parts.headers, &bytes)?.map_or_else(|| json!({}), |d| d.value),
     };
     Ok(response::json(StatusCode::CREATED, &review::answer(which, caller, question)))

@@ -76,8 +76,7 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// A SelfSubjectAccessReview's spec; for other kinds it is empty. None when
-/// the bytes are no such message.
+/// A SelfSubjectAccessReview's spec. None when the bytes are no such message.
 pub fn review(bytes: &[u8]) -> Option<Value> {
     let raw = field(bytes.strip_prefix(MAGIC)?, 2)?.unwrap_or_default();
     let Some(spec) = field(raw, 2)? else { return Some(json!({})) };

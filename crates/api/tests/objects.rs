@@ -326,3 +326,26 @@ async fn bodies_that_are_no_objects_are_refused_without_a_trace() {
     let answer = server.post(CONFIG_MAPS, big).await;
     assert_eq!(answer.code, 422, "{}", answer.text);
 }
+
+#[tokio::test]
+async fn events_carry_a_lease_and_survive_its_loss() {
+    let server = Server::start();
+    let events = "/api/v1/namespaces/default/events";
+    let event = |name: &str| {
+        json!({
+            "metadata": {"name": name},
+            "involvedObject": {"kind": "Unit", "name": "rz01"},
+            "reason": "Failover", "message": "moved", "type": "Normal",
+        })
+    };
+    server.post(events, event("a")).await.expect_code(201);
+    let kv = (server.keyspaces)("federation");
+    let range = kv::KeyRange::prefix("/registry/core/events/");
+    let stored = kv.range(kv::RangeRequest::new(range)).await.expect("a range");
+    let lease = stored.kvs[0].lease.expect("a lease");
+    let granted = kv.lease_info(lease, false).await.expect("alive").granted;
+    assert!(granted.as_secs() >= 3600);
+    kv.lease_revoke(lease).await.expect("revoked");
+    server.post(events, event("b")).await.expect_code(201);
+    assert_eq!(server.get(events).await.names(), ["b"]);
+}

@@ -125,3 +125,19 @@ async fn watches_can_be_tables() {
     let second = watch.next().await.expect("a frame");
     assert_eq!(second["object"]["columnDefinitions"], json!([]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_cut() {
+    let server = Server::start();
+    let mut watch = server.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
+    for n in 0..100 {
+        server.post(CONFIG_MAPS, config_map(&format!("m{n}"), json!({}))).await.expect_code(201);
+    }
+    // Longer than a full queue is waited for.
+    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    let mut seen = 0;
+    while watch.next().await.is_some() {
+        seen += 1;
+    }
+    assert!((1..100).contains(&seen), "{seen}");
+}

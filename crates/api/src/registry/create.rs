@@ -139,12 +139,17 @@ impl Registry {
                 };
             }
             let mut put = PutRequest::new(key.clone(), encode(object));
-            if let Some(ttl_s) = resource.ttl_s {
-                put.lease = Some(self.cluster.expiry.lease(self.kv(), ttl_s).await?);
-            }
+            let lease = self.lease().await?;
+            put.lease = lease;
             ops.push(Op::Put(put));
             let txn = Txn::when(compares).then(ops).otherwise(vec![Op::get(key.clone())]);
-            let outcome = self.kv().txn(txn).await?;
+            let outcome = match self.kv().txn(txn).await {
+                Err(kv::Error::LeaseNotFound) if let Some(lease) = lease => {
+                    self.cluster.expiry.forget(lease).await;
+                    continue;
+                }
+                outcome => outcome?,
+            };
             if outcome.succeeded {
                 object::set_version(object, outcome.revision);
                 return Ok(());

@@ -62,6 +62,14 @@ impl Registry {
         Ok(self.read(name).await?.object)
     }
 
+    /// What objects of this kind go with, if they go by themselves.
+    async fn lease(&self) -> Result<Option<kv::LeaseId>, Failure> {
+        match self.resource().ttl_s {
+            Some(ttl_s) => Ok(Some(self.cluster.expiry.lease(self.kv(), ttl_s).await?)),
+            None => Ok(None),
+        }
+    }
+
     async fn read(&self, name: &str) -> Result<Stored, Failure> {
         let found = read(self.kv(), self.resource(), self.place.key(name)).await?;
         found.ok_or_else(|| Failure::not_found(self.resource(), name))

@@ -147,11 +147,17 @@ impl Registry {
         let key = self.place.key(name);
         let mut put = kv::PutRequest::new(key.clone(), encode(&object));
         // An event that is told again lives as long again.
-        if let Some(ttl_s) = self.resource().ttl_s {
-            put.lease = Some(self.cluster.expiry.lease(self.kv(), ttl_s).await?);
-        }
+        put.lease = self.lease().await?;
         let compare = Compare::modified_at(key, current.revision);
-        let outcome = self.kv().txn(Txn::when(vec![compare]).then(vec![Op::Put(put)])).await?;
+        let lease = put.lease;
+        let txn = Txn::when(vec![compare]).then(vec![Op::Put(put)]);
+        let outcome = match self.kv().txn(txn).await {
+            Err(kv::Error::LeaseNotFound) if let Some(lease) = lease => {
+                self.cluster.expiry.forget(lease).await;
+                return Err(Failure::unavailable("the object's lease was lost; try again"));
+            }
+            outcome => outcome?,
+        };
         Ok(outcome.succeeded.then(|| {
             object::set_version(&mut object, outcome.revision);
             object
