@@ -2,7 +2,7 @@
 //!
 //! Light on purpose: it builds before everything else.
 
-mod gen_protos;
+mod generate;
 mod peers;
 mod run;
 mod test;
@@ -22,7 +22,7 @@ usage: cargo xtask COMMAND
   ci               the same, as continuous integration runs it
   tidy             the rules of the house: layers, headers, the map, no unwrap
   peers            fetches the real programs that end-to-end tests talk to
-  gen              writes the generated sources again";
+  gen [PART…]      writes again what is generated: protos, errors";
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
@@ -43,7 +43,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<()> {
         ["ci"] => test::run(&root, &[]),
         ["tidy"] => tidy::run(&root),
         ["peers"] => peers::fetch().map(|folder| println!("{}", folder.display())),
-        ["gen"] => gen_protos::run_all(&root),
+        ["gen", parts @ ..] => generate::generate(&root, parts),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(())

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Findings, layers::Crate};
+use crate::generate::{ERRORS_PAGE, errors_page};
 
 /// Look for the second noun long before.
 const LINES_MAX: usize = 500;
@@ -23,6 +24,10 @@ pub fn check(root: &Path, crates: &[Crate], findings: &mut Findings) -> anyhow::
             let path = file.strip_prefix(root).unwrap_or(&file);
             check_source(path, &text, findings);
         }
+    }
+    let page = fs::read_to_string(root.join(ERRORS_PAGE)).unwrap_or_default();
+    if page != errors_page() {
+        findings.error(format!("{ERRORS_PAGE}: is old; run `cargo xtask gen errors`"));
     }
     Ok(())
 }
