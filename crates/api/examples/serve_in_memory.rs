@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::args().nth(1).unwrap_or_else(|| "8001".into()).parse()?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("kubectl --server http://{}", listener.local_addr()?);
-    let handler = api::Handler::new(memory::keyspaces(), None);
+    let handler = api::Handler::new(memory::keyspaces(), None, rt::Pages::default());
     let caller = api::Caller::user("example", ["system:masters".to_owned()]);
     let (_trigger, drain) = rt::drain::channel();
     loop {

@@ -13,4 +13,6 @@ pub struct Config {
     /// With which logs are read from agents; it must check the agent's
     /// identity by itself (`identity::ServerCheck::Spiffe`).
     pub agent_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Metrics of the process's other roles, shown with ours.
+    pub pages: rt::Pages,
 }

@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub metrics: Arc<Metrics>,
     pub mergers: Mergers,
     pub agents: Agents,
+    /// What else the process counts.
+    pub pages: rt::Pages,
 }
 
 /// A request without its body, in our words.
@@ -140,7 +142,7 @@ impl Handler {
             Target::Version => ok(version::show()),
             Target::Metrics => {
                 let media_type = "text/plain; version=0.0.4";
-                let text = self.shared.metrics.show();
+                let text = self.shared.metrics.show() + &self.shared.pages.show();
                 Ok(response::with_type(StatusCode::OK, media_type, text))
             }
             Target::Discovery(door, what) => {

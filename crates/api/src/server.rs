@@ -62,6 +62,7 @@ impl Handler {
     pub fn new(
         keyspaces: crate::Keyspaces,
         agent_tls: Option<Arc<rustls::ClientConfig>>,
+        pages: rt::Pages,
     ) -> Handler {
         let clusters = Arc::new(Clusters::new(keyspaces));
         let shared = Shared {
@@ -69,6 +70,7 @@ impl Handler {
             metrics: Arc::new(Metrics::default()),
             mergers: Mergers::new(clusters),
             agents: Agents::new(agent_tls),
+            pages,
         };
         Handler { shared: Arc::new(shared) }
     }
@@ -83,7 +85,7 @@ impl Api {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
         let tls = TlsAcceptor::from(config.tls);
-        let handler = Handler::new(config.keyspaces, config.agent_tls);
+        let handler = Handler::new(config.keyspaces, config.agent_tls, config.pages);
         Ok(Api { listener, local_addr, tls, handler })
     }
 

@@ -139,6 +139,7 @@ async fn start(estate: &Estate) -> (SocketAddr, rt::Trigger) {
         tls: server_config(&own, ClientAuth::Optional, &[b"h2", b"http/1.1"]).expect("server"),
         keyspaces: memory::keyspaces(),
         agent_tls: Some(client_config(&own, agent, &[b"http/1.1"]).expect("client")),
+        pages: rt::Pages::default(),
     };
     let api = Api::build(config).await.expect("listens");
     let address = api.local_addr();

@@ -38,6 +38,8 @@ impl Config {
     /// Of one try: long enough for an edge to hold the request over a failover,
     /// short enough to leave an edge that has gone silent.
     pub const TRY_TIMEOUT: Duration = Duration::from_millis(1500);
+    /// How much sooner an edge is asked to answer than its answer is waited for.
+    pub const ANSWER_MARGIN: Duration = Duration::from_millis(200);
     /// Payments under way at once: ten seconds' worth at 2,000 a second. Beyond
     /// it a due payment is recorded as not sent.
     pub const IN_FLIGHT_MAX: usize = 20_000;

@@ -32,14 +32,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// balancer before the edges would.
 const PASS_OVER_MS: u64 = 1000;
 
+/// Of an edge that answered last.
+const UP: u64 = 0;
+
 /// `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeUrl(String);
 
 pub(crate) struct Edges {
     urls: Vec<EdgeUrl>,
-    /// When each may be used again, in milliseconds of `clock`.
-    usable_at: Vec<AtomicU64>,
+    /// [`UP`], or when one request may try it again, in milliseconds of `clock`.
+    probe_at: Vec<AtomicU64>,
     client: Client<HttpConnector, Full<Bytes>>,
     clock: Clock,
 }
@@ -81,18 +84,27 @@ impl Edges {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
-        let usable_at = urls.iter().map(|_| AtomicU64::new(0)).collect();
-        Edges { urls, usable_at, client, clock }
+        let probe_at = urls.iter().map(|_| AtomicU64::new(UP)).collect();
+        Edges { urls, probe_at, client, clock }
     }
 
     /// The edge for try number `attempt` of something whose own edge is
-    /// `first`: the next in turn that did not fail just now.
+    /// `first`: the next in turn that is up. An edge that failed gets a single
+    /// request now and then, so that one that hangs delays few.
     pub(crate) fn choose(&self, first: usize, attempt: usize) -> usize {
         let count = self.urls.len();
-        let now = self.clock.now().0;
-        let turn = (0..count).map(|step| (first + attempt + step) % count);
-        let usable = |edge: &usize| self.usable_at[*edge].load(Ordering::Relaxed) <= now;
-        turn.clone().find(usable).or_else(|| turn.into_iter().next()).unwrap_or(0)
+        let now = self.clock.now();
+        let mut turn = (0..count).map(|step| (first + attempt + step) % count);
+        let usable = |edge: &usize| {
+            let probe_at = &self.probe_at[*edge];
+            let due = probe_at.load(Ordering::Relaxed);
+            let next = now.plus(PASS_OVER_MS).0;
+            let swapped = || {
+                probe_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            };
+            due == UP || (due <= now.0 && swapped())
+        };
+        turn.find(usable).unwrap_or((first + attempt) % count)
     }
 
     /// One request. A failure of transport makes the edge be passed over.
@@ -117,7 +129,9 @@ impl Edges {
         let outcome = timeout(limit, exchange).await.unwrap_or(Err(TryFailure::TimedOut));
         if outcome.is_err() {
             let until = self.clock.now().plus(PASS_OVER_MS).0;
-            self.usable_at[edge].store(until, Ordering::Relaxed);
+            self.probe_at[edge].store(until, Ordering::Relaxed);
+        } else {
+            self.probe_at[edge].store(UP, Ordering::Relaxed);
         }
         outcome
     }

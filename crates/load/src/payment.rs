@@ -71,7 +71,9 @@ impl Payment {
                 break;
             }
             let limit = left.min(Config::TRY_TIMEOUT);
-            let deadline_ms = limit.as_millis().to_string();
+            // An edge that lives answers before we turn away from it.
+            let deadline = limit.saturating_sub(Config::ANSWER_MARGIN).max(Config::ANSWER_MARGIN);
+            let deadline_ms = deadline.as_millis().to_string();
             let headers = [
                 ("polis-uid", self.user.as_str()),
                 ("idempotency-key", key.as_str()),

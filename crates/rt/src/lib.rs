@@ -6,9 +6,11 @@
 pub mod backoff;
 pub mod clock;
 pub mod drain;
+mod pages;
 pub mod random;
 pub mod task;
 
 pub use clock::{Clock, Millis};
 pub use drain::{Drain, Trigger};
+pub use pages::Pages;
 pub use task::{TaskKind, spawn};

@@ -36,7 +36,7 @@ pub struct Frames {
 impl Server {
     pub fn start() -> Server {
         let keyspaces = memory::keyspaces();
-        let handler = Handler::new(keyspaces.clone(), None);
+        let handler = Handler::new(keyspaces.clone(), None, rt::Pages::default());
         let (trigger, drain) = rt::drain::channel();
         Server { handler, keyspaces, drain, _trigger: trigger }
     }
@@ -52,7 +52,7 @@ impl Server {
 
     /// Another replica over the same store.
     pub fn replica(&self) -> Server {
-        let handler = Handler::new(self.keyspaces.clone(), None);
+        let handler = Handler::new(self.keyspaces.clone(), None, rt::Pages::default());
         let (trigger, drain) = rt::drain::channel();
         Server { handler, keyspaces: self.keyspaces.clone(), drain, _trigger: trigger }
     }

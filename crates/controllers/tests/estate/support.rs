@@ -136,7 +136,13 @@ impl Estate {
         let server = self.credentials(unit, SYSTEM, "apiserver");
         let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
         let tls = identity::server_config(&server, ClientAuth::Optional, &alpn).expect("tls");
-        let config = api::Config { listen: api, tls, keyspaces, agent_tls: None };
+        let config = api::Config {
+            listen: api,
+            tls,
+            keyspaces,
+            agent_tls: None,
+            pages: rt::Pages::default(),
+        };
         // Dropping the trigger would start a drain: these centers end by force.
         let (trigger, drain) = rt::drain::channel();
         std::mem::forget(trigger);

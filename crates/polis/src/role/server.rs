@@ -163,6 +163,7 @@ async fn serve(options: ServerOptions) -> anyhow::Result<()> {
         data: required(options.data_dir.clone(), "data-dir")?,
         identity: required(options.identity_dir.clone(), "identity-dir")?,
         api: required(options.api_address, "api-address")?,
+        pages: rt::Pages::default(),
         options,
     };
     std::fs::create_dir_all(&center.data)
@@ -191,6 +192,8 @@ struct Center {
     data: PathBuf,
     identity: PathBuf,
     api: SocketAddr,
+    /// Metrics that the API server shows for the others.
+    pages: rt::Pages,
     options: ServerOptions,
 }
 
@@ -212,8 +215,8 @@ impl Center {
         let tls = identity::client_config(&credentials, ServerCheck::Spiffe(expected), &[b"h2"])?;
         let endpoint = required(self.options.store.clone(), "store")?;
         let store = kv_etcd::Client::connect(kv_etcd::Config::new(endpoint, Some(tls)))?;
-        let open = move |name: &str| -> Result<Arc<dyn Kv>, kv::Error> {
-            Ok(Arc::new(store.keyspace(name)?))
+        let open = move |name: &str| -> Arc<dyn Kv> {
+            Arc::new(store.keyspace(name).expect("the API server asks for valid names"))
         };
         let agent = Expected::service(TRUST_DOMAIN, SYSTEM_NAMESPACE, "agent");
         let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -221,11 +224,12 @@ impl Center {
             listen: self.api,
             tls: identity::server_config(&credentials, ClientAuth::Optional, &alpn)?,
             keyspaces: Arc::new(open),
-            agents: identity::client_config(
+            agent_tls: Some(identity::client_config(
                 &credentials,
                 ServerCheck::Spiffe(agent),
                 &[b"http/1.1"],
-            )?,
+            )?),
+            pages: self.pages.clone(),
         };
         let api = api::Api::build(config).await?;
         Ok(rt::spawn(TaskKind::Critical, "api", api.run(drain)))
@@ -234,12 +238,14 @@ impl Center {
     fn start_controllers(&self, drain: Drain) -> anyhow::Result<JoinHandle<()>> {
         let config = controllers::Config {
             center: self.center.clone(),
-            city: self.city.clone(),
             client: self.client("controllers")?,
             credentials: self.credentials("controllers")?,
             trust_domain: TRUST_DOMAIN.into(),
+            clock: rt::Clock::real(),
         };
         let controllers = controllers::Controllers::build(config)?;
+        let metrics = controllers.metrics();
+        self.pages.add(move || metrics.render());
         Ok(rt::spawn(TaskKind::Critical, "controllers", controllers.run(drain)))
     }
 
@@ -262,12 +268,7 @@ impl Center {
             limits: proxy::Limits::default(),
         };
         let edge = proxy::Edge::build(config)?;
-        Ok(rt::spawn(TaskKind::Critical, "edge", async move {
-            if let Err(error) = edge.run(drain).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the edge ended");
-                std::process::exit(rt::task::EXIT_CRITICAL_TASK);
-            }
-        }))
+        Ok(critical("edge", edge.run(drain)))
     }
 
     async fn start_agent(&self, drain: Drain) -> anyhow::Result<JoinHandle<()>> {
@@ -288,7 +289,7 @@ impl Center {
             pods_die_with_agent: self.options.pods_die_with_agent.unwrap_or(false),
         };
         let agent = agent::Agent::build(config).await?;
-        Ok(rt::spawn(TaskKind::Critical, "agent", agent.run(drain)))
+        Ok(critical("agent", agent.run(drain)))
     }
 
     fn credentials(&self, account: &str) -> anyhow::Result<Credentials> {
@@ -307,4 +308,17 @@ impl Center {
     fn client(&self, account: &str) -> anyhow::Result<Client> {
         Ok(client::connect(&self.client_config(account)?)?)
     }
+}
+
+/// A role whose failure ends the process, to be started again whole.
+fn critical<E: std::error::Error + Send + 'static>(
+    name: &'static str,
+    role: impl Future<Output = Result<(), E>> + Send + 'static,
+) -> JoinHandle<()> {
+    rt::spawn(TaskKind::Critical, name, async move {
+        if let Err(error) = role.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "{name} ended");
+            std::process::exit(rt::task::EXIT_CRITICAL_TASK);
+        }
+    })
 }

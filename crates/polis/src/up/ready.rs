@@ -66,7 +66,7 @@ pub async fn shards(client: &Client) {
 pub async fn edges(layout: &Layout) {
     for plan in &layout.centers {
         let url = format!("http://127.0.0.1:{}/readyz", plan.edge_admin_port);
-        while !http::get(&url).await.is_ok_and(|answer| answer.status == 200) {
+        while !http::status(&url).await.is_ok_and(|status| status == 200) {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

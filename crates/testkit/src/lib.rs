@@ -1,1 +1,0 @@
-//! polis-testkit
