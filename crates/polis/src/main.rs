@@ -17,6 +17,7 @@ mod output;
 mod pki;
 mod role;
 mod status;
+mod stop;
 mod up;
 
 use std::process::ExitCode;

@@ -47,11 +47,12 @@ impl Pki {
 
     /// Creates authorities where missing and issues every leaf anew.
     pub fn prepare(&self, layout: &Layout) -> anyhow::Result<()> {
-        let root = authority(&Files::in_dir(&self.0, "root"), || Authority::root("polis root"))
+        let authorities = self.0.join("authorities");
+        let files = |name: &str| Files::in_dir(&authorities.join(name), "authority");
+        let root = authority(&files("root"), || Authority::root("polis root"))
             .context("prepare the root authority")?;
-        let global =
-            authority(&self.files_in(None, "authority"), || root.subordinate("polis global"))
-                .context("prepare the global authority")?;
+        let global = authority(&files("global"), || root.subordinate("polis global"))
+            .context("prepare the global authority")?;
         self.issue(&global, None, SYSTEM_NAMESPACE, "store")?;
         let admin = Leaf {
             common_name: "polis-admin".into(),
@@ -62,9 +63,9 @@ impl Pki {
         global.issue(&admin)?.save(&self.admin())?;
         for plan in &layout.centers {
             let unit = plan.unit.as_str();
-            let files = self.files_in(Some(unit), "authority");
-            let authority = authority(&files, || root.subordinate(&format!("polis unit {unit}")))
-                .with_context(|| format!("prepare the authority of {unit}"))?;
+            let authority =
+                authority(&files(unit), || root.subordinate(&format!("polis unit {unit}")))
+                    .with_context(|| format!("prepare the authority of {unit}"))?;
             for account in CENTER_ACCOUNTS {
                 self.issue(&authority, Some(unit), SYSTEM_NAMESPACE, account)?;
             }

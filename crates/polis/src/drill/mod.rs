@@ -4,7 +4,7 @@
 //! control socket of `polis up`, waits until service is whole again, heals,
 //! waits until every shard is home, and then proves by looking up every payment
 //! that nothing acknowledged is lost. It refuses to start on an estate that is
-//! not well, and heals in any case, also when it is interrupted.
+//! not well; `polis up` heals what a drill leaves behind when it is killed.
 
 mod estate;
 mod measure;
@@ -25,7 +25,8 @@ use crate::{
     load::{edges, new_run_id},
     output::Format,
     pki::Pki,
-    up::control::{self, Request},
+    stop::StopSignal,
+    up::control::{Request, Session},
 };
 use measure::Injected;
 use report::{Drill, Report, Rto};
@@ -102,11 +103,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = connect::through(&centers, &Pki::new(&data.pki()))?;
     estate::check_allowed(&client, &hit).await?;
     let exercise = Exercise { kind, order, edges: edges(&data)?, data, layout, client };
-    let mut drills = Vec::new();
-    for number in 1..=exercise.order.repeat {
-        let shown = format!("drill {number} of {}: {}", exercise.order.repeat, exercise.fault());
-        drills.push(exercise.once(&hit, &shown).await.with_context(|| shown.clone())?);
-    }
+    let mut stop = StopSignal::new()?;
+    let drills = tokio::select! {
+        drills = exercise.all(&hit) => drills?,
+        () = stop.received() => bail!("interrupted; `polis up` heals what was injected"),
+    };
     let report = Report::new(exercise.order.rate, drills);
     exercise.keep(&report)?;
     let good = report.drills.iter().all(Drill::passed);
@@ -155,6 +156,15 @@ impl Exercise {
             Scope::Center => "center",
         };
         format!("{kind} {scope} {}", self.order.name)
+    }
+
+    async fn all(&self, hit: &[CenterPlan]) -> anyhow::Result<Vec<Drill>> {
+        let mut drills = Vec::new();
+        for number in 1..=self.order.repeat {
+            let shown = format!("drill {number} of {}: {}", self.order.repeat, self.fault());
+            drills.push(self.once(hit, &shown).await.with_context(|| shown.clone())?);
+        }
+        Ok(drills)
     }
 
     async fn once(&self, hit: &[CenterPlan], shown: &str) -> anyhow::Result<Drill> {
@@ -239,9 +249,9 @@ impl Exercise {
                 (Request::Pause { centers: centers() }, Request::Resume { centers: centers() })
             }
         };
-        let socket = self.data.control_socket();
+        let mut session = Session::open(&self.data.control_socket()).await?;
         let recovered = async {
-            control::ask(&socket, &inject).await?;
+            session.ask(&inject).await?;
             let limit = Instant::now() + RECOVERY_MAX;
             while timeline.moments().fenced.is_none() && Instant::now() < limit {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -250,13 +260,10 @@ impl Exercise {
             tokio::time::sleep(Duration::from_secs(measure::HOLD_SECONDS + 2)).await;
             anyhow::Ok(())
         };
-        let recovered = tokio::select! {
-            recovered = recovered => recovered,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; healing")),
-        };
+        let recovered = recovered.await;
         say("healing");
         let ordered_at = Instant::now();
-        control::ask(&socket, &heal).await.context("heal")?;
+        session.ask(&heal).await.context("heal")?;
         recovered?;
         estate::centers_ready(&self.client, hit, RETURN_MAX).await?;
         let ready_at = Instant::now();

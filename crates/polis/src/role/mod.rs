@@ -5,26 +5,25 @@ pub mod options;
 pub mod server;
 pub mod store;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use rt::{Drain, Trigger};
-use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+
+use crate::stop::StopSignal;
 
 /// How long a role may take to finish what it has begun.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 
-/// A drain that SIGINT and SIGTERM start.
+/// A drain that a signal starts.
 fn lifecycle() -> anyhow::Result<(Drain, Shutdown)> {
     let (trigger, drain) = rt::drain::channel();
-    let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    Ok((drain, Shutdown { trigger, interrupt, terminate }))
+    Ok((drain, Shutdown { trigger, stop: StopSignal::new()? }))
 }
 
 struct Shutdown {
     trigger: Trigger,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    stop: StopSignal,
 }
 
 // === impl Shutdown ===
@@ -32,10 +31,7 @@ struct Shutdown {
 impl Shutdown {
     /// Waits for a signal, then for the drain.
     async fn wait(mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        self.stop.received().await;
         tracing::info!("draining");
         let drained = self.trigger.drain(DRAIN_DEADLINE).await;
         tracing::info!(?drained, "stopped");

@@ -36,7 +36,13 @@ pub async fn objects(client: &Client, layout: &Layout, data: &DataDir) -> anyhow
             edge_address: format!("127.0.0.1:{}", plan.edge_port),
         };
         let center = Center::new(Metadata::named(plan.center.to_string()), spec);
-        federation.all::<Center>().create_if_absent(&center).await.context("create center")?;
+        let centers = federation.all::<Center>();
+        let present = centers.create_if_absent(&center).await.context("create center")?;
+        if present.spec != center.spec {
+            // It moved to other ports: probes and failover follow these addresses.
+            let patch = json!({ "spec": center.spec });
+            centers.patch(center.name(), &patch).await.context("bring center up to date")?;
+        }
         let service = Service {
             name: LEDGER.into(),
             namespace: LEDGER_NAMESPACE.into(),
@@ -50,7 +56,12 @@ pub async fn objects(client: &Client, layout: &Layout, data: &DataDir) -> anyhow
             services: vec![service],
         };
         let unit = Unit::new(Metadata::named(plan.unit.to_string()), spec);
-        federation.all::<Unit>().create_if_absent(&unit).await.context("create unit")?;
+        let units = federation.all::<Unit>();
+        let present = units.create_if_absent(&unit).await.context("create unit")?;
+        if present.spec.ports != unit.spec.ports {
+            let patch = json!({ "spec": { "ports": unit.spec.ports } });
+            units.patch(unit.name(), &patch).await.context("bring unit up to date")?;
+        }
     }
     let homes = layout
         .centers

@@ -21,11 +21,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use client::Client;
-use tokio::{
-    net::UnixListener,
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
     connect,
@@ -34,6 +30,7 @@ use crate::{
     layout::{CenterPlan, Layout, LayoutName},
     pki::Pki,
     role::server::ServerOptions,
+    stop::StopSignal,
 };
 use process::Program;
 use screen::Screen;
@@ -54,6 +51,9 @@ pub struct Args {
     #[arg(long, default_value_t = 60)]
     pub start_timeout: u64,
 }
+
+/// As a shell reports a process that SIGINT ended.
+const EXIT_INTERRUPTED: i32 = 130;
 
 /// How long the door's connections may take to end.
 const DOOR_DRAIN: Duration = Duration::from_secs(1);
@@ -131,11 +131,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     screen.stopping();
-    // Centers first: their ledgers finish what they have while the store lives.
-    supervisor.stop(true).await;
-    supervisor.stop(false).await;
-    door_trigger.drain(DOOR_DRAIN).await;
-    let _ = (door.await, std::fs::remove_file(&socket));
+    let stopped = async {
+        // Centers first: their ledgers finish what they have while the store lives.
+        supervisor.stop(true).await;
+        supervisor.stop(false).await;
+        door_trigger.drain(DOOR_DRAIN).await;
+        let _ = (door.await, std::fs::remove_file(&socket));
+    };
+    tokio::select! {
+        () = stopped => {}
+        // The kernel ends the children with us; nothing acknowledged is lost.
+        () = stop.received() => std::process::exit(EXIT_INTERRUPTED),
+    }
     if outcome.is_ok() {
         screen.stopped(&data);
     }
@@ -276,28 +283,4 @@ fn center_program(plan: &CenterPlan, layout: &Layout, data: &DataDir) -> anyhow:
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-/// SIGINT and SIGTERM. A second one ends the process at once.
-struct StopSignal {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-// === impl StopSignal ===
-
-impl StopSignal {
-    fn new() -> anyhow::Result<StopSignal> {
-        Ok(StopSignal {
-            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
-        })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -14,10 +14,15 @@ use super::{
     process::{Process, Program},
 };
 
-/// First pause before a crashed process is started again. Longer than a
-/// failover takes, so that a crash is seen as what it is.
-const RESTART_FIRST: Duration = Duration::from_secs(3);
+/// First pause before a crashed center is started again. Longer than a failover
+/// takes, so that a crash is seen as what it is.
+const CENTER_RESTART_FIRST: Duration = Duration::from_secs(3);
+/// Nobody takes over from the store: the sooner it is back, the better.
+const STORE_RESTART_FIRST: Duration = Duration::from_millis(100);
 const RESTART_MAX: Duration = Duration::from_secs(30);
+
+/// Whoever ran this long did not crash because it was started too soon.
+const STEADY_AFTER: Duration = Duration::from_secs(60);
 
 /// How long a process may take to drain before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,6 +42,7 @@ struct Slot {
     is_center: bool,
     state: State,
     backoff: Backoff,
+    started: Instant,
     /// Tells a late exit of an earlier run from one of this run.
     run: u64,
 }
@@ -70,8 +76,10 @@ impl Supervisor {
     /// Starts a process and keeps it.
     pub fn add(&mut self, program: Program, is_center: bool) -> anyhow::Result<()> {
         let name = program.name.clone();
-        let backoff = Backoff::new(RESTART_FIRST, RESTART_MAX, Random::from_entropy());
-        let mut slot = Slot { program, is_center, state: State::Down, backoff, run: 0 };
+        let first = if is_center { CENTER_RESTART_FIRST } else { STORE_RESTART_FIRST };
+        let backoff = Backoff::new(first, RESTART_MAX, Random::from_entropy());
+        let started = Instant::now();
+        let mut slot = Slot { program, is_center, state: State::Down, backoff, started, run: 0 };
         slot.start(&self.exited)?;
         self.programs.insert(name, slot);
         Ok(())
@@ -108,8 +116,9 @@ impl Supervisor {
             slot.is_center == is_center && matches!(slot.state, State::Running { .. })
         };
         for slot in self.programs.values().filter(|slot| running(slot)) {
+            // A paused one could not drain; its Pods drain with it.
+            slot.signal_tree(Signal::CONT);
             slot.signal(Signal::TERM);
-            slot.signal(Signal::CONT);
         }
         while self.programs.values().any(running) {
             tokio::select! {
@@ -135,6 +144,9 @@ impl Supervisor {
         let slot = self.programs.get_mut(&exit.name)?;
         if slot.run != exit.run || !matches!(slot.state, State::Running { .. }) {
             return None;
+        }
+        if slot.started.elapsed() > STEADY_AFTER {
+            slot.backoff.reset();
         }
         slot.state = State::Waiting { until: Instant::now() + slot.backoff.step() };
         let log = slot.program.log.display().to_string();
@@ -221,6 +233,7 @@ impl Slot {
     fn start(&mut self, exited: &mpsc::Sender<Exit>) -> anyhow::Result<()> {
         let (process, child) = self.program.start()?;
         self.run += 1;
+        self.started = Instant::now();
         let (name, run, exited) = (self.program.name.clone(), self.run, exited.clone());
         tokio::spawn(async move {
             let status = wait(child).await;
