@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use crate::Access;
+
 /// One store process.
 #[derive(Clone)]
 pub struct Config {
@@ -16,6 +18,9 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// Our certificate, and whose client certificates we accept.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Which keyspaces a client certificate opens. With rules and without TLS
+    /// none open to anyone.
+    pub access: Access,
     /// Serve without TLS, to anyone who can connect. Must be said.
     pub insecure: bool,
     /// Writes are refused while the store holds more than this.
@@ -45,8 +50,10 @@ pub struct History {
 impl Config {
     /// etcd's default `--quota-backend-bytes`.
     pub const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-    /// kube-apiserver asks etcd operators for 5 s.
-    pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+    /// Half of what API servers leave between bookmarks, and a tenth of the
+    /// history: a watch that resumes where it last heard from us finds it kept.
+    /// Whoever cannot wait asks, and is answered at once.
+    pub const PROGRESS_EVERY: Duration = Duration::from_secs(30);
     /// One federation, sixteen ledgers, and units by the hundred; a bound at
     /// all because any client may name a keyspace and so create it.
     pub const KEYSPACES_MAX: usize = 256;
@@ -59,6 +66,7 @@ impl Config {
             name: "store".into(),
             advertise: Vec::new(),
             tls: None,
+            access: Access::default(),
             insecure: false,
             quota_bytes: Config::QUOTA_BYTES,
             history: History::default(),

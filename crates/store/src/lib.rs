@@ -8,6 +8,7 @@
 //!
 //! What this crate must never know: what anyone keeps in it.
 
+mod access;
 mod config;
 mod error;
 
@@ -31,6 +32,7 @@ mod route;
 mod serve;
 mod store;
 
+pub use access::{Access, Pattern, Rule, Who};
 pub use config::{Config, History};
 pub use error::Error;
 pub use handle::{Handle, Subscription};

@@ -10,9 +10,11 @@ use pb_etcd::etcdserverpb::{
     auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
     lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
+use rustls::pki_types::CertificateDer;
 use tonic::{Code, Status, body::Body, codegen::Service};
 
 use crate::{
+    access::{Access, Grant},
     grpc::Face,
     metrics::{Method, Metrics},
     pages,
@@ -21,6 +23,7 @@ use crate::{
 /// One for the whole store; a request clones a few pointers.
 pub(crate) struct Router {
     face: Face,
+    access: Access,
     metrics: Arc<Metrics>,
     kv: KvServer<Face>,
     watch: WatchServer<Face>,
@@ -33,7 +36,7 @@ pub(crate) struct Router {
 // === impl Router ===
 
 impl Router {
-    pub fn new(face: Face, metrics: Arc<Metrics>) -> Router {
+    pub fn new(face: Face, access: Access, metrics: Arc<Metrics>) -> Router {
         Router {
             kv: KvServer::new(face.clone()).max_decoding_message_size(SERVER_MESSAGE_BYTES_MAX),
             watch: WatchServer::new(face.clone()),
@@ -42,6 +45,7 @@ impl Router {
             maintenance: MaintenanceServer::new(face.clone()),
             auth: AuthServer::new(face.clone()),
             metrics,
+            access,
             face,
         }
     }
@@ -50,7 +54,17 @@ impl Router {
         &self.metrics
     }
 
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// What a connection may use, by the chain it showed.
+    pub fn grant(&self, chain: Option<&[CertificateDer<'_>]>) -> Arc<Grant> {
+        Arc::new(self.access.grant(chain))
+    }
+
+    /// Answers on a connection that may use what `grant` says.
+    pub async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        grant: &Arc<Grant>,
+    ) -> Response<Body> {
         if !is_grpc(&request) {
             let (head, _) = request.into_parts();
             let (keyspaces, metrics) = (&self.face.keyspaces, &self.metrics);
@@ -61,6 +75,7 @@ impl Router {
             let text = format!("polis: {} is not served", request.uri().path());
             return Status::unimplemented(text).into_http();
         };
+        request.extensions_mut().insert(grant.clone());
         self.metrics.start(method);
         let response = self.call(method, request).await;
         self.metrics.finish(method, code(&response));

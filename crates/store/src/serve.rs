@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::route::Router;
+use crate::{access::Grant, route::Router};
 
 /// Every process of a large estate with a few connections each.
 const CONNECTIONS_MAX: usize = 4096;
@@ -101,10 +101,14 @@ async fn connection(
     // Small answers must not wait for more to send.
     let _ = tcp.set_nodelay(true);
     let Some(tls) = tls else {
-        return talk(tcp, router, watcher).await;
+        let grant = router.grant(None);
+        return talk(tcp, router, grant, watcher).await;
     };
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
-        Ok(Ok(tls)) => talk(tls, router, watcher).await,
+        Ok(Ok(tls)) => {
+            let grant = router.grant(tls.get_ref().1.peer_certificates());
+            talk(tls, router, grant, watcher).await;
+        }
         Ok(Err(error)) => tracing::info!(%error, "connection refused: no agreement on TLS"),
         Err(_) => tracing::info!("connection refused: TLS handshake took too long"),
     }
@@ -113,11 +117,12 @@ async fn connection(
 async fn talk(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Arc<Router>,
+    grant: Arc<Grant>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let service = service_fn(move |request| {
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.answer(request).await) }
+        let (router, grant) = (router.clone(), grant.clone());
+        async move { Ok::<_, Infallible>(router.answer(request, &grant).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    Config, Error, Handle,
+    Access, Config, Error, Handle,
     grpc::{Face, Member},
     keyspaces::Keyspaces,
     metrics::Metrics,
@@ -30,6 +30,7 @@ pub struct Store {
     listener: TcpListener,
     local_addr: SocketAddr,
     tls: Option<TlsAcceptor>,
+    access: Access,
     /// Ends the keyspaces, once nobody can ask them any more.
     keyspaces_end: Trigger,
 }
@@ -58,8 +59,9 @@ impl Store {
         let local_addr = listener.local_addr().map_err(listen)?;
         let member = Arc::new(Member::new(engine.cluster_id(), &config, local_addr));
         let (keyspaces_end, keyspaces_drain) = rt::drain::channel();
+        let access = config.access.clone();
         let keyspaces = Arc::new(Keyspaces::new(engine, config, clock, keyspaces_drain));
-        Ok(Store { keyspaces, member, listener, local_addr, tls, keyspaces_end })
+        Ok(Store { keyspaces, member, listener, local_addr, tls, access, keyspaces_end })
     }
 
     /// Where clients connect.
@@ -77,10 +79,10 @@ impl Store {
     /// Serves until the drain: then accepts no more, finishes what is asked,
     /// makes durable what is under way, and closes the log.
     pub async fn run(self, drain: Drain) {
-        let Store { keyspaces, member, listener, local_addr, tls, keyspaces_end } = self;
+        let Store { keyspaces, member, listener, local_addr, tls, access, keyspaces_end } = self;
         tracing::debug!(%local_addr, secured = tls.is_some(), "store serving");
         let face = Face { keyspaces, member, drain: drain.clone() };
-        let router = Arc::new(Router::new(face, Arc::new(Metrics::default())));
+        let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default())));
         serve(listener, tls, router, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
             tracing::warn!("keyspaces still busy at the end of the drain");

@@ -11,7 +11,7 @@ impl Cluster for Face {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.any_handle(&request)?;
         let member = pb::Member {
             id: self.member.member_id,
             name: self.member.name.clone(),
@@ -31,7 +31,7 @@ impl Auth for Face {
         &self,
         request: Request<pb::AuthStatusRequest>,
     ) -> Result<Response<pb::AuthStatusResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.any_handle(&request)?;
         let header = self.header(&handle, None);
         Ok(Response::new(pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 }))
     }

@@ -13,7 +13,7 @@ impl Kv for Face {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let range = range::request_from_wire(request.get_ref()).map_err(refusal)?;
         let response = handle.range(range).await.map_err(refusal)?;
         let header = self.header(&handle, Some(response.revision));
@@ -25,7 +25,7 @@ impl Kv for Face {
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
         bounded(request.get_ref())?;
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let put = txn::put_from_wire(request.get_ref()).map_err(refusal)?;
         let (revision, response) = handle.put(put).await.map_err(refusal)?;
         let header = self.header(&handle, Some(revision));
@@ -37,7 +37,7 @@ impl Kv for Face {
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         bounded(request.get_ref())?;
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let delete = txn::delete_from_wire(request.get_ref()).map_err(refusal)?;
         let (revision, response) = handle.delete(delete).await.map_err(refusal)?;
         let header = self.header(&handle, Some(revision));
@@ -49,7 +49,7 @@ impl Kv for Face {
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
         bounded(request.get_ref())?;
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let txn = txn::request_from_wire(request.get_ref()).map_err(refusal)?;
         let response = handle.txn(txn).await.map_err(refusal)?;
         let header = self.header(&handle, Some(response.revision));
@@ -60,7 +60,7 @@ impl Kv for Face {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         // As etcd: nothing lies before revision 0, so it is compacted already.
         let revision = u64::try_from(request.get_ref().revision)
             .map_err(|_| refusal(Error::Compacted { compacted: handle.standing().compacted() }))?;

@@ -19,7 +19,7 @@ impl Lease for Face {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
         // As etcd: a time to live below the least one becomes the least one.
         let ttl = Duration::from_secs(u64::try_from(ttl).unwrap_or(0));
@@ -36,7 +36,7 @@ impl Lease for Face {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         handle.lease_revoke(LeaseId(request.get_ref().id)).await.map_err(refusal)?;
         Ok(Response::new(pb::LeaseRevokeResponse { header: self.header(&handle, None) }))
     }
@@ -47,7 +47,7 @@ impl Lease for Face {
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<KeepAlives>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let face = self.clone();
         let drain = self.drain.clone();
         let answers = request.into_inner().take_until(async move { drain.started().await }).then(
@@ -63,7 +63,7 @@ impl Lease for Face {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let pb::LeaseTimeToLiveRequest { id, keys } = *request.get_ref();
         let response = match handle.lease_info(LeaseId(id), keys).await {
             Ok(info) => pb::LeaseTimeToLiveResponse {
@@ -90,7 +90,7 @@ impl Lease for Face {
         &self,
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let leases = handle.leases().await.map_err(refusal)?;
         Ok(Response::new(pb::LeaseLeasesResponse {
             header: self.header(&handle, None),

@@ -20,7 +20,7 @@ impl Maintenance for Face {
         &self,
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.any_handle(&request)?;
         if request.get_ref().action == i32::from(AlarmAction::Activate) {
             return Err(Status::unimplemented("polis: alarms are raised by the store alone"));
         }
@@ -34,7 +34,7 @@ impl Maintenance for Face {
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.any_handle(&request)?;
         // A question to the actor, so that a store that only seems alive does
         // not pass for healthy.
         handle.leases().await.map_err(refusal)?;
@@ -63,7 +63,7 @@ impl Maintenance for Face {
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.any_handle(&request)?;
         Ok(Response::new(pb::DefragmentResponse { header: self.header(&handle, None) }))
     }
 
@@ -71,7 +71,7 @@ impl Maintenance for Face {
         &self,
         request: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let hash = handle.hash(None).await.map_err(refusal)?;
         let header = self.header(&handle, Some(hash.revision));
         Ok(Response::new(pb::HashResponse { header, hash: hash.hash }))
@@ -81,7 +81,7 @@ impl Maintenance for Face {
         &self,
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let revision = u64::try_from(request.get_ref().revision).unwrap_or(0);
         let asked = (revision > 0).then_some(Revision(revision));
         let hash = handle.hash(asked).await.map_err(refusal)?;

@@ -13,9 +13,9 @@ use ::kv::{Error, KeyspaceName, Revision};
 use kv_etcd::{KEYSPACE_METADATA, status, to_i64};
 use pb_etcd::etcdserverpb as pb;
 use rt::Drain;
-use tonic::{Status, metadata::MetadataMap};
+use tonic::{Request, Status};
 
-use crate::{Handle, keyspaces::Keyspaces};
+use crate::{Handle, access::Grant, keyspaces::Keyspaces};
 
 /// The release of etcd whose behaviour we offer: kube-apiserver and etcdctl
 /// choose their ways by it.
@@ -42,15 +42,28 @@ pub(crate) struct Member {
 // === impl Face ===
 
 impl Face {
-    fn handle(&self, metadata: &MetadataMap) -> Result<Handle, Status> {
-        let name = match metadata.get(KEYSPACE_METADATA) {
-            None => KeyspaceName::default(),
-            Some(name) => {
-                let name = String::from_utf8_lossy(name.as_bytes());
-                KeyspaceName::new(&name).map_err(refusal)?
-            }
-        };
-        self.keyspaces.get(&name).map_err(refusal)
+    /// The keyspace that a request is about, if its caller may use it.
+    fn handle<T>(&self, request: &Request<T>) -> Result<Handle, Status> {
+        let name = named(request)?.unwrap_or_default();
+        self.open(request, &name)
+    }
+
+    /// For requests about the store as a whole, where the keyspace only lends
+    /// its revision: open to all, unless they name a keyspace.
+    fn any_handle<T>(&self, request: &Request<T>) -> Result<Handle, Status> {
+        match named(request)? {
+            Some(name) => self.open(request, &name),
+            None => self.keyspaces.get(&KeyspaceName::default()).map_err(refusal),
+        }
+    }
+
+    /// Refuses before it looks, since looking makes a keyspace.
+    fn open<T>(&self, request: &Request<T>, name: &KeyspaceName) -> Result<Handle, Status> {
+        let grant = request.extensions().get::<Arc<Grant>>();
+        match grant.is_some_and(|grant| grant.covers(name)) {
+            true => self.keyspaces.get(name).map_err(refusal),
+            false => Err(refusal(Error::PermissionDenied)),
+        }
     }
 
     /// Where the keyspace stood at `revision`; now, if that is not given.
@@ -63,6 +76,12 @@ impl Face {
             raft_term: standing.epoch(),
         })
     }
+}
+
+fn named<T>(request: &Request<T>) -> Result<Option<KeyspaceName>, Status> {
+    let name = request.metadata().get(KEYSPACE_METADATA);
+    name.map(|name| KeyspaceName::new(&String::from_utf8_lossy(name.as_bytes())).map_err(refusal))
+        .transpose()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "reads as a function in map_err")]

@@ -47,7 +47,7 @@ impl Watch for Face {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let handle = self.handle(request.metadata())?;
+        let handle = self.handle(&request)?;
         let (responses, outgoing) = mpsc::channel(RESPONSES_MAX);
         let conversation = Conversation {
             face: self.clone(),
