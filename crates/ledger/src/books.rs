@@ -61,11 +61,13 @@ impl Books {
     }
 
     /// Refuses at once what the caller's `routed` epoch shows to be misrouted,
-    /// without asking the store: during a move every proxy would.
+    /// without asking the store: during a move every proxy would. A map that
+    /// serves a fence has its epoch, so whoever is refused waits for a newer map.
     pub fn admit(&self, shard: Shard, routed: Option<Epoch>) -> Result<(), Error> {
         match (self.desk(shard).standing(), routed) {
             (Standing::Known(fence), Some(routed))
-                if fence.unit != *self.unit() && routed <= fence.epoch =>
+                if routed < fence.epoch
+                    || (routed == fence.epoch && fence.unit != *self.unit()) =>
             {
                 Err(Error::Misdirected { shard, fence: Some(fence) })
             }
@@ -77,10 +79,7 @@ impl Books {
     pub async fn fence(&self, shard: Shard, deadline: Instant) -> Result<Option<Fence>, Error> {
         let desk = self.desk(shard);
         if desk.standing() == Standing::Unseen {
-            let row = RangeRequest::new(place::of_shard(Table::Fence, shard)).limit(1);
-            let read = timeout_at(deadline, self.kv(shard).range(row)).await;
-            let row = read.map_err(|_| Error::Deadline)??.kvs.pop();
-            desk.learn(row.map(|row| Fence::decode(&row.value)).transpose()?);
+            self.look(shard, deadline).await?;
         }
         match desk.standing() {
             Standing::Known(fence) => Ok(Some(fence)),
@@ -88,24 +87,51 @@ impl Books {
         }
     }
 
-    /// Runs `operation` in its bucket's lane. Before it is sent it can be
-    /// abandoned by dropping the future; afterwards it runs to its end, so that
-    /// the lane never passes on with a write in flight.
+    /// Takes the stored fence to the desk. A raise moves all of a shard's rows
+    /// at once, so the first stands for all.
+    async fn look(&self, shard: Shard, deadline: Instant) -> Result<(), Error> {
+        let row = RangeRequest::new(place::of_shard(Table::Fence, shard)).limit(1);
+        let read = timeout_at(deadline, self.kv(shard).range(row)).await;
+        let row = read.map_err(|_| Error::Deadline)??.kvs.pop();
+        self.desk(shard).learn(row.map(|row| Fence::decode(&row.value)).transpose()?);
+        Ok(())
+    }
+
+    /// Whether a write may start. Asks the store only if we let the shard go
+    /// and the map has gone on since.
+    async fn admit_write(
+        &self,
+        shard: Shard,
+        routed: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let desk = self.desk(shard);
+        if routed.is_some_and(|routed| desk.is_behind(routed)) {
+            self.look(shard, deadline).await?;
+        }
+        self.admit(shard, routed)?;
+        desk.open()
+    }
+
+    /// Runs `operation`, which came `routed` by that epoch of the map, in its
+    /// bucket's lane. Before it is sent it can be abandoned by dropping the
+    /// future; afterwards it runs to its end, so that the lane never passes on
+    /// with a write in flight.
     pub async fn execute<O: Operation>(
         &self,
         operation: O,
+        routed: Option<Epoch>,
         deadline: Instant,
     ) -> Result<O::Answer, Error> {
         let bucket = operation.bucket();
-        let desk = self.desk(bucket.shard());
-        desk.open()?;
-        let lane = timeout_at(deadline, desk.lane(bucket).lock_owned()).await;
+        let shard = bucket.shard();
+        self.admit_write(shard, routed, deadline).await?;
+        let lane = timeout_at(deadline, self.desk(shard).lane(bucket).lock_owned()).await;
         let mut lane = lane.map_err(|_| Error::Deadline)?;
         // The shard may have been closed while we queued.
-        desk.open()?;
+        self.admit_write(shard, routed, deadline).await?;
         let books = self.clone();
         let work = async move {
-            let shard = bucket.shard();
             let (kv, desk) = (books.kv(shard), books.desk(shard));
             transact(kv, books.unit(), desk, &mut lane, operation, deadline).await
         };

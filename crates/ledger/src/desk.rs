@@ -22,9 +22,9 @@ pub struct Desk {
 #[derive(Clone, Debug, Default)]
 struct State {
     standing: Standing,
-    /// Handed over at this epoch: writes stay refused until a higher fence of
-    /// ours is seen.
-    closed_at: Option<Epoch>,
+    /// Handed over by a move of this epoch: writes stay refused until a fence
+    /// that is not below it is seen.
+    closed_below: Option<Epoch>,
 }
 
 /// The fence as last seen.
@@ -72,8 +72,8 @@ impl Desk {
         match (seen, &state.standing) {
             (Some(seen), Standing::Known(known)) if seen.epoch <= known.epoch => {}
             (Some(seen), _) => {
-                if state.closed_at.is_some_and(|closed_at| seen.epoch > closed_at) {
-                    state.closed_at = None;
+                if state.closed_below.is_some_and(|below| seen.epoch >= below) {
+                    state.closed_below = None;
                 }
                 state.standing = Standing::Known(seen);
             }
@@ -82,18 +82,27 @@ impl Desk {
         }
     }
 
-    /// Refuses new writes until a higher epoch.
-    pub fn close(&self) {
+    /// Refuses new writes while the fence is below this. False if none such is
+    /// known: that move is over, and the shard may be ours anew.
+    pub fn close(&self, below: Epoch) -> bool {
         let mut state = self.state();
-        if let Standing::Known(fence) = &state.standing {
-            state.closed_at = Some(fence.epoch);
+        let lower = matches!(&state.standing, Standing::Known(fence) if fence.epoch < below);
+        if lower {
+            state.closed_below = state.closed_below.max(Some(below));
         }
+        lower
+    }
+
+    /// Whether a request `routed` so shows that the move we closed for is over:
+    /// another process of the unit may have raised the fence.
+    pub fn is_behind(&self, routed: Epoch) -> bool {
+        self.state().closed_below.is_some_and(|below| routed >= below)
     }
 
     /// Whether new writes are taken.
     pub fn open(&self) -> Result<(), Error> {
         let state = self.state();
-        match (&state.closed_at, &state.standing) {
+        match (&state.closed_below, &state.standing) {
             (Some(_), Standing::Known(fence)) => {
                 Err(Error::Moving { shard: self.shard, fence: fence.clone() })
             }
@@ -125,13 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_shard_opens_only_at_a_higher_fence() {
+    fn a_closed_shard_opens_only_at_the_fence_of_its_move_or_a_higher_one() {
         let desk = Desk::new(Shard::new(42).expect("a shard"));
         desk.learn(fence("rz01", 3));
-        desk.close();
-        desk.learn(fence("rz01", 3));
+        assert!(desk.close(Epoch(6)));
+        // A drain of an earlier move comes late: it must not open anything.
+        assert!(desk.close(Epoch(4)));
+        // Our knowledge was old: this fence is the one being given up.
+        desk.learn(fence("rz01", 5));
         assert!(matches!(desk.open(), Err(Error::Moving { .. })));
-        desk.learn(fence("rz01", 4));
+        assert!(!desk.is_behind(Epoch(5)) && desk.is_behind(Epoch(6)));
+        desk.learn(fence("rz01", 6));
+        assert!(desk.open().is_ok());
+        assert!(!desk.close(Epoch(6)), "that move is over");
         assert!(desk.open().is_ok());
     }
 

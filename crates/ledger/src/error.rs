@@ -65,7 +65,7 @@ pub enum Error {
     #[error("a total would pass {}", Balance::MAX)]
     BalanceLimit,
     // The place
-    #[error("shard {shard} is not ours: {}", owner(fence.as_ref()))]
+    #[error("shard {shard} is not ours as routed: {}", owner(fence.as_ref()))]
     Misdirected { shard: Shard, fence: Option<Fence> },
     #[error("shard {shard} is being handed over")]
     Moving { shard: Shard, fence: Fence },

@@ -112,14 +112,23 @@ impl Books {
         .await
     }
 
-    /// Stops new writes of `shard` and waits until those under way are done.
-    /// It opens again when this unit raises its fence higher.
-    pub async fn drain(&self, shard: Shard, deadline: Instant) -> Result<Drained, Error> {
-        // Without knowing the epoch there would be nothing to reopen above.
+    /// Stops new writes of `shard` for its move of epoch `moving`, and waits
+    /// until those under way are done. It opens again when its fence is raised
+    /// to that epoch or higher; where that was done already, the request is late
+    /// and there is nothing to let go.
+    pub async fn drain(
+        &self,
+        shard: Shard,
+        moving: Epoch,
+        deadline: Instant,
+    ) -> Result<Drained, Error> {
+        // Without knowing the fence there would be nothing to judge by.
         self.fence(shard, deadline).await?;
         let desk = self.desk(shard);
-        desk.close();
         let mut drained = Drained { shard, busy: 0, left: 0 };
+        if !desk.close(moving) {
+            return Ok(drained);
+        }
         for lane in desk.lanes() {
             if lane.try_lock().is_ok() {
                 continue;

@@ -88,7 +88,7 @@ where
     let books = service.books();
     context.about(books, &user).await?;
     let open = Open { user: user.clone(), currency, opening, mark };
-    let opened = books.execute(open, context.deadline).await?;
+    let opened = books.execute(open, context.routed(), context.deadline).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
     let view = AccountView::new(&user, &opened.account);
     Ok(of_shard(status, &view, books, user.bucket().shard()))

@@ -24,12 +24,13 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 #[serde(deny_unknown_fields)]
 struct FenceBody {
     unit: UnitName,
-    shards: Vec<WantedFence>,
+    shards: Vec<AtEpoch>,
 }
 
+/// A shard and the epoch of its move.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WantedFence {
+struct AtEpoch {
     shard: String,
     epoch: u64,
 }
@@ -52,13 +53,13 @@ struct FailedShard {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DrainBody {
-    shards: Vec<String>,
+    shards: Vec<AtEpoch>,
     deadline_ms: u64,
 }
 
 #[derive(Default, Serialize)]
 struct DrainAnswer {
-    /// No write of these is under way, nor will one be taken.
+    /// No write of these is under way, nor will one be taken below the epoch.
     drained: Vec<DrainedShard>,
     /// Writes of these were still under way at the deadline.
     pending: Vec<DrainedShard>,
@@ -101,11 +102,7 @@ where
         let (we, they) = (books.unit(), asked.unit);
         return Err(Error::Request(format!("this is a ledger of {we}, not of {they}")));
     }
-    bounded(asked.shards.len())?;
-    let wanted = asked.shards.iter().map(|wanted| {
-        Ok((wanted.shard.parse::<Shard>().map_err(Error::Shard)?, Epoch(wanted.epoch)))
-    });
-    let wanted = wanted.collect::<Result<Vec<_>, Error>>()?;
+    let wanted = moves(&asked.shards)?;
     let mut answer = FenceAnswer::default();
     for (shard, raised) in books.raise_all(&wanted, context.deadline).await {
         match raised {
@@ -127,11 +124,11 @@ where
     let started = Instant::now();
     let asked: DrainBody = body(request, started + DRAIN_MAX).await?;
     let deadline = started + Duration::from_millis(asked.deadline_ms).min(DRAIN_MAX);
-    bounded(asked.shards.len())?;
-    let shards = asked.shards.iter().map(|shard| shard.parse::<Shard>().map_err(Error::Shard));
-    let shards = shards.collect::<Result<Vec<_>, Error>>()?;
+    let moving = moves(&asked.shards)?;
     let books = service.books();
-    let drains = shards.iter().map(|shard| async { (*shard, books.drain(*shard, deadline).await) });
+    let drains = moving
+        .iter()
+        .map(|(shard, epoch)| async { (*shard, books.drain(*shard, *epoch, deadline).await) });
     let mut answer = DrainAnswer::default();
     for (shard, drained) in join_all(drains).await {
         match drained {
@@ -160,12 +157,14 @@ pub fn fenced(service: &Service) -> Response<AnswerBody> {
     json(StatusCode::OK, &answer)
 }
 
-fn bounded(shards: usize) -> Result<(), Error> {
-    if shards <= usize::from(DEFAULT_SHARDS) {
-        Ok(())
-    } else {
-        Err(Error::Request(format!("at most {DEFAULT_SHARDS} shards at once")))
+fn moves(asked: &[AtEpoch]) -> Result<Vec<(Shard, Epoch)>, Error> {
+    if asked.len() > usize::from(DEFAULT_SHARDS) {
+        return Err(Error::Request(format!("at most {DEFAULT_SHARDS} shards at once")));
     }
+    let parsed = asked
+        .iter()
+        .map(|AtEpoch { shard, epoch }| Ok((shard.parse().map_err(Error::Shard)?, Epoch(*epoch))));
+    parsed.collect()
 }
 
 // === impl FailedShard ===

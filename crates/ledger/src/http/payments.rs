@@ -81,7 +81,7 @@ where
     };
     let (books, id) = (service.books(), order.id.clone());
     context.about(books, &id.payer).await?;
-    let paid = books.execute(Pay(order), context.deadline).await?;
+    let paid = books.execute(Pay(order), context.routed(), context.deadline).await?;
     let status = if paid.replayed { StatusCode::OK } else { StatusCode::CREATED };
     let mut view = PaymentView::committed(&id, &paid.payment);
     view.replayed = paid.replayed;
@@ -107,7 +107,7 @@ pub async fn resolve(
 ) -> Result<Response<AnswerBody>, Error> {
     let books = service.books();
     context.about(books, &id.payer).await?;
-    let payment = books.execute(Resolve(id.clone()), context.deadline).await?;
+    let payment = books.execute(Resolve(id.clone()), context.routed(), context.deadline).await?;
     let view = PaymentView::new(&id, &payment);
     Ok(of_shard(StatusCode::OK, &view, books, id.payer.bucket().shard()))
 }

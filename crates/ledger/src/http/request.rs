@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
-use topology::{HOPS_MAX, STAMP_HEADER, Shard, Stamp, UserId};
+use topology::{Epoch, HOPS_MAX, STAMP_HEADER, Shard, Stamp, UserId};
 
 use crate::{Books, Error};
 
@@ -70,6 +70,11 @@ impl Context {
         self.about_shard(books, user.bucket().shard()).await
     }
 
+    /// The epoch of the map by which the request came.
+    pub fn routed(&self) -> Option<Epoch> {
+        self.stamp.as_ref().map(|stamp| stamp.epoch)
+    }
+
     pub async fn about_shard(&mut self, books: &Books, shard: Shard) -> Result<(), Error> {
         self.shard = Some(shard);
         let Some(stamp) = &self.stamp else { return Ok(()) };
@@ -81,7 +86,7 @@ impl Context {
             let fence = books.fence(shard, self.deadline).await?;
             return Err(Error::Misdirected { shard, fence });
         }
-        books.admit(shard, Some(stamp.epoch))
+        books.admit(shard, self.routed())
     }
 }
 

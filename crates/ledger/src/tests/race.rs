@@ -76,7 +76,7 @@ async fn raise_surely(books: &Books, epoch: Epoch) {
 }
 
 async fn open_surely(units: &[Books; 2], user: &UserId) {
-    while units[0].execute(books::opening(user, 10_000), books::soon()).await.is_err() {}
+    while units[0].execute(books::opening(user, 10_000), None, books::soon()).await.is_err() {}
 }
 
 async fn pay_many(units: [Books; 2], user: UserId, mut random: Random, told: Arc<Mutex<Told>>) {
@@ -85,7 +85,7 @@ async fn pay_many(units: [Books; 2], user: UserId, mut random: Random, told: Arc
         let mut done = false;
         for _ in 0..TRIES_MAX {
             let owner = &units[random.below(2) as usize];
-            match owner.execute(books::order_of(&user, &key, amount), books::soon()).await {
+            match owner.execute(books::order_of(&user, &key, amount), None, books::soon()).await {
                 Ok(_) => {
                     told.lock().expect("no panic").acked.insert(format!("{user}.{key}"), amount);
                     done = true;
@@ -97,7 +97,7 @@ async fn pay_many(units: [Books; 2], user: UserId, mut random: Random, told: Arc
         let id: PaymentId = format!("{user}.{key}").parse().expect("an id");
         while !done {
             let owner = &units[random.below(2) as usize];
-            match owner.execute(Resolve(id.clone()), books::soon()).await {
+            match owner.execute(Resolve(id.clone()), None, books::soon()).await {
                 Ok(Payment::Committed(_)) => {
                     told.lock().expect("no panic").acked.insert(id.to_string(), amount);
                     done = true;

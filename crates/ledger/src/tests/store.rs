@@ -220,7 +220,7 @@ pub mod books {
         let books = of("rz01", store);
         let raised = books.raise(shard(), Epoch(1), soon()).await.expect("raised");
         assert!(matches!(raised, Raised::Ours(_)));
-        books.execute(opening(&user(), balance), soon()).await.expect("opened");
+        books.execute(opening(&user(), balance), None, soon()).await.expect("opened");
         books
     }
 }

@@ -14,7 +14,7 @@ async fn a_payment_whose_answer_was_lost_is_made_once() {
         let store = Store::new();
         let books = books::ready(&store, 100).await;
         store.next(&[fate, fate, Fate::Answered]);
-        books.execute(books::order("k1", 60), books::soon()).await.expect("paid in the end");
+        books.execute(books::order("k1", 60), None, books::soon()).await.expect("paid in the end");
         // Whatever was on its way has arrived by now.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let account = books.account(&books::user(), books::soon()).await.expect("an account");
@@ -29,7 +29,7 @@ async fn silence_until_the_deadline_is_an_unknown_outcome() {
     let store = Store::new();
     let books = books::ready(&store, 100).await;
     store.next(&[Fate::Hangs]);
-    let unknown = books.execute(books::order("k1", 60), books::soon()).await;
+    let unknown = books.execute(books::order("k1", 60), None, books::soon()).await;
     assert!(matches!(unknown, Err(Error::OutcomeUnknown)));
 }
 
@@ -38,7 +38,7 @@ async fn a_store_that_was_never_reached_is_not_an_unknown_outcome() {
     let store = Store::new();
     let books = books::ready(&store, 100).await;
     store.next(&[Fate::Unreachable; 1000]);
-    let refused = books.execute(books::order("k1", 60), books::soon()).await;
+    let refused = books.execute(books::order("k1", 60), None, books::soon()).await;
     assert!(matches!(refused, Err(Error::Store(_) | Error::Deadline)), "{refused:?}");
 }
 
@@ -47,7 +47,7 @@ async fn one_unknown_among_definite_failures_stays_unknown() {
     let store = Store::new();
     let books = books::ready(&store, 100).await;
     store.next(&[[Fate::Lost].as_slice(), &[Fate::Unreachable; 1000]].concat());
-    let unknown = books.execute(books::order("k1", 60), books::soon()).await;
+    let unknown = books.execute(books::order("k1", 60), None, books::soon()).await;
     assert!(matches!(unknown, Err(Error::OutcomeUnknown)), "{unknown:?}");
 }
 
@@ -57,17 +57,17 @@ async fn a_resolved_key_is_final_even_for_a_copy_that_arrives_later() {
     let books = books::ready(&store, 100).await;
     store.next(&[Fate::Late(2_000)]);
     let short = tokio::time::Instant::now() + Duration::from_millis(1);
-    let unknown = books.execute(books::order("k1", 60), short).await;
+    let unknown = books.execute(books::order("k1", 60), None, short).await;
     assert!(matches!(unknown, Err(Error::OutcomeUnknown)));
     let id: crate::PaymentId = "2088001234.k1".parse().expect("an id");
-    let resolved = books.execute(Resolve(id.clone()), books::soon()).await.expect("resolved");
+    let resolved = books.execute(Resolve(id.clone()), None, books::soon()).await.expect("resolved");
     assert!(matches!(resolved, Payment::Cancelled(_)));
     for _ in 0..3_000 {
         tokio::task::yield_now().await;
     }
-    let late = books.execute(books::order("k1", 60), books::soon()).await;
+    let late = books.execute(books::order("k1", 60), None, books::soon()).await;
     assert!(matches!(late, Err(Error::PaymentCancelled { .. })));
-    let again = books.execute(Resolve(id), books::soon()).await.expect("resolved");
+    let again = books.execute(Resolve(id), None, books::soon()).await.expect("resolved");
     assert_eq!(again, resolved);
     let account = books.account(&books::user(), books::soon()).await.expect("an account");
     assert_eq!(account.balance.minor(), 100);
@@ -77,9 +77,9 @@ async fn a_resolved_key_is_final_even_for_a_copy_that_arrives_later() {
 async fn resolving_a_payment_that_was_made_returns_it() {
     let store = Store::new();
     let books = books::ready(&store, 100).await;
-    let paid = books.execute(books::order("k1", 60), books::soon()).await.expect("paid");
+    let paid = books.execute(books::order("k1", 60), None, books::soon()).await.expect("paid");
     let id = "2088001234.k1".parse().expect("an id");
-    let resolved = books.execute(Resolve(id), books::soon()).await.expect("resolved");
+    let resolved = books.execute(Resolve(id), None, books::soon()).await.expect("resolved");
     assert_eq!(resolved, Payment::Committed(paid.payment));
 }
 
@@ -87,20 +87,20 @@ async fn resolving_a_payment_that_was_made_returns_it() {
 async fn a_refusal_from_memory_is_checked_with_the_store_first() {
     let store = Store::new();
     let rz01 = books::ready(&store, 100).await;
-    rz01.execute(books::order("k1", 100), books::soon()).await.expect("paid");
+    rz01.execute(books::order("k1", 100), None, books::soon()).await.expect("paid");
     // The balance in memory says no; the record in the store says it was paid.
-    let again = rz01.execute(books::order("k1", 100), books::soon()).await.expect("replayed");
+    let again = rz01.execute(books::order("k1", 100), None, books::soon()).await.expect("replayed");
     assert!(again.replayed);
-    let refused = rz01.execute(books::order("k2", 1), books::soon()).await;
+    let refused = rz01.execute(books::order("k2", 1), None, books::soon()).await;
     assert!(matches!(refused, Err(Error::InsufficientFunds { .. })));
     // What another owner did meanwhile is seen, not what is remembered.
     let rz03 = books::of("rz03", &store);
     rz03.raise(books::shard(), Epoch(2), books::soon()).await.expect("raised");
-    rz03.execute(Resolve("2088001234.k9".parse().expect("an id")), books::soon())
+    rz03.execute(Resolve("2088001234.k9".parse().expect("an id")), None, books::soon())
         .await
         .expect("resolved");
     rz01.raise(books::shard(), Epoch(3), books::soon()).await.expect("raised");
-    let cancelled = rz01.execute(books::order("k9", 1), books::soon()).await;
+    let cancelled = rz01.execute(books::order("k9", 1), None, books::soon()).await;
     assert!(matches!(cancelled, Err(Error::PaymentCancelled { .. })));
 }
 
@@ -112,7 +112,9 @@ async fn a_lost_answer_before_the_shard_moved_away_is_not_called_misdirected() {
     store.next(&[Fate::AppliedSilently]);
     let writer = rz01.clone();
     let paying =
-        tokio::spawn(async move { writer.execute(books::order("k1", 60), books::soon()).await });
+        tokio::spawn(
+            async move { writer.execute(books::order("k1", 60), None, books::soon()).await },
+        );
     while store.txns() < before + 2 {
         tokio::task::yield_now().await;
     }
@@ -120,6 +122,6 @@ async fn a_lost_answer_before_the_shard_moved_away_is_not_called_misdirected() {
     rz03.raise(books::shard(), Epoch(2), books::soon()).await.expect("raised");
     let unknown = paying.await.expect("no panic");
     assert!(matches!(unknown, Err(Error::OutcomeUnknown)), "{unknown:?}");
-    let again = rz03.execute(books::order("k1", 60), books::soon()).await.expect("replayed");
+    let again = rz03.execute(books::order("k1", 60), None, books::soon()).await.expect("replayed");
     assert!(again.replayed);
 }

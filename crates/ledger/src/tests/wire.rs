@@ -101,7 +101,7 @@ async fn ledger(store: &Store, tls: Tls, trust: Trust) -> Ledger {
     let ledger = Ledger::build(config, move |_| Arc::new(store.clone())).await.expect("listening");
     let books = ledger.books();
     books.raise(books::shard(), Epoch(1), books::soon()).await.expect("raised");
-    books.execute(books::opening(&books::user(), 100), books::soon()).await.expect("opened");
+    books.execute(books::opening(&books::user(), 100), None, books::soon()).await.expect("opened");
     ledger
 }
 
