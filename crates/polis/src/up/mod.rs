@@ -178,6 +178,9 @@ async fn start(
     screen.begin("waiting for every shard to be served");
     watching(supervisor, calls, ready::shards(client)).await?;
     screen.done("every shard served");
+    screen.begin("waiting for the centers to see each other");
+    watching(supervisor, calls, ready::centers(client)).await?;
+    screen.done("every center seen by the others");
     screen.begin("waiting for the edges to know the shards");
     watching(supervisor, calls, ready::edges(layout)).await?;
     screen.done("edges");

@@ -8,7 +8,7 @@ use std::{
 };
 
 use client::{Client, Scope};
-use resources::{CafeDeployment, Center, ShardMapObject};
+use resources::{CafeDeployment, Center, CenterPhase, ShardMapObject};
 use topology::{DEFAULT_SHARDS, ShardState};
 
 use crate::{http, layout::Layout};
@@ -59,6 +59,15 @@ pub async fn shards(client: &Client) {
     };
     while !now.iter().any(|map| serving(&map.status) == usize::from(DEFAULT_SHARDS)) {
         now = maps.changed().await;
+    }
+}
+
+/// Every center is seen by the others.
+pub async fn centers(client: &Client) {
+    let mut centers = client.federation().watch::<Center>(Scope::everything());
+    let mut now = centers.synced().await;
+    while !now.iter().all(|center| center.status.phase == CenterPhase::Ready) {
+        now = centers.changed().await;
     }
 }
 
