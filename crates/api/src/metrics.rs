@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,8 @@ pub struct Labels {
 pub struct Metrics {
     requests: Mutex<BTreeMap<(Labels, u16), u64>>,
     latency: Mutex<BTreeMap<Labels, Histogram>>,
+    /// Health checks that were answered well, whose beat takes no lock.
+    beats: AtomicU64,
     pub in_flight: AtomicI64,
     pub watches: AtomicI64,
 }
@@ -38,18 +40,37 @@ struct Histogram {
     sum_s: f64,
 }
 
+// === impl Labels ===
+
+impl Labels {
+    pub const OTHER: Labels = Labels { verb: "other", group: "", resource: "" };
+}
+
 // === impl Metrics ===
 
 impl Metrics {
     /// Watches are counted, but how long they last is no latency.
     pub fn record(&self, labels: Labels, code: u16, took: Duration) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry((labels, code)).or_default() += 1;
-        drop(requests);
+        self.count(labels, code);
         if labels.verb != "watch" {
             let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
             latency.entry(labels).or_default().record(took.as_secs_f64());
         }
+    }
+
+    /// Health checks are counted, but how long they take is not kept.
+    pub fn record_beat(&self, code: u16) {
+        match code {
+            200 => {
+                self.beats.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => self.count(Labels::OTHER, code),
+        }
+    }
+
+    fn count(&self, labels: Labels, code: u16) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry((labels, code)).or_default() += 1;
     }
 
     pub fn show(&self) -> String {
@@ -60,7 +81,8 @@ impl Metrics {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         header(out, "apiserver_request_total", "counter", "Requests, by what was asked and code.")?;
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *requests.entry((Labels::OTHER, 200)).or_default() += self.beats.load(Ordering::Relaxed);
         for ((labels, code), count) in requests {
             writeln!(out, "apiserver_request_total{{{labels},code=\"{code}\"}} {count}")?;
         }

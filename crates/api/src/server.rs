@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    caller::{Caller, VIEWERS},
+    caller::Caller,
     cluster::Clusters,
     config::Config,
     handler::{Handler, Shared},
@@ -25,10 +25,6 @@ use crate::{
     merged::Mergers,
     metrics::Metrics,
 };
-
-/// Where processes of Polis itself live; other SPIFFE identities are
-/// workloads and may only read.
-const SYSTEM_NAMESPACE: &str = "polis-system";
 
 /// Flow-control windows: a 3 MiB body needs a few round trips, and an idle
 /// connection promises little memory.
@@ -151,10 +147,7 @@ async fn greet(tls: TlsAcceptor, stream: TcpStream) -> Option<(TlsStream<TcpStre
 fn caller(peer: Option<Peer>) -> Caller {
     match peer {
         None => Caller::anonymous(),
-        Some(Peer { spiffe: Some(id), .. }) if id.namespace == SYSTEM_NAMESPACE => {
-            Caller::process(id.to_string())
-        }
-        Some(Peer { spiffe: Some(id), .. }) => Caller::user(id.to_string(), [VIEWERS.to_owned()]),
+        Some(Peer { spiffe: Some(id), .. }) => Caller::process(&id),
         Some(Peer { common_name: Some(name), organizations, .. }) => {
             Caller::user(name, organizations)
         }

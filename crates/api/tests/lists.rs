@@ -5,7 +5,7 @@ mod support;
 use api::Caller;
 use kv::Revision;
 use serde_json::json;
-use support::{CONFIG_MAPS, PODS, Server, UNITS, config_map, pod, unit};
+use support::{CONFIG_MAPS, PODS, Server, UNITS, config_map, pod, process, unit};
 
 async fn filled() -> Server {
     let server = Server::start();
@@ -180,6 +180,48 @@ async fn strangers_see_health_and_nothing_else() {
         "403 Forbidden: units.polis.dev is forbidden: User \"ann\" cannot create resource \
          \"units\" in API group \"polis.dev\" at the cluster scope"
     );
+}
+
+#[tokio::test]
+async fn an_agent_can_ask_what_it_may_do_and_is_told_by_the_door() {
+    let server = Server::with_units().await;
+    let agent = process("rz01", "agent");
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let status =
+        json!({"verb": "patch", "resource": "pods", "subresource": "status", "namespace": "a"});
+    let pod = json!({"verb": "patch", "resource": "pods", "namespace": "a"});
+    for (door, what, allowed) in [
+        ("/units/rz01", &status, true),
+        ("/units/rz02", &status, false),
+        ("/units/rz01", &pod, false),
+    ] {
+        let question = json!({"spec": {"resourceAttributes": what}}).to_string();
+        let path = format!("{door}{path}");
+        let answer = server.send_as(&agent, "POST", &path, &[], question).await.expect_code(201);
+        assert_eq!(answer.json()["status"]["allowed"], allowed, "{door} {what}");
+    }
+    let rules = "/units/rz01/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let rules = server.send_as(&agent, "POST", rules, &[], "{}").await.expect_code(201).json();
+    let rules = rules["status"]["resourceRules"].as_array().expect("rules").clone();
+    assert!(
+        rules.contains(&json!({"verbs": ["delete"], "apiGroups": [""], "resources": ["pods"]}))
+    );
+}
+
+#[tokio::test]
+async fn health_checks_are_counted_and_their_time_is_not_kept() {
+    let server = Server::start();
+    for path in ["/livez", "/livez", "/healthz"] {
+        assert_eq!(server.get(path).await.expect_code(200).text, "ok");
+    }
+    assert!(server.get("/livez?verbose").await.expect_code(200).text.contains("[+]ping ok"));
+    server.post("/livez", json!({})).await.expect_code(405);
+    let metrics = server.get("/metrics").await.text;
+    let line = |text: &str| metrics.lines().any(|line| line == text);
+    let other = "verb=\"other\",group=\"\",resource=\"\"";
+    assert!(line(&format!("apiserver_request_total{{{other},code=\"200\"}} 4")), "{metrics}");
+    let timed = format!("apiserver_request_duration_seconds_count{{{other}}} 2");
+    assert!(line(&timed), "{metrics}");
 }
 
 #[tokio::test]

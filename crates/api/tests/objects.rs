@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::{CONFIG_MAPS, PODS, Server, UNITS, config_map, pod, unit};
+use support::{CONFIG_MAPS, PODS, Server, UNITS, config_map, pod, process, unit};
 
 #[tokio::test]
 async fn an_object_is_created_read_replaced_and_deleted() {
@@ -273,8 +273,7 @@ async fn nothing_is_created_in_a_namespace_that_is_missing_or_going() {
 #[tokio::test]
 async fn our_own_processes_get_the_namespace_along_with_the_object() {
     let server = Server::with_units().await;
-    let polis =
-        api::Caller::process("spiffe://polis.local/unit/rz01/ns/polis-system/sa/controllers");
+    let polis = process("rz01", "controllers");
     let pods = "/units/rz01/api/v1/namespaces/payments/pods";
     let body = pod("ledger", "n").to_string();
     server.send_as(&polis, "POST", pods, &[], body).await.expect_code(201);

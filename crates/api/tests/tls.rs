@@ -179,14 +179,18 @@ async fn a_certificate_says_who_may_do_what() {
     let estate = Estate::new("callers");
     let (address, _trigger) = start(&estate).await;
     let units = support::UNITS;
+    let controllers = Client::new(address, &estate.process("polis-system", "controllers"));
     let edge = Client::new(address, &estate.process("polis-system", "edge"));
+    let agent = Client::new(address, &estate.process("polis-system", "agent"));
     let ledger = Client::new(address, &estate.process("payments", "ledger"));
     let ann = Client::new(address, &estate.person("ann", "polis:viewers"));
     let bob = Client::new(address, &estate.person("bob", "system:polis"));
     let nobody = Client::anonymous(address, &estate.person("carol", "none"));
     for (client, name, read, write) in [
-        (&edge, "a process of ours", 200, 201),
-        (&ledger, "a workload", 200, 403),
+        (&controllers, "a controller", 200, 201),
+        (&edge, "an edge", 200, 403),
+        (&agent, "an agent", 200, 403),
+        (&ledger, "a workload", 403, 403),
         (&ann, "a viewer", 200, 403),
         (&bob, "a person who says to be a process", 403, 403),
         (&nobody, "no certificate", 403, 403),
@@ -194,6 +198,15 @@ async fn a_certificate_says_who_may_do_what() {
         assert_eq!(client.send("POST", units, support::unit("rz01")).await.0, write, "{name}");
         assert_eq!(client.send("GET", units, Value::Null).await.0, read, "{name}");
         assert_eq!(client.send("GET", "/readyz", Value::Null).await.0, 200, "{name}");
+    }
+    let node = json!({"metadata": {"name": "east-1"}});
+    for (client, unit, code) in [(&agent, "rz01", 201), (&agent, "rz02", 403), (&edge, "rz01", 403)]
+    {
+        controllers.send("POST", units, support::unit(unit)).await;
+        let nodes = format!("/units/{unit}/api/v1/nodes");
+        let (answered, text) = client.send("POST", &nodes, node.clone()).await;
+        assert_eq!(answered, code, "{unit} {text}");
+        assert_eq!(text.contains("cannot create resource \\\"nodes\\\""), code == 403, "{text}");
     }
 }
 

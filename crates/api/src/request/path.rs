@@ -38,7 +38,7 @@ pub enum Target {
     OpenApiV3(Door, Option<(String, String)>),
     OpenApiV2(Door),
     /// A question about the caller, by its kind's plural.
-    Review(Review),
+    Review(Door, Review),
     Resource(Place),
 }
 
@@ -142,13 +142,13 @@ fn below(door: Door, segments: &[&str]) -> Result<Target, Failure> {
             Target::Discovery(door, Discovery::Version { group, version })
         }
         ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => {
-            Target::Review(Review::Access)
+            Target::Review(door, Review::Access)
         }
         ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => {
-            Target::Review(Review::Rules)
+            Target::Review(door, Review::Rules)
         }
         ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
-            Target::Review(Review::Whoami)
+            Target::Review(door, Review::Whoami)
         }
         ["api", version, rest @ ..] => Target::Resource(place(door, "", version, rest)?),
         ["apis", group, version, rest @ ..] => Target::Resource(place(door, group, version, rest)?),

@@ -193,6 +193,11 @@ pub fn admin() -> Caller {
     Caller::user("admin", ["system:masters".to_owned()])
 }
 
+pub fn process(unit: &str, account: &str) -> Caller {
+    let id = format!("spiffe://polis.local/unit/{unit}/ns/polis-system/sa/{account}");
+    Caller::process(&id.parse().expect("an id"))
+}
+
 pub const UNITS: &str = "/apis/polis.dev/v1alpha1/units";
 pub const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub const PODS: &str = "/units/rz01/api/v1/namespaces/default/pods";
