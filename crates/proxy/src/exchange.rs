@@ -117,6 +117,12 @@ impl Exchange {
                 self.wait().await?;
                 continue;
             };
+            // Who came first tries first, and what it is told holds for all.
+            if self.worker.is_behind(&target, self.ticket) {
+                self.newer_than = Some(target.epoch);
+                self.wait().await?;
+                continue;
+            }
             match self.attempt(&target, &endpoint).await {
                 Tried::Answered(response, checkout)
                     if response.status() == StatusCode::MISDIRECTED_REQUEST =>

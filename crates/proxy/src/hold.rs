@@ -3,8 +3,9 @@
 //!
 //! A ticket is drawn when a request arrives and kept for all its waits, so a
 //! request that is refused by a fence and comes back stands where it stood:
-//! first in, first out per thread and shard. Who wakes whom is decided here;
-//! time and I/O are the caller's.
+//! first in, first out per thread and shard. Who comes later stands behind,
+//! even where it could try at once. Who wakes whom is decided here; time and
+//! I/O are the caller's.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ pub struct Hold {
     limits: HoldLimits,
     by_shard: Vec<BTreeMap<Ticket, Waiter>>,
     /// The one of each shard that left the line to try for all.
-    pioneers: Vec<Option<Ticket>>,
+    pioneers: Vec<Option<Pioneer>>,
     requests: usize,
     bytes: usize,
 }
@@ -39,6 +40,13 @@ struct Waiter {
     newer_than: Option<Epoch>,
     bytes: usize,
     wake: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pioneer {
+    ticket: Ticket,
+    /// The first in line has asked for its place once already.
+    overdue: bool,
 }
 
 /// The queue is at one of its bounds.
@@ -107,24 +115,43 @@ impl Hold {
         leaving.len()
     }
 
+    /// Whether someone who came before `ticket` stands in line or tries for all.
+    #[must_use]
+    pub fn is_behind(&self, shard: Shard, ticket: Ticket) -> bool {
+        let index = usize::from(shard.number());
+        let first = self.by_shard[index].first_key_value().map(|(first, _)| *first);
+        let pioneer = self.pioneers[index].map(|pioneer| pioneer.ticket);
+        first.into_iter().chain(pioneer).any(|other| other < ticket)
+    }
+
     /// Lets the first in line leave it to try for all, one at a time. True if
-    /// that is `ticket`, which is the pioneer until it is in line again or
-    /// [`Hold::gone`].
+    /// that is `ticket`, which is the pioneer until it is in line again,
+    /// [`Hold::gone`], or not back when the first in line asks a second time:
+    /// an owner that is silent to one must not silence the whole line.
     pub fn go_first(&mut self, shard: Shard, ticket: Ticket) -> bool {
         let index = usize::from(shard.number());
         let first = self.by_shard[index].first_key_value().map(|(first, _)| *first);
-        let goes = self.pioneers[index].is_none() && first == Some(ticket);
-        if goes {
-            self.leave(shard, ticket);
-            self.pioneers[index] = Some(ticket);
+        if first != Some(ticket) {
+            return false;
         }
-        goes
+        if let Some(pioneer) = self.pioneers[index].as_mut().filter(|pioneer| !pioneer.overdue) {
+            pioneer.overdue = true;
+            return false;
+        }
+        self.leave(shard, ticket);
+        self.pioneers[index] = Some(Pioneer { ticket, overdue: false });
+        true
+    }
+
+    /// There is news of `shard`: nobody waits for what its pioneer finds out.
+    pub fn forget_pioneer(&mut self, shard: Shard) {
+        self.pioneers[usize::from(shard.number())] = None;
     }
 
     /// The request has ended, or waits again: another may try.
     pub fn gone(&mut self, shard: Shard, ticket: Ticket) {
         let pioneer = &mut self.pioneers[usize::from(shard.number())];
-        if *pioneer == Some(ticket) {
+        if pioneer.is_some_and(|pioneer| pioneer.ticket == ticket) {
             *pioneer = None;
         }
     }
@@ -184,6 +211,32 @@ mod tests {
         assert!(!hold.go_first(shard(1), Ticket(2)) && hold.go_first(shard(1), Ticket(1)));
         hold.gone(shard(1), Ticket(1));
         assert!(hold.go_first(shard(1), Ticket(2)));
+    }
+
+    #[test]
+    fn a_later_ticket_is_behind_the_line_and_its_pioneer_until_there_is_news() {
+        let mut hold = Hold::new(LIMITS);
+        assert!(!hold.is_behind(shard(1), Ticket(2)), "nobody is here");
+        let _first = hold.enter(shard(1), Ticket(1), None, 10).expect("room");
+        assert!(hold.is_behind(shard(1), Ticket(2)), "behind the line");
+        assert!(!hold.is_behind(shard(1), Ticket(1)) && !hold.is_behind(shard(2), Ticket(2)));
+        assert!(hold.go_first(shard(1), Ticket(1)));
+        assert!(hold.is_behind(shard(1), Ticket(2)), "behind the pioneer");
+        assert!(!hold.is_behind(shard(1), Ticket(1)), "the pioneer itself");
+        hold.forget_pioneer(shard(1));
+        assert!(!hold.is_behind(shard(1), Ticket(2)));
+    }
+
+    #[test]
+    fn a_pioneer_that_does_not_come_back_is_followed_by_the_next() {
+        let mut hold = Hold::new(LIMITS);
+        let _first = hold.enter(shard(1), Ticket(1), None, 10).expect("room");
+        let _second = hold.enter(shard(1), Ticket(2), None, 10).expect("room");
+        assert!(hold.go_first(shard(1), Ticket(1)));
+        assert!(!hold.go_first(shard(1), Ticket(2)), "it has just gone");
+        assert!(hold.go_first(shard(1), Ticket(2)), "it has been away for a whole pause");
+        hold.gone(shard(1), Ticket(1));
+        assert!(hold.is_behind(shard(1), Ticket(3)), "the second is the pioneer now");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +15,7 @@ use resources::{SHARD_MAP_NAME, ShardMapObject, Unit};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep_until},
 };
 use topology::{ShardMap, UnitName};
 
@@ -139,6 +140,21 @@ fn publish(views: &Views, snapshot: Option<&PathBuf>, view: Arc<View>) {
     }
 }
 
+/// The map as it is once somebody asked, read `not_before` then. What is asked
+/// until then, and while an earlier read is under way, is one ask.
+async fn read(client: &client::Client, refresh: &Refresh, not_before: Instant) -> Option<ShardMap> {
+    sleep_until(not_before).await;
+    refresh.asked().await;
+    let maps = client.federation().all::<ShardMapObject>();
+    match maps.get(SHARD_MAP_NAME).await {
+        Ok(object) => Some(object.status),
+        Err(error) => {
+            tracing::debug!(%error, "cannot read the map directly");
+            None
+        }
+    }
+}
+
 // === impl Follower ===
 
 impl Follower {
@@ -163,14 +179,17 @@ impl Follower {
     }
 
     async fn run(mut self, refresh: Refresh) {
+        let (client, dirty) = (self.client.clone(), self.dirty.clone());
+        // Beside the watch and never before it: a read may take its time.
+        let mut reading = pin!(read(&client, &refresh, Instant::now()));
         loop {
-            let dirty = self.dirty.clone();
             tokio::select! {
                 () = dirty.notified() => {}
-                () = refresh.asked() => {
-                    self.refresh().await;
-                    // What was asked meanwhile is answered by the next read.
-                    sleep(REFRESH_GAP).await;
+                map = &mut reading => {
+                    if let Some(map) = map {
+                        self.adopt(map);
+                    }
+                    reading.set(read(&client, &refresh, Instant::now() + REFRESH_GAP));
                 }
             }
             self.follow_units();
@@ -186,14 +205,6 @@ impl Follower {
                 dirty.notify_one();
             }
         });
-    }
-
-    async fn refresh(&mut self) {
-        let maps = self.client.federation().all::<ShardMapObject>();
-        match maps.get(SHARD_MAP_NAME).await {
-            Ok(object) => self.adopt(object.status),
-            Err(error) => tracing::debug!(%error, "cannot read the map directly"),
-        }
     }
 
     /// Maps only grow newer: replicas of the API may answer out of order.

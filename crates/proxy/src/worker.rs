@@ -23,7 +23,7 @@ use crate::{
     metrics::{ThreadMetrics, UnitMetrics},
     pool::{EndpointId, Pool},
     source::Refresh,
-    table::{Route, Table, Target, View},
+    table::{Route, Table, Target, View, Wait},
     transport::Transport,
 };
 
@@ -82,9 +82,12 @@ impl Worker {
         for shard in table.changes(&before) {
             self.changed[usize::from(shard.number())].notify_waiters();
             let (now, then) = (table.route(shard), before.route(shard));
+            let mut hold = self.hold.borrow_mut();
+            hold.forget_pioneer(shard);
             // Another endpoint of the same owner may well do what one refused.
-            if matches!(now, Route::Serve(_)) && now.epoch() == then.epoch() {
-                self.hold.borrow_mut().release(shard, |_| true);
+            let moved = matches!(then, Route::Wait(Wait::Moving { .. }));
+            if matches!(now, Route::Serve(_)) && now.epoch() == then.epoch() && !moved {
+                hold.release(shard, |_| true);
             }
         }
         self.sweep();
@@ -113,9 +116,21 @@ impl Worker {
     /// `shard` has just been served: whoever waits for it may try.
     pub(crate) fn served(&self, shard: Shard) {
         let mut hold = self.hold.borrow_mut();
+        hold.forget_pioneer(shard);
         if hold.is_waiting(shard) {
             hold.release(shard, |_| true);
         }
+    }
+
+    /// Whether someone who came before `ticket` waits though `target` is there
+    /// to be tried: it was refused, and asks again for all.
+    pub(crate) fn is_behind(&self, target: &Target, ticket: Ticket) -> bool {
+        let mut hold = self.hold.borrow_mut();
+        if !hold.is_behind(target.shard, ticket) {
+            return false;
+        }
+        hold.release(target.shard, |newer_than| is_newer(target.epoch, newer_than));
+        hold.is_behind(target.shard, ticket)
     }
 
     /// The next endpoint of `target` in turn that is not failing.

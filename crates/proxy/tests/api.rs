@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -173,11 +173,13 @@ fn answer(
     let path = request.uri().path().to_owned();
     if path == MAP {
         direct_reads.fetch_add(1, Ordering::SeqCst);
-        let object = direct_map.borrow().clone();
-        return json_response(
-            object.map_or(StatusCode::NOT_FOUND, |_| StatusCode::OK),
-            &direct_map.borrow().clone().unwrap_or_default(),
-        );
+        let mut maps = direct_map.subscribe();
+        // While there is none, the reader waits.
+        let object = stream::once(async move {
+            let map = maps.wait_for(Option::is_some).await.expect("the test goes on").clone();
+            Ok(Frame::data(Bytes::from(map.expect("waited for").to_string())))
+        });
+        return Response::new(BodyExt::boxed_unsync(StreamBody::new(object)));
     }
     let of_path = move |collections: &Vec<(String, Vec<Value>)>| {
         collections.iter().find(|(known, _)| *known == path).map(|(_, objects)| objects.clone())
@@ -266,5 +268,58 @@ async fn a_fence_that_is_ahead_of_the_watch_makes_the_edge_read_the_map() {
     }
     let reads = api.direct_reads.load(Ordering::SeqCst);
     assert!((1..=5).contains(&reads), "many refusals are few reads, not {reads}");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_that_hangs_does_not_keep_back_what_the_watch_brings() {
+    let old = Ledger::start(|_| fenced(42, "rz02", 2)).await;
+    let new = Ledger::start(|_| ok("new")).await;
+    let api = Api::start("hang").await;
+    api.set(MAPS, vec![map_object(1, "rz01", 1)]);
+    api.set(UNITS, vec![unit_object("rz01"), unit_object("rz02")]);
+    api.set(pods_path("rz01"), vec![pod(old.address.port(), true)]);
+    api.set(pods_path("rz02"), vec![pod(new.address.port(), true)]);
+    let edge = run(api.edge_config(&api.folder.join("map.json")));
+    let address = edge.address;
+    // Shorter than the client's patience with the read.
+    let text = format!("{PAY_ONCE} polis-deadline-ms=4000");
+    let answer = tokio::spawn(async move { send(address, &text, "{}").await });
+    until(|| async { (api.direct_reads.load(Ordering::SeqCst) == 1).then_some(()) }).await;
+    api.set(MAPS, vec![map_object(2, "rz02", 2)]);
+    assert_eq!(within(answer).await.expect("no panic").body, "new");
+    assert_eq!(api.direct_reads.load(Ordering::SeqCst), 1);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_map_that_was_read_is_used_at_once_and_only_the_next_read_waits() {
+    const GAP: Duration = Duration::from_millis(50);
+    let fence = Arc::new(AtomicU64::new(1));
+    let known = fence.clone();
+    let ledger = Ledger::start(move |seen| {
+        let epoch = known.load(Ordering::SeqCst);
+        let current = format!("42; unit=rz01; epoch={epoch}; hop=1");
+        if seen.headers["polis-shard"] == current { ok("mine") } else { fenced(42, "rz01", epoch) }
+    })
+    .await;
+    let api = Api::start("at-once").await;
+    api.set(MAPS, vec![map_object(1, "rz01", 1)]);
+    api.set(UNITS, vec![unit_object("rz01")]);
+    api.set(pods_path("rz01"), vec![pod(ledger.address.port(), true)]);
+    let edge = run(api.edge_config(&api.folder.join("map.json")));
+    assert_eq!(send(edge.address, PAY_ONCE, "{}").await.body, "mine");
+    let mut fastest = Duration::MAX;
+    for epoch in 2..10 {
+        // The gap after the last read is over.
+        tokio::time::sleep(2 * GAP).await;
+        api.direct_map.send_replace(Some(map_object(epoch, "rz01", epoch)));
+        fence.store(epoch, Ordering::SeqCst);
+        let since = std::time::Instant::now();
+        assert_eq!(send(edge.address, PAY_ONCE, "{}").await.body, "mine");
+        fastest = fastest.min(since.elapsed());
+    }
+    // The machine may be slow sometimes, a gap is long every time.
+    assert!(fastest < GAP, "{fastest:?}");
     edge.stop().await;
 }

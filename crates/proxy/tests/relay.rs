@@ -5,7 +5,7 @@ mod common;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -117,11 +117,165 @@ async fn an_owner_that_is_just_taking_over_is_asked_again_by_the_first_in_line_o
     }
     let ids: Vec<_> =
         ledger.seen().iter().map(|seen| seen.headers["x-request-id"].clone()).collect();
-    // Everyone once; then one request tries for all, until it is the one that
+    // Everyone at most once; then one request tries for all, until it is the one that
     // is served; then the others at once.
     let first = &ids[5];
     assert!(ids[5..9].iter().all(|id| id == first), "{ids:?}");
     assert_eq!(ids.len(), 13);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_while_others_wait_for_a_refusing_owner_stands_behind_them() {
+    let refusing = Arc::new(AtomicBool::new(true));
+    let refuse = refusing.clone();
+    let ledger = Ledger::start(move |_| {
+        if refuse.load(Ordering::SeqCst) { fenced(42, "rz01", 1) } else { ok("mine") }
+    })
+    .await;
+    let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
+    let pause = Duration::from_millis(50);
+    let limits = Limits { retry_first: pause, retry_max: pause, ..limits() };
+    let edge = run(config(&world, Limits { upstream_connections_max: 1, ..limits }));
+    let mut waiting = Vec::new();
+    for number in 0..5 {
+        let text = format!("{PAY_ONCE} x-request-id=r-{number}");
+        let address = edge.address;
+        waiting.push(tokio::spawn(async move { send(address, &text, "{}").await }));
+        edge.metric_is("polis_edge_hold_requests", number + 1).await;
+    }
+    let ids = || -> Vec<_> {
+        ledger.seen().iter().map(|seen| seen.headers["x-request-id"].clone()).collect()
+    };
+    assert!(ids().iter().all(|id| id == "r-0"), "the first asks for all: {:?}", ids());
+    refusing.store(false, Ordering::SeqCst);
+    for answer in waiting {
+        assert_eq!(within(answer).await.expect("no panic").body, "mine");
+    }
+    let ids = ids();
+    assert_eq!(ids[ids.len() - 5..], ["r-0", "r-1", "r-2", "r-3", "r-4"]);
+    // Nobody is in line any more: no wait, no second try.
+    assert_eq!(send(edge.address, PAY_ONCE, "{}").await.body, "mine");
+    assert_eq!(ledger.seen().len(), ids.len() + 1);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn those_behind_go_on_when_the_first_leaves_is_late_or_gets_no_answer() {
+    let refusing = Arc::new(AtomicBool::new(true));
+    let refuse = refusing.clone();
+    let ledger = Ledger::start(move |seen| match seen.headers["x-request-id"].to_str() {
+        _ if refuse.load(Ordering::SeqCst) => fenced(42, "rz01", 1),
+        Ok("silent") => Act::Silent,
+        _ => ok("mine"),
+    })
+    .await;
+    let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
+    let edge = edge(&world);
+    let start = |id: &str| {
+        let (address, text) = (edge.address, format!("{PAY_ONCE} x-request-id={id}"));
+        tokio::spawn(async move { send(address, &text, "{}").await })
+    };
+    let left = start("left");
+    edge.metric_is("polis_edge_hold_requests", 1).await;
+    let late = start("late polis-deadline-ms=200");
+    let silent = start("silent");
+    let last = start("last");
+    until(|| async { (edge.metric("polis_edge_requests_in_flight").await == 4).then_some(()) })
+        .await;
+    left.abort();
+    let late = within(late).await.expect("no panic");
+    assert_eq!((late.status, late.code()), (503, errors::SHARD_UNAVAILABLE.to_string()));
+    refusing.store(false, Ordering::SeqCst);
+    assert_eq!(within(last).await.expect("no panic").body, "mine");
+    assert!(!silent.is_finished());
+    silent.abort();
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_stands_behind_one_that_hangs_at_the_former_owner() {
+    let tries = AtomicUsize::new(0);
+    let old = Ledger::start(move |_| match tries.fetch_add(1, Ordering::SeqCst) {
+        0 => fenced(42, "rz01", 1),
+        _ => Act::Silent,
+    })
+    .await;
+    let new = Ledger::start(|_| ok("new")).await;
+    let world = World::new(serving("rz01", 1), &[("rz01", old.address), ("rz02", new.address)]);
+    let pause = Duration::from_secs(2);
+    let edge = run(config(&world, Limits { retry_first: pause, retry_max: pause, ..limits() }));
+    let address = edge.address;
+    // What may not be repeated waits for its answer, whoever owns the shard now.
+    let hangs = tokio::spawn(async move { send(address, PAY_ONCE, "{}").await });
+    old.has_seen(2).await;
+    world.assign(42, serving("rz02", 2));
+    edge.metric_is("polis_edge_table_version", 2).await;
+    let text = format!("{PAY_ONCE} polis-deadline-ms=1000");
+    assert_eq!(send(edge.address, &text, "{}").await.body, "new");
+    assert!(!hangs.is_finished());
+    hangs.abort();
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn an_older_stamp_of_the_same_unit_waits_for_the_newer_epoch_and_is_replayed() {
+    let ledger = Ledger::start(|seen| match seen.headers["polis-shard"].to_str() {
+        Ok("42; unit=rz01; epoch=4; hop=1") => ok("mine"),
+        _ => fenced(42, "rz01", 4),
+    })
+    .await;
+    let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
+    let never = Duration::from_secs(9);
+    let edge = run(config(&world, Limits { retry_first: never, retry_max: never, ..limits() }));
+    let address = edge.address;
+    let answer = tokio::spawn(async move { send(address, PAY_ONCE, "{\"amount\":5}").await });
+    edge.metric_is("polis_edge_hold_requests", 1).await;
+    // The map comes by epochs that are behind the fence: they are not tried.
+    for (version, assignment) in (2..).zip([
+        moving(Some("rz01"), "rz02", 2),
+        serving("rz02", 2),
+        moving(Some("rz02"), "rz01", 3),
+        serving("rz01", 3),
+        moving(None, "rz01", 4),
+    ]) {
+        world.assign(42, assignment);
+        edge.metric_is("polis_edge_table_version", version).await;
+        assert_eq!(edge.metric("polis_edge_hold_requests").await, 1);
+    }
+    world.assign(42, serving("rz01", 4));
+    let answer = within(answer).await.expect("no panic");
+    assert_eq!((answer.status, answer.body.as_str()), (201, "mine"));
+    let bodies: Vec<_> = ledger.seen().into_iter().map(|seen| seen.body).collect();
+    assert_eq!(bodies, ["{\"amount\":5}"; 2]);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_fence_that_stays_ahead_of_the_map_costs_a_few_tries_and_ends_at_the_deadline() {
+    let ledger = Ledger::start(|_| fenced(42, "rz01", 9)).await;
+    let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
+    let pause = Duration::from_millis(50);
+    let edge = run(config(&world, Limits { retry_first: pause, retry_max: pause, ..limits() }));
+    let sends = (0..5).map(|number| {
+        let text = format!("{PAY_ONCE} x-request-id=r-{number} polis-deadline-ms=500");
+        let address = edge.address;
+        async move { send(address, &text, "{}").await }
+    });
+    let moves = async {
+        for epoch in 2..6 {
+            world.assign(42, moving(Some("rz01"), "rz01", epoch));
+            world.assign(42, serving("rz01", epoch));
+        }
+    };
+    let (answers, ()) = tokio::join!(futures::future::join_all(sends), moves);
+    for answer in answers {
+        // Refused by the fence every time, so certainly not applied.
+        assert_eq!((answer.status, answer.code()), (503, errors::SHARD_UNAVAILABLE.to_string()));
+    }
+    // Once each at most, then one for all per pause of at least 25 ms.
+    let tries = ledger.seen().len();
+    assert!((2..=5 + 500 / 25 + 5).contains(&tries), "{tries}");
     edge.stop().await;
 }
 
