@@ -10,15 +10,18 @@ use kv::{
     Compare, Error, KeyRange, Kv as _, Op, PutRequest, RangeRequest, Revision, Txn, WatchRequest,
 };
 use kv_etcd::Client;
-use pb_etcd::etcdserverpb::{self as pb, watch_client::WatchClient, watch_request::RequestUnion};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use pb_etcd::etcdserverpb::{
+    self as pb, cluster_client::ClusterClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient, watch_request::RequestUnion,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rt::{Clock, drain::Trigger};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer},
     server::WebPkiClientVerifier,
 };
-use store::{Config, Store};
+use store::{Access, Config, Store};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -247,6 +250,101 @@ async fn with_tls_only_a_client_with_our_certificate_gets_in() {
     assert_eq!(range.revision, Revision(2));
 }
 
+#[tokio::test]
+async fn with_rules_a_certificate_opens_its_own_keyspaces_and_no_other() {
+    let ours = authority();
+    let access = Access::mesh("polis.local");
+    let tls = Some(server_tls(&ours));
+    let served = serve(Config { tls, access, insecure: false, ..config() }).await;
+    let channel = |params: CertificateParams| {
+        let tls = client_tls_of(&ours, sign(&ours, params));
+        let address = format!("https://{}", served.address);
+        Client::connect(kv_etcd::Config::new(address, Some(tls))).expect("a client")
+    };
+    let process = |namespace: &str, account: &str| {
+        let id = format!("spiffe://polis.local/unit/rz01/ns/{namespace}/sa/{account}");
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(id.try_into().expect("a URI"))];
+        // Whoever may issue for a workload must not make it a master.
+        params.distinguished_name.push(DnType::OrganizationName, "system:masters");
+        channel(params)
+    };
+    let mut person = CertificateParams::default();
+    person.distinguished_name.push(DnType::OrganizationName, "system:masters");
+    let admin = channel(person);
+
+    for (client, keyspace, open) in [
+        (&process("polis-system", "apiserver"), "federation", true),
+        (&process("polis-system", "apiserver"), "unit-rz02", true),
+        (&process("polis-system", "apiserver"), "ledger-03", false),
+        (&process("payments", "ledger"), "ledger-03", true),
+        (&process("payments", "ledger"), "federation", false),
+        (&process("polis-system", "edge"), "federation", false),
+        (&process("polis-system", "edge"), "default", false),
+        (&admin, "ledger-03", true),
+        (&admin, "default", true),
+    ] {
+        let kv = client.keyspace(keyspace).expect("a keyspace");
+        let put = within(kv.put(PutRequest::new("k", "v"))).await.map(drop);
+        assert_eq!(put, if open { Ok(()) } else { Err(Error::PermissionDenied) }, "{keyspace}");
+    }
+    // A refused name makes no keyspace.
+    let intruder = process("polis-system", "edge");
+    for n in 0..Config::KEYSPACES_MAX {
+        let kv = intruder.keyspace(&format!("mine-{n}")).expect("a keyspace");
+        let refused = within(kv.put(PutRequest::new("k", "v"))).await;
+        assert_eq!(refused.map(drop), Err(Error::PermissionDenied));
+    }
+    let kv = admin.keyspace("new").expect("a keyspace");
+    within(kv.put(PutRequest::new("k", "v"))).await.expect("a put");
+}
+
+#[tokio::test]
+async fn every_method_asks_who_calls() {
+    // Without TLS nobody is anyone, so with rules no keyspace opens.
+    let served = serve(Config { access: Access::mesh("polis.local"), ..config() }).await;
+    let kv = client(served.address).keyspace("federation").expect("a keyspace");
+    let (lease, all) = (kv::LeaseId(7), KeyRange::prefix(""));
+    let denied = Some(Error::PermissionDenied);
+    let ttl = Duration::from_secs(60);
+    assert_eq!(within(kv.range(RangeRequest::new(all.clone()))).await.err(), denied);
+    assert_eq!(within(kv.txn(Txn::default())).await.err(), denied);
+    assert_eq!(
+        within(kv.delete(kv::DeleteRequest { range: all.clone(), prev_kv: false })).await.err(),
+        denied
+    );
+    assert_eq!(within(kv.compact(Revision(1))).await.err(), denied);
+    assert_eq!(within(kv.lease_grant(None, ttl)).await.err(), denied);
+    assert_eq!(within(kv.lease_revoke(lease)).await.err(), denied);
+    assert_eq!(within(kv.lease_keep_alive(lease)).await.err(), denied);
+    assert_eq!(within(kv.lease_info(lease, true)).await.err(), denied);
+    let watched = match within(kv.watch(WatchRequest::new(all))).await {
+        Ok(mut watch) => next(&mut watch).await.err(),
+        Err(error) => Some(error),
+    };
+    assert_eq!(watched, denied);
+
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", served.address));
+    let channel = endpoint.expect("an endpoint").connect_lazy();
+    let mut maintenance = MaintenanceClient::new(channel.clone());
+    let mut leases = LeaseClient::new(channel.clone());
+    within(leases.lease_leases(pb::LeaseLeasesRequest {})).await.expect_err("a keyspace's leases");
+    let refused = within(maintenance.hash_kv(pb::HashKvRequest::default())).await;
+    let refused = refused.expect_err("the keyspace's contents");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    assert_eq!(refused.message(), "etcdserver: permission denied");
+    within(maintenance.hash(pb::HashRequest {})).await.expect_err("the keyspace's contents");
+    // About the store as a whole, unless a keyspace is named.
+    within(maintenance.status(pb::StatusRequest::default())).await.expect("the store's status");
+    within(ClusterClient::new(channel).member_list(pb::MemberListRequest::default()))
+        .await
+        .expect("the members");
+    let mut named = tonic::Request::new(pb::StatusRequest::default());
+    let federation = "federation".parse().expect("metadata");
+    named.metadata_mut().insert(kv_etcd::KEYSPACE_METADATA, federation);
+    within(maintenance.status(named)).await.expect_err("a keyspace's revision");
+}
+
 // === certificates ===
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -257,9 +355,14 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }
 
-fn issue(issuer: &Authority) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn issue(issuer: &Authority) -> Pair {
+    sign(issuer, CertificateParams::new(vec!["127.0.0.1".into()]).expect("a name"))
+}
+
+fn sign(issuer: &Authority, params: CertificateParams) -> Pair {
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".into()]).expect("a name");
     let certificate = params.signed_by(&key, issuer).expect("a certificate");
     (vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).expect("a key"))
 }
@@ -289,7 +392,10 @@ fn server_tls(issuer: &Authority) -> Arc<rustls::ServerConfig> {
 }
 
 fn client_tls(trusted: &Authority, issuer: &Authority) -> Arc<rustls::ClientConfig> {
-    let (chain, key) = issue(issuer);
+    client_tls_of(trusted, issue(issuer))
+}
+
+fn client_tls_of(trusted: &Authority, (chain, key): Pair) -> Arc<rustls::ClientConfig> {
     let config = rustls::ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
