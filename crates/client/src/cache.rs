@@ -69,6 +69,16 @@ enum Ended {
     Gone,
 }
 
+/// What an event did to the objects.
+#[derive(Debug, PartialEq, Eq)]
+enum Applied {
+    Changed,
+    /// Only time has passed.
+    Unchanged,
+    /// History from here on is compacted.
+    Gone,
+}
+
 // === impl Scope ===
 
 impl Scope {
@@ -201,56 +211,34 @@ impl<T: Entity> Follower<T> {
         backoff.reset();
         self.set_live(true);
 
-        while let Some(event) = events.next().await {
+        while let Some(mut event) = events.next().await {
             let mut objects = self.sender.borrow().objects.clone();
-            let mut ended = self.apply(&mut objects, event?)?;
-            // What has arrived together is published together.
-            while ended.is_none()
-                && let Some(Some(event)) = events.next().now_or_never()
-            {
-                ended = self.apply(&mut objects, event?)?;
+            let mut changed = false;
+            // What has arrived together is published together, and before an
+            // end that came with it: we resume from behind it.
+            let ended = loop {
+                match event.and_then(|event| apply(&mut objects, &mut self.resource_version, event))
+                {
+                    Ok(Applied::Changed) => changed = true,
+                    Ok(Applied::Unchanged) => {}
+                    Ok(Applied::Gone) => break Some(Ok(Ended::Gone)),
+                    Err(error) => break Some(Err(error)),
+                }
+                match events.next().now_or_never() {
+                    Some(Some(next)) => event = next,
+                    Some(None) => break Some(Ok(Ended::Closed)),
+                    None => break None,
+                }
+            };
+            // A bookmark alone wakes nobody.
+            if changed {
+                self.sender.send_replace(Arc::new(Snapshot { objects, synced: true, live: true }));
             }
-            let snapshot = Snapshot { objects, synced: true, live: true };
-            self.sender.send_replace(Arc::new(snapshot));
             if let Some(ended) = ended {
-                return Ok(ended);
+                return ended;
             }
         }
         Ok(Ended::Closed)
-    }
-
-    fn apply(
-        &mut self,
-        objects: &mut BTreeMap<Key, Arc<T>>,
-        event: WatchEvent<Value>,
-    ) -> Result<Option<Ended>, Error> {
-        match event {
-            WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
-                let key = self.seen(&raw);
-                match parse::<T>(raw) {
-                    Some(object) => objects.insert(key, Arc::new(object)),
-                    None => objects.remove(&key),
-                };
-            }
-            WatchEvent::Deleted(raw) => {
-                let key = self.seen(&raw);
-                objects.remove(&key);
-            }
-            WatchEvent::Bookmark(bookmark) => {
-                self.resource_version = bookmark.metadata.resource_version;
-            }
-            WatchEvent::Error(status) if status.code == 410 => return Ok(Some(Ended::Gone)),
-            WatchEvent::Error(status) => return Err(Error::from(*status)),
-        }
-        Ok(None)
-    }
-
-    /// Notes the version of an event's object and gives its key.
-    fn seen(&mut self, raw: &Value) -> Key {
-        let text = |field| raw["metadata"][field].as_str().unwrap_or_default();
-        self.resource_version.clear();
-        self.resource_version.push_str(text("resourceVersion"));
-        Key::new(text("namespace"), text("name"))
     }
 
     fn set_live(&self, live: bool) {
@@ -276,6 +264,41 @@ impl<T: Entity> Follower<T> {
     }
 }
 
+fn apply<T: Entity>(
+    objects: &mut BTreeMap<Key, Arc<T>>,
+    resource_version: &mut String,
+    event: WatchEvent<Value>,
+) -> Result<Applied, Error> {
+    match event {
+        WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
+            let key = seen(resource_version, &raw);
+            match parse::<T>(raw) {
+                Some(object) => objects.insert(key, Arc::new(object)),
+                None => objects.remove(&key),
+            };
+            Ok(Applied::Changed)
+        }
+        WatchEvent::Deleted(raw) => {
+            objects.remove(&seen(resource_version, &raw));
+            Ok(Applied::Changed)
+        }
+        WatchEvent::Bookmark(bookmark) => {
+            *resource_version = bookmark.metadata.resource_version;
+            Ok(Applied::Unchanged)
+        }
+        WatchEvent::Error(status) if status.code == 410 => Ok(Applied::Gone),
+        WatchEvent::Error(status) => Err(Error::from(*status)),
+    }
+}
+
+/// Notes the version of an event's object and gives its key.
+fn seen(resource_version: &mut String, raw: &Value) -> Key {
+    let text = |field| raw["metadata"][field].as_str().unwrap_or_default();
+    resource_version.clear();
+    resource_version.push_str(text("resourceVersion"));
+    Key::new(text("namespace"), text("name"))
+}
+
 /// An object that we cannot read (a newer release wrote it, or a hand) is left
 /// out; the others must not vanish with it.
 fn parse<T: Entity>(raw: Value) -> Option<T> {
@@ -297,4 +320,35 @@ fn chain(error: &Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    #[test]
+    fn a_bookmark_moves_the_version_and_changes_no_object() {
+        let (mut objects, mut version) = (BTreeMap::<Key, Arc<ConfigMap>>::new(), String::new());
+        let mut check = |kind: &str, object: Value, expected: Applied, at: &str| {
+            let event = json!({ "type": kind, "object": object });
+            let event = serde_json::from_value(event).expect("an event");
+            let applied = apply(&mut objects, &mut version, event).expect("no error");
+            assert_eq!((applied, version.as_str()), (expected, at), "{kind}");
+            objects.len()
+        };
+        let object = |version: &str| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": { "name": "one", "namespace": "payments", "resourceVersion": version },
+            })
+        };
+        let status = json!({ "status": "Failure", "code": 410, "reason": "Expired" });
+        assert_eq!(check("ADDED", object("5"), Applied::Changed, "5"), 1);
+        assert_eq!(check("BOOKMARK", object("7"), Applied::Unchanged, "7"), 1);
+        assert_eq!(check("DELETED", object("8"), Applied::Changed, "8"), 0);
+        assert_eq!(check("ERROR", status, Applied::Gone, "8"), 0);
+    }
 }

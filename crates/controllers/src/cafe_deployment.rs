@@ -2,10 +2,12 @@
 //!
 //! The plan is `planner`'s; here it is carried out, and then waited for in our
 //! own picture, so that the next plan is not made from one that does not show
-//! yet what we did.
+//! yet what we did. What fails, in one unit or for one deployment, holds up no
+//! other; its author is told by an Event.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error as _,
     time::Duration,
 };
 
@@ -32,6 +34,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long our picture may need to show what we did.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 
+/// Of an Event; refusals quote what they refuse.
+const MESSAGE_CHARS_MAX: usize = 512;
+
 pub struct CafeDeployments {
     shared: Shared,
     leadership: Leadership,
@@ -39,11 +44,14 @@ pub struct CafeDeployments {
     namespaces: BTreeSet<(UnitName, String)>,
     /// Units that were reported as out of ports.
     full: BTreeSet<UnitName>,
+    /// Where a deployment's author was told of a failure, and of which
+    /// generation: once is enough.
+    told: BTreeMap<(Key, UnitName), i64>,
 }
 
 /// Changes in one unit that its pods must come to show.
+#[derive(Default)]
 struct Done {
-    unit: UnitName,
     created: Vec<Key>,
     /// By uid: a new pod may take the name.
     deleted: Vec<(Key, String)>,
@@ -53,8 +61,8 @@ struct Done {
 
 impl CafeDeployments {
     pub fn new(shared: Shared, leadership: Leadership) -> CafeDeployments {
-        let (namespaces, full) = (BTreeSet::new(), BTreeSet::new());
-        CafeDeployments { shared, leadership, namespaces, full }
+        let (namespaces, full, told) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        CafeDeployments { shared, leadership, namespaces, full, told }
     }
 
     pub async fn run(mut self) {
@@ -75,19 +83,22 @@ impl CafeDeployments {
         }
     }
 
+    /// Fails with the first error, after everything was tried.
     async fn reconcile_all(&mut self, health: &Health) -> Result<(), client::Error> {
         let deployments = self.shared.picture.deployments();
         let units = self.shared.picture.units();
         if !deployments.synced || !units.synced {
             return Ok(());
         }
+        self.told.retain(|(key, _), _| deployments.objects.contains_key(key));
+        let mut outcome = Ok(());
         for (key, deployment) in &deployments.objects {
-            self.reconcile(key, Some(deployment), health).await?;
+            outcome = outcome.and(self.reconcile(key, Some(deployment), health).await);
         }
         for key in self.orphans(&deployments) {
-            self.reconcile(&key, None, health).await?;
+            outcome = outcome.and(self.reconcile(&key, None, health).await);
         }
-        Ok(())
+        outcome
     }
 
     /// Deployments that are gone and still have pods.
@@ -115,18 +126,51 @@ impl CafeDeployments {
     ) -> Result<(), client::Error> {
         let seen = self.seen(key, wanted, health);
         let plans = plan(wanted, &seen);
-        let mut all_done = Vec::new();
+        let mut all_done = BTreeMap::<_, Done>::new();
+        let mut outcome = Ok(());
         for (unit, plan) in &plans {
             self.report_ports(unit, plan);
-            if !plan.create.is_empty() || !plan.delete.is_empty() {
-                all_done.push(self.carry_out(key, unit, plan).await?);
+            if plan.create.is_empty() && plan.delete.is_empty() {
+                continue;
             }
+            let done = all_done.entry(unit.clone()).or_default();
+            let carried_out = self.carry_out(key, unit, plan, done).await;
+            if let Some(wanted) = wanted {
+                self.tell_author(key, unit, wanted, &carried_out);
+            }
+            outcome = outcome.and(carried_out);
         }
         if let Some(wanted) = wanted {
-            self.write_status(wanted, &plans).await?;
+            outcome = outcome.and(self.write_status(wanted, &plans).await);
         }
         self.settle(&all_done).await;
-        Ok(())
+        outcome
+    }
+
+    /// Says once what the author of a deployment alone can mend.
+    fn tell_author(
+        &mut self,
+        key: &Key,
+        unit: &UnitName,
+        wanted: &CafeDeployment,
+        carried_out: &Result<(), client::Error>,
+    ) {
+        let place = (key.clone(), unit.clone());
+        let error = match carried_out {
+            Ok(()) => {
+                self.told.remove(&place);
+                return;
+            }
+            Err(error) if is_the_authors(error) => error,
+            Err(_) => return,
+        };
+        let generation = wanted.metadata.generation.unwrap_or(0);
+        if self.told.insert(place, generation) != Some(generation) {
+            let reason = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            let text = format!("pods in unit {unit} cannot be made as asked for: {error}{reason}");
+            let message = text.chars().take(MESSAGE_CHARS_MAX).collect();
+            self.shared.recorder.warn_author(Reason::DeploymentFailed, key, message);
+        }
     }
 
     /// Units whose pods we know and that are named or have pods of this one.
@@ -170,10 +214,10 @@ impl CafeDeployments {
         key: &Key,
         unit: &UnitName,
         plan: &UnitPlan,
-    ) -> Result<Done, client::Error> {
+        done: &mut Done,
+    ) -> Result<(), client::Error> {
         let door = self.shared.client.unit(unit);
         let pods = door.namespaced::<Pod>(&key.namespace);
-        let mut done = Done { unit: unit.clone(), created: Vec::new(), deleted: Vec::new() };
         for name in &plan.delete {
             let key = Key::new(&key.namespace, name);
             let Some(uid) = self.uid(unit, &key) else { continue };
@@ -211,7 +255,7 @@ impl CafeDeployments {
             }
             done.created.push(key);
         }
-        Ok(done)
+        Ok(())
     }
 
     fn uid(&self, unit: &UnitName, key: &Key) -> Option<String> {
@@ -219,10 +263,10 @@ impl CafeDeployments {
     }
 
     /// Waits until the picture shows what was done.
-    async fn settle(&mut self, all_done: &[Done]) {
+    async fn settle(&mut self, all_done: &BTreeMap<UnitName, Done>) {
         let mut picture = self.shared.picture.clone();
         let shown = async {
-            while !all_done.iter().all(|done| is_shown(&picture.pods(&done.unit), done)) {
+            while !all_done.iter().all(|(unit, done)| is_shown(&picture.pods(unit), done)) {
                 picture.changed().await;
             }
         };
@@ -288,6 +332,15 @@ async fn ensure_namespace(
     client.unit(unit).all().create_if_absent(&object).await?;
     known.insert((unit.clone(), namespace.to_owned()));
     Ok(())
+}
+
+/// Whether the API refused what was asked for, or it makes no pod at all;
+/// anything else passes.
+fn is_the_authors(error: &client::Error) -> bool {
+    match error {
+        client::Error::Malformed(_) => true,
+        error => error.is_definite() && !error.is_conflict(),
+    }
 }
 
 /// The deployment a pod was made for.

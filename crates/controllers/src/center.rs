@@ -13,7 +13,10 @@ use std::{
 use planner::center::{Judgement, PROBE_INTERVAL_MS, Reports, Tower};
 use resources::Observation;
 use rt::{Clock, Millis};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
 use topology::{CenterName, CityName};
 
 use crate::{
@@ -47,7 +50,16 @@ pub struct Watchman {
     clock: Clock,
     picture: Picture,
     health: watch::Sender<Arc<Health>>,
+    looked: watch::Sender<Millis>,
     seen: watch::Sender<Seen>,
+}
+
+/// What the watchman tells.
+pub struct Sights {
+    pub health: watch::Receiver<Arc<Health>>,
+    /// When health was last judged, changed or not: to be read, not waited for.
+    pub looked: watch::Receiver<Millis>,
+    pub seen: watch::Receiver<Seen>,
 }
 
 /// Who is probed, and where.
@@ -60,50 +72,66 @@ impl Health {
     pub fn hears(&self, center: &CenterName) -> bool {
         self.me.as_ref() == Some(center) || self.heard.contains(center)
     }
+
+    /// Whether what was judged lost at some time still is, by the judgement of
+    /// now.
+    pub fn confirms(&self, judged: &Health) -> bool {
+        self.fresh && judged.lost.is_subset(&self.lost)
+    }
 }
 
 // === impl Watchman ===
 
 impl Watchman {
-    pub fn new(
-        me: CenterName,
-        clock: Clock,
-        picture: Picture,
-    ) -> (Watchman, watch::Receiver<Arc<Health>>, watch::Receiver<Seen>) {
+    pub fn new(me: CenterName, clock: Clock, picture: Picture) -> (Watchman, Sights) {
         let (health, health_seen) = watch::channel(Arc::default());
+        let (looked, last_look) = watch::channel(clock.now());
         let (seen, seen_by_us) = watch::channel(Seen::new());
-        (Watchman { me, clock, picture, health, seen }, health_seen, seen_by_us)
+        let sights = Sights { health: health_seen, looked: last_look, seen: seen_by_us };
+        (Watchman { me, clock, picture, health, looked, seen }, sights)
     }
 
     pub async fn run(mut self, prober: Prober) {
         let (sender, mut answers) = mpsc::channel(ANSWERS_MAX);
         let mut tower = Tower::new(self.me.clone(), self.clock.now());
         let mut probes = Probes::new();
+        // Never put off by answers, so that a stall of our own is noticed.
+        let mut ticks = tokio::time::interval(Duration::from_millis(PROBE_INTERVAL_MS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let pause = self.pause(&tower);
+            let suspicion = self.until_suspicion(&tower);
+            let mut look = true;
             tokio::select! {
                 biased;
                 answer = answers.recv() => {
-                    let answer = answer.expect("we hold a sender");
-                    tell(&mut tower, &answer);
+                    // Most answers only say that all is as before.
+                    look = tell(&mut tower, &answer.expect("we hold a sender"));
                 }
                 () = self.picture.changed() => {
                     self.set_peers(&mut tower, &mut probes, &prober, &sender);
                 }
-                () = tokio::time::sleep(pause) => {}
+                () = suspicion => {}
+                _ = ticks.tick() => {}
             }
             while let Ok(answer) = answers.try_recv() {
-                tell(&mut tower, &answer);
+                look |= tell(&mut tower, &answer);
             }
-            self.look(&mut tower);
+            if look {
+                self.look(&mut tower);
+            }
         }
     }
 
-    /// Until the next suspicion could arise, at most one interval.
-    fn pause(&self, tower: &Tower) -> Duration {
+    /// Ends when the next suspicion could arise.
+    fn until_suspicion(&self, tower: &Tower) -> impl Future<Output = ()> + use<> {
         let now = self.clock.now();
-        let due = tower.next_suspicion().map_or(PROBE_INTERVAL_MS, |at| at.since(now));
-        Duration::from_millis(due.clamp(1, PROBE_INTERVAL_MS))
+        let pause = tower.next_suspicion().map(|at| Duration::from_millis(at.since(now).max(1)));
+        async move {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     fn set_peers(
@@ -141,6 +169,7 @@ impl Watchman {
     fn look(&self, tower: &mut Tower) {
         let now = self.clock.now();
         tower.tick(now);
+        self.looked.send_replace(now);
         let seen = tower.observations();
         let judgement = self.judge(tower, &seen, now);
         self.seen.send_if_modified(|before| replace(before, &seen));
@@ -193,8 +222,9 @@ impl Watchman {
     }
 }
 
-fn tell(tower: &mut Tower, answer: &Answer) {
-    tower.answered(&answer.center, answer.sent, answer.received);
+/// True when something looks different by this answer.
+fn tell(tower: &mut Tower, answer: &Answer) -> bool {
+    tower.answered(&answer.center, answer.sent, answer.received)
 }
 
 fn replace<T: Clone + PartialEq>(before: &mut T, after: &T) -> bool {

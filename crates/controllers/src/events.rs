@@ -1,5 +1,5 @@
-//! What happened, for `kubectl get events`: Events in the federation's
-//! namespace `default`.
+//! What happened, for `kubectl get events`: Events in the namespace of what
+//! they are about, or `default`.
 //!
 //! Best effort and bounded: a queue that drops, and a ring of names per center,
 //! so that a flapping estate cannot fill the store.
@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use client::{
-    Door, Objects,
+    Door, Entity, Key,
     k8s_openapi::{
         api::core::v1::{Event, EventSource, ObjectReference},
         apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
         jiff::Timestamp,
     },
 };
+use resources::CafeDeployment;
 use tokio::sync::mpsc;
 use topology::CenterName;
 
@@ -23,7 +24,7 @@ const COMPONENT: &str = "polis-controllers";
 /// A failover of a city makes a handful.
 const QUEUE_MAX: usize = 64;
 
-/// Events kept per center; older ones are written over.
+/// Events kept per center and namespace; older ones are written over.
 const EVENTS_KEPT: u64 = 100;
 
 /// The store may be what is wrong; then we do not wait for it.
@@ -35,7 +36,9 @@ pub enum Reason {
     CenterReady,
     Failover,
     ShardsReturned,
+    ShardsRetargeted,
     PortsUsedUp,
+    DeploymentFailed,
 }
 
 #[derive(Clone)]
@@ -43,7 +46,7 @@ pub struct Recorder(mpsc::Sender<Note>);
 
 pub struct Writer {
     notes: mpsc::Receiver<Note>,
-    events: Objects<Event>,
+    federation: Door,
     center: CenterName,
     next: u64,
 }
@@ -51,8 +54,7 @@ pub struct Writer {
 struct Note {
     reason: Reason,
     warning: bool,
-    kind: &'static str,
-    name: String,
+    object: ObjectReference,
     message: String,
     at: Timestamp,
 }
@@ -60,24 +62,33 @@ struct Note {
 /// A recorder and the task that writes for it.
 pub fn recorder(federation: &Door, center: &CenterName) -> (Recorder, Writer) {
     let (sender, notes) = mpsc::channel(QUEUE_MAX);
-    let events = federation.namespaced(NAMESPACE);
-    (Recorder(sender), Writer { notes, events, center: center.clone(), next: 0 })
+    let (federation, center) = (federation.clone(), center.clone());
+    (Recorder(sender), Writer { notes, federation, center, next: 0 })
 }
 
 // === impl Recorder ===
 
 impl Recorder {
     pub fn warn(&self, reason: Reason, kind: &'static str, name: &str, message: String) {
-        self.note(reason, true, kind, name, message);
+        self.note(reason, true, reference(kind, name), message);
+    }
+
+    /// A warning about a CafeDeployment, beside it.
+    pub fn warn_author(&self, reason: Reason, key: &Key, message: String) {
+        let object = ObjectReference {
+            api_version: Some(format!("{}/{}", CafeDeployment::GROUP, CafeDeployment::VERSION)),
+            namespace: Some(key.namespace.to_string()),
+            ..reference("CafeDeployment", &key.name)
+        };
+        self.note(reason, true, object, message);
     }
 
     pub fn inform(&self, reason: Reason, kind: &'static str, name: &str, message: String) {
-        self.note(reason, false, kind, name, message);
+        self.note(reason, false, reference(kind, name), message);
     }
 
-    fn note(&self, reason: Reason, warning: bool, kind: &'static str, name: &str, message: String) {
-        let (name, at) = (name.to_owned(), Timestamp::now());
-        let note = Note { reason, warning, kind, name, message, at };
+    fn note(&self, reason: Reason, warning: bool, object: ObjectReference, message: String) {
+        let note = Note { reason, warning, object, message, at: Timestamp::now() };
         if self.0.try_send(note).is_err() {
             tracing::debug!(?reason, "event dropped, too many wait");
         }
@@ -101,29 +112,36 @@ impl Writer {
     }
 
     async fn write(&self, event: Event) -> Result<(), client::Error> {
-        match self.events.create(&event).await {
+        let namespace = event.metadata.namespace.as_deref().unwrap_or(NAMESPACE);
+        let events = self.federation.namespaced::<Event>(namespace);
+        match events.create(&event).await {
             Err(error) if error.is_already_exists() => {
                 let name = event.metadata.name.as_deref().unwrap_or_default();
-                self.events.delete(name, &client::DeleteOptions::default()).await?;
-                self.events.create(&event).await.map(drop)
+                events.delete(name, &client::DeleteOptions::default()).await?;
+                events.create(&event).await.map(drop)
             }
             other => other.map(drop),
         }
     }
 }
 
-fn event(name: String, note: Note) -> Event {
-    let Note { reason, warning, kind, name: object, message, at } = note;
-    let involved_object = ObjectReference {
+/// A cluster-scoped object of ours.
+fn reference(kind: &str, name: &str) -> ObjectReference {
+    ObjectReference {
         api_version: Some("polis.dev/v1alpha1".into()),
         kind: Some(kind.into()),
-        name: Some(object),
+        name: Some(name.into()),
         ..ObjectReference::default()
-    };
+    }
+}
+
+fn event(name: String, note: Note) -> Event {
+    let Note { reason, warning, object: involved_object, message, at } = note;
+    let namespace = involved_object.namespace.clone().unwrap_or_else(|| NAMESPACE.into());
     Event {
         metadata: ObjectMeta {
             name: Some(name),
-            namespace: Some(NAMESPACE.into()),
+            namespace: Some(namespace),
             ..ObjectMeta::default()
         },
         involved_object,

@@ -6,8 +6,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use planner::{shard_map, unit::successor};
-use rt::{backoff::Backoff, random::Random};
+use planner::{center::STALL_MS, shard_map, unit::successor};
+use rt::{Millis, backoff::Backoff, random::Random};
 use topology::ShardSet;
 
 use crate::{center::Health, events::Reason, role::Shared};
@@ -58,7 +58,12 @@ impl Failover {
         let started = clock.now();
         let lost = picture.units_in(&health.lost);
         let places = picture.places(health);
+        // Asked before every try. When it no longer holds, its next change or
+        // the map that was faster wakes us.
         let plan = |map: &resources::ShardMapObject| {
+            if !self.holds(health, started) {
+                return None;
+            }
             shard_map::fail_over(&map.status, &lost, |unit, _| successor(&places, unit))
         };
         let Some(plan) = maps.commit(plan).await? else { return Ok(()) };
@@ -84,6 +89,18 @@ impl Failover {
         }
         Ok(())
     }
+
+    /// Whether the evidence of a decision that was begun at `started` stands.
+    fn holds(&self, judged: &Health, started: Millis) -> bool {
+        let Shared { health, looked, clock, .. } = &self.shared;
+        is_current(started, *looked.borrow(), clock.now()) && health.borrow().confirms(judged)
+    }
+}
+
+/// Whether no time has passed at `now` that nobody watched: neither since the
+/// decision was begun nor since anyone last looked.
+fn is_current(started: Millis, looked: Millis, now: Millis) -> bool {
+    now.since(started.min(looked)) <= STALL_MS
 }
 
 /// Shards of a plan by the unit that gets them.
@@ -94,4 +111,29 @@ pub fn by_unit(plan: &shard_map::Plan) -> Vec<(String, ShardSet)> {
     }
     let named = units.into_iter();
     named.map(|(unit, shards)| (unit.to_string(), shards.into_iter().collect())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(fresh: bool, lost: &[&str]) -> Health {
+        let lost = lost.iter().map(|name| name.parse().expect("a name")).collect();
+        Health { fresh, lost, ..Health::default() }
+    }
+
+    #[test]
+    fn evidence_is_void_after_a_stall_or_once_a_center_answers_again() {
+        let judged = health(true, &["east-1", "east-2"]);
+        assert!(judged.confirms(&judged));
+        assert!(health(true, &["east-1", "east-2", "west-1"]).confirms(&judged));
+        assert!(!health(true, &["east-1"]).confirms(&judged));
+        assert!(!health(false, &["east-1", "east-2"]).confirms(&judged));
+
+        let now = Millis(10_000);
+        let (edge, before) = (Millis(now.0 - STALL_MS), Millis(now.0 - STALL_MS - 1));
+        assert!(is_current(edge, edge, now));
+        assert!(!is_current(before, now, now), "the decision is old");
+        assert!(!is_current(now, before, now), "nobody has looked");
+    }
 }

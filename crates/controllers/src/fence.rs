@@ -172,9 +172,9 @@ impl Worker {
     /// Asks the old owners to drain what is moved from them on purpose.
     async fn let_go(&self, moving: &[Moving], services: impl Iterator<Item = &Service>) {
         let mut by_owner = BTreeMap::<_, Vec<_>>::new();
-        for Moving { shard, from, .. } in moving {
-            if let Some(from) = from {
-                by_owner.entry(from).or_default().push(*shard);
+        for moving in moving {
+            if let Some(from) = &moving.from {
+                by_owner.entry(from).or_default().push(moving);
             }
         }
         let mut asked = Vec::new();
@@ -215,7 +215,7 @@ impl Worker {
 
     /// A refusal usually means that our picture is old. If the map itself is
     /// behind the fence, a person must look.
-    async fn explain(&self, refused: &[Standing]) {
+    async fn explain(&self, refused: &BTreeSet<Standing>) {
         let map = match self.shared.maps.read().await {
             Ok(map) => map.status,
             Err(error) => {

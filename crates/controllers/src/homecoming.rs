@@ -1,33 +1,39 @@
 //! First assignment and return, by the leader: shards that were never given to
 //! anyone go home at once, shards that are away go home in batches once their
-//! unit has been well for as long as the policy says.
+//! unit has been well for as long as the policy says. A move that is stuck gets
+//! another target.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use client::Leadership;
 use planner::{
     shard_map,
-    unit::{Wellness, homecoming},
+    stuck::Moves,
+    unit::{Places, Wellness, homecoming, refuge},
 };
 use resources::{Observation, ShardMapSpec};
-use topology::{CenterName, Shard, UnitName};
+use topology::{CenterName, Epoch, Shard, UnitName};
 
 use crate::{center::Health, events::Reason, failover::by_unit, role::Shared};
 
-/// How often to look while shards are away and only time has to pass.
+/// How often to look while shards are away or move and only time has to pass.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub struct Homecoming {
     shared: Shared,
     leadership: Leadership,
     wellness: Wellness,
+    moves: Moves,
 }
+
+type Stuck = BTreeSet<(Shard, Epoch)>;
 
 // === impl Homecoming ===
 
 impl Homecoming {
     pub fn new(shared: Shared, leadership: Leadership) -> Homecoming {
-        Homecoming { shared, leadership, wellness: Wellness::default() }
+        let (wellness, moves) = (Wellness::default(), Moves::default());
+        Homecoming { shared, leadership, wellness, moves }
     }
 
     pub async fn run(mut self) {
@@ -55,19 +61,29 @@ impl Homecoming {
         // Followers watch too, so that a change of leaders starts no new wait.
         self.wellness.observe(&self.well(&health), now);
         let Some(map) = self.shared.picture.map() else { return Ok(false) };
+        match health.fresh {
+            true => self.moves.observe(&map.status, now),
+            // Time that we did not watch counts for nobody's delay.
+            false => self.moves = Moves::default(),
+        }
         if !self.leadership.leads() {
             return Ok(false);
         }
         self.assign().await?;
+        let places = self.shared.picture.places(&health);
+        let stuck = self.moves.stuck(&map.status, &places, now);
+        if !stuck.is_empty() {
+            self.retarget(&stuck, &places).await?;
+        }
         let policy = map.spec.return_policy;
         let away = homes(&map.spec).any(|(shard, home)| {
             map.status.get(shard).is_some_and(|assignment| assignment.state.target() != home)
         });
         if !away || !policy.automatic {
-            return Ok(false);
+            return Ok(!self.moves.is_empty());
         }
         let settled = self.wellness.settled(policy.after_ms, now);
-        self.send_home(&settled).await?;
+        self.send_home(&settled, &stuck).await?;
         Ok(true)
     }
 
@@ -108,9 +124,26 @@ impl Homecoming {
         Ok(())
     }
 
-    async fn send_home(&self, settled: &BTreeSet<UnitName>) -> Result<(), client::Error> {
+    async fn retarget(&self, stuck: &Stuck, places: &Places) -> Result<(), client::Error> {
         let plan = |map: &resources::ShardMapObject| {
-            let batch = homecoming(&map.status, homes(&map.spec), settled);
+            shard_map::retarget(&map.status, stuck, |from, at| refuge(places, from, at))
+        };
+        let Some(plan) = self.shared.maps.commit(plan).await? else { return Ok(()) };
+        for (unit, shards) in by_unit(&plan) {
+            tracing::warn!(unit, %shards, "stuck shards take another target");
+            let message = format!("takes shards {shards}, whose target did not get ready");
+            self.shared.recorder.warn(Reason::ShardsRetargeted, "Unit", &unit, message);
+        }
+        Ok(())
+    }
+
+    async fn send_home(
+        &self,
+        settled: &BTreeSet<UnitName>,
+        stuck: &Stuck,
+    ) -> Result<(), client::Error> {
+        let plan = |map: &resources::ShardMapObject| {
+            let batch = homecoming(&map.status, homes(&map.spec), settled, stuck);
             shard_map::move_planned(&map.status, batch)
         };
         let Some(plan) = self.shared.maps.commit(plan).await? else { return Ok(()) };

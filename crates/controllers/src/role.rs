@@ -6,14 +6,14 @@ use client::{
     Client, Election, Leadership,
     k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta},
 };
-use rt::{Clock, Drain, TaskKind, backoff::Backoff, random::Random, spawn};
+use rt::{Clock, Drain, Millis, TaskKind, backoff::Backoff, random::Random, spawn};
 use tokio::sync::watch;
 use topology::CenterName;
 
 use crate::{
     Config, Error, Metrics,
     cafe_deployment::CafeDeployments,
-    center::{Health, Watchman},
+    center::{Health, Sights, Watchman},
     events::{self, Recorder},
     failover::Failover,
     fence::Fences,
@@ -30,8 +30,10 @@ use crate::{
 pub const SYSTEM_NAMESPACE: &str = "polis-system";
 const LEASE: &str = "controllers";
 
-/// What only the leader does can wait this long; the shorter, the more writes.
-const LEASE_TERM: Duration = Duration::from_secs(6);
+/// What only the leader does can wait this long, failover is not among it; the
+/// shorter, the more writes. A leader that dies puts off the return of shards
+/// by as much, for which there are minutes.
+const LEASE_TERM: Duration = Duration::from_secs(10);
 
 /// The controllers of one center, built.
 pub struct Controllers {
@@ -51,6 +53,8 @@ pub struct Shared {
     pub clock: Clock,
     pub picture: Picture,
     pub health: watch::Receiver<Arc<Health>>,
+    /// When health was last judged.
+    pub looked: watch::Receiver<Millis>,
     pub maps: Maps,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
@@ -81,13 +85,15 @@ impl Controllers {
         let observer = format!("{me}-{:016x}", Random::from_entropy().next_u64());
         let (recorder, writer) = events::recorder(&federation, &me);
         let maps = Maps::new(&federation, &picture, metrics.clone());
-        let (watchman, health, seen) = Watchman::new(me.clone(), clock.clone(), picture.clone());
+        let (watchman, sights) = Watchman::new(me.clone(), clock.clone(), picture.clone());
+        let Sights { health, looked, seen } = sights;
         let shared = Shared {
             me: me.clone(),
             client: client.clone(),
             clock: clock.clone(),
             picture: picture.clone(),
             health,
+            looked,
             maps,
             recorder,
             metrics: metrics.clone(),

@@ -1,17 +1,23 @@
 //! Asking a fenced service to let shards go, and to raise its fence: the
-//! ledger's `/internal/v1`, spoken with any ready pod of the service.
+//! ledger's `/internal/v1`, spoken with every ready pod of the service.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use client::k8s_openapi::api::core::v1::Pod;
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use http::{Method, StatusCode};
 use identity::{Credentials, Expected, ServerCheck};
 use planner::shard_map::{Moving, Raised};
 use resources::Service;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
-use tokio::sync::Mutex;
+use rt::TaskKind;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
 use tokio_rustls::rustls::ClientConfig;
 use topology::{Epoch, Shard, UnitName};
 
@@ -23,6 +29,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A raise writes one transaction a shard.
 const RAISE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the other pods are waited for once one has raised: on the critical
+/// path of a failover, and they only spare their clients a retry.
+const OTHERS_GRACE: Duration = Duration::from_millis(100);
 
 /// Writes that are under way may finish; the fence cuts off the rest.
 const DRAIN_MS: u64 = 1_000;
@@ -41,13 +51,13 @@ pub struct Services {
 /// What came of a raise.
 #[derive(Debug, Default)]
 pub struct Raise {
-    pub raised: Vec<Raised>,
+    pub raised: BTreeSet<Raised>,
     /// The fence stands higher, or with another unit.
-    pub refused: Vec<Standing>,
+    pub refused: BTreeSet<Standing>,
 }
 
 /// Where a fence stands.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {
     pub shard: Shard,
     pub epoch: Epoch,
@@ -89,7 +99,9 @@ impl Services {
         Services { credentials, trust_domain, tls: Mutex::default() }
     }
 
-    /// Asks `unit` to raise the fence of these shards. All or some may succeed.
+    /// Asks every pod of `unit` to raise the fence of these shards, since each
+    /// keeps a picture of its own; the answer of one is proof. All or some may
+    /// succeed.
     pub async fn raise(
         &self,
         unit: &UnitName,
@@ -97,60 +109,36 @@ impl Services {
         endpoints: &[String],
         shards: &[Moving],
     ) -> Result<Raise, ServiceError> {
-        let wanted: Vec<_> = shards
-            .iter()
-            .map(|moving| json!({ "shard": moving.shard.to_string(), "epoch": moving.epoch }))
-            .collect();
-        let body = json!({ "unit": unit, "shards": wanted });
-        let (path, limit) = ("/internal/v1/fence", RAISE_TIMEOUT);
-        let answer: RaiseAnswer = self.ask(unit, service, endpoints, path, &body, limit).await?;
-        let raised = answer.raised.into_iter().filter_map(StandingText::parse);
-        let raised = raised.map(|Standing { shard, epoch, unit }| Raised { shard, epoch, unit });
-        let refused = answer.refused.into_iter().filter_map(StandingText::parse);
-        Ok(Raise { raised: raised.collect(), refused: refused.collect() })
+        let tls = self.tls(unit, service).await?;
+        let body = Bytes::from(serde_json::to_vec(&raise_body(unit, shards.iter()))?);
+        let asked = endpoints.iter().map(|endpoint| {
+            let (tls, endpoint, body) = (tls.clone(), endpoint.clone(), body.clone());
+            // A task of its own: who is slow is waited for no longer once
+            // another has raised, and still hears of it.
+            rt::spawn(TaskKind::Connection, "raise", async move {
+                post(&tls, &endpoint, "/internal/v1/fence", body, RAISE_TIMEOUT).await
+            })
+        });
+        gather(asked.collect()).await
     }
 
-    /// Asks `unit` to take no more writes of these shards and to finish those
-    /// under way. A courtesy: whoever does not hear it meets the fence.
+    /// Asks `unit` to take no more writes of these shards below their epochs
+    /// and to finish those under way. A courtesy: whoever does not hear it meets
+    /// the fence.
     pub async fn drain(
         &self,
         unit: &UnitName,
         service: &Service,
         endpoints: &[String],
-        shards: &[Shard],
+        shards: &[&Moving],
     ) -> Result<(), ServiceError> {
-        let shards: Vec<_> = shards.iter().map(Shard::to_string).collect();
-        let body = json!({ "shards": shards, "deadline_ms": DRAIN_MS });
-        let (path, limit) = ("/internal/v1/drain", DRAIN_TIMEOUT);
-        // Each pod has writers of its own.
-        for endpoint in endpoints {
-            let endpoint = std::slice::from_ref(endpoint);
-            let _: serde_json::Value =
-                self.ask(unit, service, endpoint, path, &body, limit).await?;
-        }
-        Ok(())
-    }
-
-    /// The answer of the first endpoint that gives one.
-    async fn ask<A: DeserializeOwned>(
-        &self,
-        unit: &UnitName,
-        service: &Service,
-        endpoints: &[String],
-        path: &str,
-        body: &serde_json::Value,
-        limit: Duration,
-    ) -> Result<A, ServiceError> {
         let tls = self.tls(unit, service).await?;
-        let body = Bytes::from(serde_json::to_vec(body)?);
-        let mut failure = ServiceError::NoEndpoint;
-        for endpoint in endpoints {
-            match post(&tls, endpoint, path, body.clone(), limit).await {
-                Ok(answer) => return Ok(serde_json::from_slice(&answer)?),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        let body = Bytes::from(serde_json::to_vec(&drain_body(shards.iter().copied()))?);
+        // Each pod has writers of its own.
+        let asked = endpoints.iter().map(|endpoint| {
+            post(&tls, endpoint, "/internal/v1/drain", body.clone(), DRAIN_TIMEOUT)
+        });
+        join_all(asked).await.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     async fn tls(
@@ -171,6 +159,51 @@ impl Services {
     }
 }
 
+/// What is to be done with which shard, and at which epoch: a request that is
+/// late must not be taken for one of now.
+fn intents<'a>(shards: impl Iterator<Item = &'a Moving>) -> Vec<Value> {
+    shards
+        .map(|moving| json!({ "shard": moving.shard.to_string(), "epoch": moving.epoch }))
+        .collect()
+}
+
+fn raise_body<'a>(unit: &UnitName, shards: impl Iterator<Item = &'a Moving>) -> Value {
+    json!({ "unit": unit, "shards": intents(shards) })
+}
+
+fn drain_body<'a>(shards: impl Iterator<Item = &'a Moving>) -> Value {
+    json!({ "shards": intents(shards), "deadline_ms": DRAIN_MS })
+}
+
+/// Everything that was raised or refused by any; fails when nobody answered.
+async fn gather(
+    mut asked: FuturesUnordered<JoinHandle<Result<Bytes, ServiceError>>>,
+) -> Result<Raise, ServiceError> {
+    let (mut raise, mut failure) = (Raise::default(), Some(ServiceError::NoEndpoint));
+    let grace = tokio::time::sleep(Duration::ZERO);
+    tokio::pin!(grace);
+    loop {
+        let answer = tokio::select! {
+            answer = asked.next() => match answer {
+                Some(answer) => answer,
+                None => break,
+            },
+            () = &mut grace, if !raise.raised.is_empty() => break,
+        };
+        // A task that panicked gave no answer.
+        let Ok(answer) = answer else { continue };
+        match answer.and_then(|answer| Ok(serde_json::from_slice(&answer)?)) {
+            Ok(answer) => {
+                raise.add(answer);
+                failure = None;
+            }
+            Err(error) => failure = failure.map(|_| error),
+        }
+        grace.as_mut().reset(Instant::now() + OTHERS_GRACE);
+    }
+    failure.map_or(Ok(raise), Err)
+}
+
 async fn post(
     tls: &Arc<ClientConfig>,
     endpoint: &str,
@@ -185,6 +218,19 @@ async fn post(
     }
     let text: String = String::from_utf8_lossy(&answer).chars().take(512).collect();
     Err(ServiceError::Answer(status, text))
+}
+
+// === impl Raise ===
+
+impl Raise {
+    /// What one pod raised stands, whatever another says.
+    fn add(&mut self, answer: RaiseAnswer) {
+        let raised = answer.raised.into_iter().filter_map(StandingText::parse);
+        let raised = raised.map(|Standing { shard, epoch, unit }| Raised { shard, epoch, unit });
+        self.raised.extend(raised);
+        let refused = answer.refused.into_iter().filter_map(StandingText::parse);
+        self.refused.extend(refused);
+    }
 }
 
 // === impl StandingText ===
@@ -216,4 +262,53 @@ pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_names_the_epoch_of_the_move() {
+        let from = Some("rz01".parse().expect("a name"));
+        let moving = Moving { shard: "42".parse().expect("a shard"), epoch: Epoch(18), from };
+        let expected =
+            json!({ "shards": [{ "shard": "42", "epoch": 18 }], "deadline_ms": DRAIN_MS });
+        assert_eq!(drain_body([&moving].into_iter()), expected);
+    }
+
+    fn raised(epoch: u64) -> Result<Bytes, ServiceError> {
+        let standing = json!({ "shard": "42", "epoch": epoch, "unit": "rz01" });
+        Ok(Bytes::from(json!({ "raised": [standing], "refused": [] }).to_string()))
+    }
+
+    async fn outcome(answers: Vec<Result<Bytes, ServiceError>>) -> Result<Raise, ServiceError> {
+        let spawn = |answer| rt::spawn(TaskKind::Connection, "test", async move { answer });
+        gather(answers.into_iter().map(spawn).collect()).await
+    }
+
+    #[tokio::test]
+    async fn every_pod_is_asked_and_one_that_raises_is_enough() {
+        let failed = || Err(ServiceError::NoEndpoint);
+        let raise = outcome(vec![failed(), raised(3), failed(), raised(3)]).await;
+        assert_eq!(raise.expect("one is enough").raised.len(), 1);
+        assert!(outcome(vec![failed(), failed()]).await.is_err());
+        assert!(outcome(Vec::new()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_is_silent_delays_a_raise_by_little_and_is_asked_to_the_end() {
+        let (tell, heard) = tokio::sync::oneshot::channel();
+        let asked = FuturesUnordered::new();
+        asked.push(rt::spawn(TaskKind::Connection, "silent", async move {
+            tokio::time::sleep(RAISE_TIMEOUT).await;
+            tell.send(()).expect("somebody listens");
+            raised(3)
+        }));
+        asked.push(rt::spawn(TaskKind::Connection, "quick", async { raised(3) }));
+        let started = Instant::now();
+        assert_eq!(gather(asked).await.expect("one is enough").raised.len(), 1);
+        assert_eq!(started.elapsed(), OTHERS_GRACE);
+        heard.await.expect("the silent one was not given up");
+    }
 }

@@ -99,14 +99,18 @@ impl Tower {
     }
 
     /// `center` answered at `now` a probe that was sent at `sent`. An answer
-    /// older than the window is no news of the present.
-    pub fn answered(&mut self, center: &CenterName, sent: Millis, now: Millis) {
-        let Some(peer) = self.peers.get_mut(center) else { return };
-        if now.since(sent) <= SUSPECT_AFTER_MS {
-            peer.answered = Some(now);
-            peer.suspect = false;
-            self.judged.remove(center);
+    /// older than the window is no news of the present. True when the center was
+    /// suspect or had never been heard, so that something looks different now.
+    pub fn answered(&mut self, center: &CenterName, sent: Millis, now: Millis) -> bool {
+        let Some(peer) = self.peers.get_mut(center) else { return false };
+        if now.since(sent) > SUSPECT_AFTER_MS {
+            return false;
         }
+        let news = peer.suspect || peer.answered.is_none();
+        peer.answered = Some(now);
+        peer.suspect = false;
+        self.judged.remove(center);
+        news
     }
 
     /// To be called at least every [`PROBE_INTERVAL_MS`], after the answers
@@ -381,9 +385,10 @@ mod tests {
         let mut watch = Watch::start();
         watch.run(800, &SOUTH);
         let now = Millis(watch.now);
-        watch.tower.answered(&center("east-1"), Millis(watch.now - 801), now);
+        assert!(!watch.tower.answered(&center("east-1"), Millis(watch.now - 801), now));
         assert!(watch.tower.suspects(&center("east-1")));
-        watch.tower.answered(&center("east-1"), Millis(watch.now - 800), now);
+        assert!(watch.tower.answered(&center("east-1"), Millis(watch.now - 800), now));
         assert!(!watch.tower.suspects(&center("east-1")));
+        assert!(!watch.tower.answered(&center("east-1"), now, now), "one more is no news");
     }
 }

@@ -1,7 +1,7 @@
 //! Wanted and seen in, plan out.
 //!
 //! Pure rules of the control plane: how the shard map may change
-//! ([`shard_map`]), when a center counts as lost ([`center`]), which unit takes
+//! ([`shard_map`]), which moves are [`stuck`], when a center counts as lost ([`center`]), which unit takes
 //! over and when shards go home ([`unit`]), which pods a CafeDeployment needs
 //! ([`cafe_deployment`]). Callers bring the time and carry out the plans; a plan
 //! that has grown stale fails on the version it was made from.
@@ -13,5 +13,6 @@
 pub mod cafe_deployment;
 pub mod center;
 pub mod shard_map;
+pub mod stuck;
 pub mod template;
 pub mod unit;

@@ -107,6 +107,31 @@ pub fn move_planned<'a>(
     draft.plan()
 }
 
+/// Gives moves that do not come to an end another target, at a new epoch. `to`
+/// is told where each came from and where it is stuck; without another target
+/// it stays. The stuck target is not asked to let go: it never got ready to
+/// answer, and should it have raised the fence, the new epoch is above.
+#[must_use]
+pub fn retarget(
+    map: &ShardMap,
+    stuck: &BTreeSet<(Shard, Epoch)>,
+    to: impl Fn(Option<&UnitName>, &UnitName) -> Option<UnitName>,
+) -> Option<Plan> {
+    let mut draft = Draft::of(map);
+    for (shard, epoch) in stuck {
+        let Some(assignment) = map.get(*shard) else { continue };
+        let ShardState::Moving { from, to: target } = &assignment.state else { continue };
+        if assignment.epoch != *epoch {
+            continue;
+        }
+        let next = to(from.as_ref(), target).filter(|next| next != target);
+        if let Some(next) = next {
+            draft.intend(*shard, None, next);
+        }
+    }
+    draft.plan()
+}
+
 /// Publishes what has been proven: shards still Moving to exactly this unit at
 /// exactly this epoch. Other proofs are late, and say nothing about now.
 #[must_use]
@@ -295,6 +320,23 @@ mod tests {
             "00 moving rz02>rz01@4; 01 serving rz02@1"
         );
         assert_eq!(text(move_planned(&before, [(shard(5), &back)])), "nothing");
+    }
+
+    #[test]
+    fn a_stuck_move_takes_another_target_only_while_it_is_the_same_move() {
+        let before = map("00 moving rz03>rz01@3\n01 moving >rz01@3\n02 moving >rz01@4\n\
+                          03 serving rz01@3\n04 moving >rz02@3");
+        let stuck = (0..6).map(|number| (shard(number), Epoch(3))).collect();
+        let plan = retarget(&before, &stuck, |from, at| match at.as_str() {
+            "rz01" => Some(from.cloned().unwrap_or_else(|| unit("rz05"))),
+            _ => Some(at.clone()),
+        });
+        assert_eq!(
+            text(plan),
+            "00 moving >rz03@4; 01 moving >rz05@4; 02 moving >rz01@4; 03 serving rz01@3; \
+             04 moving >rz02@3"
+        );
+        assert_eq!(text(retarget(&before, &stuck, |_, _| None)), "nothing");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rt::Millis;
-use topology::{CenterName, CityName, Shard, ShardMap, ShardState, UnitName};
+use topology::{CenterName, CityName, Epoch, Shard, ShardMap, ShardState, UnitName};
 
 /// Shards sent home in one step. The rest wait until these serve, so that a
 /// home that turns out to be unwell has cost little.
@@ -42,6 +42,15 @@ pub fn successor(places: &Places, lost: &UnitName) -> Option<UnitName> {
     others.first().map(|(name, _)| (*name).clone())
 }
 
+/// Who takes a shard whose move to `stuck_at` does not end: where it came from,
+/// since the data is warm there, else a successor; only who is ready.
+#[must_use]
+pub fn refuge(places: &Places, from: Option<&UnitName>, stuck_at: &UnitName) -> Option<UnitName> {
+    let is_fit = |unit: &UnitName| places.get(unit).is_some_and(|place| place.alive && place.ready);
+    let back = from.filter(|from| is_fit(from)).cloned();
+    back.or_else(|| successor(places, stuck_at).filter(is_fit))
+}
+
 /// Since when each unit has been well without a break.
 #[derive(Debug, Default)]
 pub struct Wellness {
@@ -66,15 +75,20 @@ impl Wellness {
     }
 }
 
-/// The next shards to send home: none while others are on their way.
+/// The next shards to send home: none while others are on their way, save for
+/// those that are `stuck`, which may be on their way for long.
 #[must_use]
 pub fn homecoming<'a>(
     map: &ShardMap,
     homes: impl IntoIterator<Item = (Shard, &'a UnitName)>,
     settled: &BTreeSet<UnitName>,
+    stuck: &BTreeSet<(Shard, Epoch)>,
 ) -> Vec<(Shard, &'a UnitName)> {
-    let moving = |state: &ShardState| matches!(state, ShardState::Moving { .. });
-    if map.assignments.values().any(|assignment| moving(&assignment.state)) {
+    let moves = map.assignments.iter().any(|(shard, assignment)| {
+        let moving = matches!(assignment.state, ShardState::Moving { .. });
+        moving && !stuck.contains(&(*shard, assignment.epoch))
+    });
+    if moves {
         return Vec::new();
     }
     let is_away = |shard: &Shard, home: &UnitName| {
@@ -90,7 +104,7 @@ pub fn homecoming<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use topology::{Assignment, Epoch, MapVersion};
+    use topology::{Assignment, MapVersion};
 
     fn unit(name: &str) -> UnitName {
         name.parse().expect("a name")
@@ -134,6 +148,22 @@ mod tests {
         check(&[lost, "rz02 east-2 east x"], None);
     }
 
+    #[test]
+    fn a_stuck_shard_goes_back_where_it_came_from_or_to_who_is_ready() {
+        let check = |lines: &[&str], from: Option<&str>, expected: Option<&str>| {
+            let from = from.map(unit);
+            let refuge = refuge(&places(lines), from.as_ref(), &unit("rz01"));
+            assert_eq!(refuge, expected.map(unit), "{lines:?}");
+        };
+        let (stuck, from) = ("rz01 east-1 east rz03 !", Some("rz02"));
+        let (warm, near) = ("rz02 east-2 east", "rz03 south-1 south");
+        check(&[stuck, warm, near], from, Some("rz02"));
+        check(&[stuck, warm, near], None, Some("rz03"));
+        check(&[stuck, "rz02 east-2 east !", near], from, Some("rz03"));
+        check(&[stuck, "rz02 east-2 east x", near], from, Some("rz03"));
+        check(&[stuck, "rz02 east-2 east !", "rz03 south-1 south !"], from, None);
+    }
+
     fn map(states: &[(u16, ShardState)]) -> ShardMap {
         let assignment = |state: &ShardState| Assignment { epoch: Epoch(2), state: state.clone() };
         let assignments = states
@@ -152,11 +182,19 @@ mod tests {
         let homes = || (0..26).map(|number| (Shard::new(number).expect("a shard"), &home));
         let settled = BTreeSet::from([home.clone()]);
 
-        let batch = homecoming(&map(&states), homes(), &settled);
+        let none = BTreeSet::new();
+        let batch = homecoming(&map(&states), homes(), &settled, &none);
         assert_eq!(batch.len(), RETURN_BATCH_SHARDS);
-        assert!(homecoming(&map(&states), homes(), &BTreeSet::new()).is_empty());
+        assert!(homecoming(&map(&states), homes(), &BTreeSet::new(), &none).is_empty());
         states[25].1 = ShardState::Moving { from: None, to: home.clone() };
-        assert!(homecoming(&map(&states), homes(), &settled).is_empty());
+        let shard = Shard::new(25).expect("a shard");
+        let earlier = BTreeSet::from([(shard, Epoch(1))]);
+        assert!(homecoming(&map(&states), homes(), &settled, &none).is_empty());
+        assert!(homecoming(&map(&states), homes(), &settled, &earlier).is_empty());
+
+        let stuck = BTreeSet::from([(shard, Epoch(2))]);
+        let batch = homecoming(&map(&states), homes(), &settled, &stuck);
+        assert_eq!(batch.len(), RETURN_BATCH_SHARDS, "a stuck shard blocks no other");
     }
 
     #[test]

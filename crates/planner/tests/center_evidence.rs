@@ -137,7 +137,9 @@ fn a_lost_city_is_found_in_this_setting() {
     for step in 0..40_u64 {
         let now = Millis(step * 100);
         let answering = if step < 10 { 0..4 } else { 2..4 };
-        answering.for_each(|at| tower.answered(&center(at), now, now));
+        for at in answering {
+            tower.answered(&center(at), now, now);
+        }
         tower.tick(now);
         let moment = Moment { after_ms: 100, answering: 0, reports: [0, 0, 0b0011, 0b0011] };
         let judgement = tower.judge(&"west".parse().expect("a name"), &reports(&moment), now);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use planner::{
     shard_map::{self, Plan, Raised},
-    unit::{Place, Places, successor},
+    unit::{Place, Places, refuge, successor},
 };
 use proptest::prelude::*;
 use rt::random::Random;
@@ -158,11 +158,17 @@ impl World {
         let picture = self.nodes[node].picture.clone();
         let homes = homes();
         let pairs = || homes.iter().map(|(shard, home)| (*shard, home));
-        let plan = match self.below(3) {
+        let plan = match self.below(4) {
             0 => shard_map::assign_homes(&picture, pairs()),
             1 => {
                 let lost = BTreeSet::from([unit(self.random.below(3))]);
                 shard_map::fail_over(&picture, &lost, |lost, _| successor(&places(), lost))
+            }
+            2 => {
+                // Wrongly called stuck as often as not.
+                let moving = shard_map::moving(&picture).into_values().flatten();
+                let stuck = moving.map(|moving| (moving.shard, moving.epoch)).collect();
+                shard_map::retarget(&picture, &stuck, |from, at| refuge(&places(), from, at))
             }
             _ => {
                 let (moved, to) = (shard(self.random.below(4)), unit(self.random.below(3)));

@@ -1,8 +1,8 @@
 //! A CafeDeployment becomes pods in its units, one at a time when it changes,
 //! and none when it is deleted.
 
-use client::k8s_openapi::api::core::v1::Pod;
-use resources::CafeDeployment;
+use client::k8s_openapi::api::core::v1::{Event, Pod};
+use resources::{CafeDeployment, Metadata};
 
 use crate::{
     failover::all_home,
@@ -41,4 +41,43 @@ async fn a_deployment_is_rolled_out_reported_and_removed() {
     deployments.delete("ledger", &client::DeleteOptions::default()).await.expect("delete");
     eventually("its pods are gone", async || pods.list("").await.expect("pods").items.is_empty())
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_that_makes_no_pod_stops_no_other_and_its_author_is_told() {
+    let estate = Estate::start().await;
+    let client = estate.client("east-1");
+    let deployments = client.federation().namespaced::<CafeDeployment>("payments");
+    // It comes before the other in every round.
+    let spec = ledger_deployment("1").spec;
+    let mut bad = CafeDeployment::new(Metadata::namespaced("payments", "bad"), spec);
+    bad.spec.template["spec"]["containers"][0]["name"] = serde_json::json!(5);
+    deployments.create(&bad).await.expect("create");
+
+    let events = client.federation().namespaced::<Event>("payments");
+    let told = async || {
+        let events = events.list("").await.expect("events").items;
+        let ours = events.into_iter().filter(|event| {
+            event.reason.as_deref() == Some("DeploymentFailed")
+                && event.involved_object.name.as_deref() == Some("bad")
+        });
+        ours.filter_map(|event| event.message).collect::<Vec<_>>()
+    };
+    eventually("the author is told, for every unit", async || told().await.len() == 5).await;
+    eventually("the status is written", async || {
+        deployments.get("bad").await.expect("deployment").status.observed_generation == 1
+    })
+    .await;
+
+    let mut changed = deployments.get("ledger").await.expect("deployment");
+    changed.spec = ledger_deployment("2").spec;
+    deployments.update(&changed).await.expect("update");
+    eventually("the other is rolled out", async || {
+        let status = deployments.get("ledger").await.expect("deployment").status;
+        status.observed_generation == 2
+            && status.ready_replicas == 5
+            && status.updated_replicas == 5
+    })
+    .await;
+    assert_eq!(told().await.len(), 5, "once is enough");
 }

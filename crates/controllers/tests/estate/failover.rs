@@ -3,10 +3,11 @@
 //! goes home again.
 
 use crate::support::{Estate, LAYOUT, all_serve, eventually, served};
-use client::k8s_openapi::api::core::v1::Event;
-use resources::{Center, CenterPhase};
+use client::k8s_openapi::api::core::v1::{Event, Pod};
+use resources::{Center, CenterPhase, SHARD_MAP_NAME, ShardMapObject, Unit};
+use serde_json::json;
 use tokio::time::Instant;
-use topology::{Epoch, ShardMap};
+use topology::{Assignment, Epoch, MapVersion, Shard, ShardMap, ShardState};
 
 /// Of a failover here, from the kill to Serving: the promise is 3 s; 0.8 s of
 /// it are the rule's patience.
@@ -102,4 +103,34 @@ async fn a_fence_that_its_own_center_does_not_raise_is_raised_by_another() {
     estate.kill("east-1");
     let moved = |map: &ShardMap| all_serve(map) && served(map, "rz03") == 40;
     estate.wait_for_map("west-1", "takeover by rz03", moved).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_whose_target_does_not_get_ready_goes_back() {
+    let estate = Estate::start().await;
+    estate.wait_for_map("west-1", "first assignment", all_home).await;
+    let client = estate.client("west-1");
+    let unit = |name: &str| name.parse().expect("a name");
+    let pods = client.unit(&unit("rz01")).namespaced::<Pod>("payments");
+    let condition = json!({ "type": "Ready", "status": "False" });
+    let patch = json!({ "status": { "conditions": [condition] } });
+    pods.patch_status("ledger-rz01-0", &patch).await.expect("patch");
+
+    let units = client.federation().all::<Unit>();
+    eventually("controllers see it", async || {
+        !units.get("rz01").await.expect("a unit").status.ready
+    })
+    .await;
+
+    let maps = client.federation().all::<ShardMapObject>();
+    let mut map = maps.get(SHARD_MAP_NAME).await.expect("the map");
+    let state = ShardState::Moving { from: Some(unit("rz03")), to: unit("rz01") };
+    let shard = Shard::new(42).expect("a shard");
+    map.status.version = MapVersion(map.status.version.0 + 1);
+    map.status.assignments.insert(shard, Assignment { epoch: Epoch(2), state });
+    maps.update_status(&map).await.expect("update");
+    let back = |map: &ShardMap| {
+        all_home(map) && map.get(shard).is_some_and(|assignment| assignment.epoch == Epoch(3))
+    };
+    estate.wait_for_map("west-1", "the shard is served where it came from", back).await;
 }
