@@ -315,7 +315,7 @@ async fn a_map_that_was_read_is_used_at_once_and_only_the_next_read_waits() {
         tokio::time::sleep(2 * GAP).await;
         api.direct_map.send_replace(Some(map_object(epoch, "rz01", epoch)));
         fence.store(epoch, Ordering::SeqCst);
-        let since = std::time::Instant::now();
+        let since = tokio::time::Instant::now();
         assert_eq!(send(edge.address, PAY_ONCE, "{}").await.body, "mine");
         fastest = fastest.min(since.elapsed());
     }

@@ -178,11 +178,12 @@ async fn those_behind_go_on_when_the_first_leaves_is_late_or_gets_no_answer() {
     };
     let left = start("left");
     edge.metric_is("polis_edge_hold_requests", 1).await;
-    let late = start("late polis-deadline-ms=200");
+    let late = start("late polis-deadline-ms=1000");
+    edge.metric_is("polis_edge_hold_requests", 2).await;
     let silent = start("silent");
+    edge.metric_is("polis_edge_hold_requests", 3).await;
     let last = start("last");
-    until(|| async { (edge.metric("polis_edge_requests_in_flight").await == 4).then_some(()) })
-        .await;
+    edge.metric_is("polis_edge_hold_requests", 4).await;
     left.abort();
     let late = within(late).await.expect("no panic");
     assert_eq!((late.status, late.code()), (503, errors::SHARD_UNAVAILABLE.to_string()));
