@@ -134,8 +134,9 @@ pub(crate) const TABLE: &[Entry] = &[
     },
     Entry {
         code: LEDGER_MISDIRECTED,
-        title: "another unit owns the shard",
-        cause: "The fence at the data names another owner, or none yet. Nothing was changed.",
+        title: "another unit owns the shard, or the request was routed by an older map",
+        cause: "The fence at the data names another owner, a newer epoch of the same one, or \
+                none yet. Nothing was changed.",
         remedy: "Edges follow by themselves. If it stays, compare kubectl get shardmap with the \
                  fence that the message names.",
     },

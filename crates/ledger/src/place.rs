@@ -44,6 +44,16 @@ pub fn of_shard(table: Table, shard: Shard) -> KeyRange {
     KeyRange::prefix(format!("{}{shard}", table.folder()))
 }
 
+/// The same, a bucket at a time and in the same order.
+pub fn by_bucket(table: Table, shard: Shard) -> impl Iterator<Item = KeyRange> {
+    shard.buckets().map(move |bucket| of_bucket(table, bucket))
+}
+
+/// Every row of a table in `bucket`.
+pub fn of_bucket(table: Table, bucket: Bucket) -> KeyRange {
+    KeyRange::prefix(format!("{}{bucket}", table.folder()))
+}
+
 /// Every payment of `payer`.
 pub fn payments_of(payer: &UserId) -> KeyRange {
     KeyRange::prefix(format!("{}{}/{payer}.", Table::Payment.folder(), payer.bucket()))
@@ -80,6 +90,7 @@ mod tests {
         let shard = Shard::new(23).expect("a shard");
         let bucket = id.payer.bucket();
         assert!(of_shard(Table::Payment, shard).contains(&payment(&id)));
+        assert!(of_bucket(Table::Payment, bucket).contains(&payment(&id)));
         assert!(payments_of(&id.payer).contains(&payment(&id)));
         assert!(of_shard(Table::Account, shard).contains(&account(&id.payer)));
         assert_eq!(parse(Table::Payment, &payment(&id)), Some((bucket, "2088001234.k1")));

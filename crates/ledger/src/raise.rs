@@ -14,8 +14,8 @@ use crate::{
     place::{self, Table},
 };
 
-/// Rounds of read and write before a raise gives up: only another raise of the
-/// same shard at the same moment can cause a second one.
+/// Rounds of read and write before a raise gives up: only a failing store, or
+/// another raise of the same shard at the same moment, can cause a second one.
 const ROUNDS_MAX: usize = 8;
 
 /// Waits after the store failed. A raise is on the critical path of a failover.
@@ -53,6 +53,7 @@ impl Books {
     ) -> Result<Raised, Error> {
         let wanted = Fence { epoch, unit: self.unit().clone() };
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, Random::from_entropy());
+        let mut failure = Error::Contention;
         for _ in 0..ROUNDS_MAX {
             let attempt = timeout_at(deadline, self.raise_once(shard, &wanted)).await;
             match attempt.map_err(|_| Error::Deadline)? {
@@ -64,11 +65,14 @@ impl Books {
                     return Ok(raised);
                 }
                 Ok(None) => {}
-                Err(Error::Store(_)) => tokio::time::sleep(backoff.step()).await,
+                Err(error @ Error::Store(_)) => {
+                    failure = error;
+                    tokio::time::sleep(backoff.step()).await;
+                }
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::Contention)
+        Err(failure)
     }
 
     /// None when a row moved between read and write.

@@ -82,7 +82,7 @@ impl Books {
         let opening = after < Version::FIRST;
         let limit = limit - usize::from(opening);
         let kv = self.kv(user.bucket().shard());
-        let mut scan = Scan::new(place::payments_of(user), Some(revision));
+        let mut scan = Scan::new([place::payments_of(user)], Some(revision));
         let mut lowest = BTreeMap::new();
         let mut more = false;
         while let Some(row) = scan.next(kv).await? {
@@ -107,7 +107,7 @@ impl Books {
         deadline: Instant,
     ) -> Result<(Scan, Revision), Error> {
         let revision = self.read_revision(shard, deadline).await?;
-        let scan = Scan::new(place::of_shard(Table::Payment, shard), Some(revision));
+        let scan = Scan::new(place::by_bucket(Table::Payment, shard), Some(revision));
         let scan = match after {
             Some(id) => scan.after(&place::payment(id)),
             None => scan,
@@ -119,7 +119,7 @@ impl Books {
     pub async fn audit(&self, shard: Shard, deadline: Instant) -> Result<Audit, Error> {
         let revision = self.read_revision(shard, deadline).await?;
         let kv = self.kv(shard);
-        let scan = |table| Scan::new(place::of_shard(table, shard), Some(revision));
+        let scan = |table| Scan::new(place::by_bucket(table, shard), Some(revision));
         let mut accounts = scan(Table::Account);
         let mut clearing = scan(Table::Clearing);
         let mut equity = scan(Table::Equity);

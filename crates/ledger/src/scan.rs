@@ -1,4 +1,8 @@
-//! A range of rows read page by page at one revision, in key order.
+//! Ranges of rows read one after another and page by page, at one revision.
+//!
+//! The store counts all that is left of a range for every page of it, while
+//! the keyspace's payments wait. So a walk of a shard goes bucket by bucket:
+//! what a page costs does not grow with the shard.
 
 use std::collections::VecDeque;
 
@@ -10,8 +14,8 @@ use crate::Error;
 const PAGE_ROWS: usize = 512;
 
 pub struct Scan {
-    /// None once the last page was read.
-    rest: Option<KeyRange>,
+    /// What is left to read; empty once the last page was read.
+    rest: VecDeque<KeyRange>,
     revision: Option<Revision>,
     page: VecDeque<KeyValue>,
 }
@@ -19,15 +23,16 @@ pub struct Scan {
 // === impl Scan ===
 
 impl Scan {
-    /// At `revision`, or at the newest as of the first page.
-    pub fn new(range: KeyRange, revision: Option<Revision>) -> Scan {
-        Scan { rest: Some(range), revision, page: VecDeque::new() }
+    /// At `revision`, or at the newest as of the first page. Rows come in key
+    /// order if the ranges do.
+    pub fn new(ranges: impl IntoIterator<Item = KeyRange>, revision: Option<Revision>) -> Scan {
+        Scan { rest: ranges.into_iter().collect(), revision, page: VecDeque::new() }
     }
 
     /// Only rows whose key is above `key`.
     #[must_use]
     pub fn after(mut self, key: &[u8]) -> Scan {
-        self.rest = self.rest.and_then(|range| above(range, key));
+        self.rest = self.rest.into_iter().filter_map(|range| above(range, key)).collect();
         self
     }
 
@@ -62,16 +67,23 @@ impl Scan {
         self.revision.ok_or_else(|| Error::store("a range without a revision"))
     }
 
+    /// The next page that has rows, if there is one.
     async fn fetch(&mut self, kv: &dyn Kv) -> Result<(), Error> {
-        let Some(range) = self.rest.take() else { return Ok(()) };
-        let request = RangeRequest {
-            revision: self.revision,
-            ..RangeRequest::new(range.clone()).limit(PAGE_ROWS)
-        };
-        let page = kv.range(request).await?;
-        self.revision.get_or_insert(page.revision);
-        self.rest = page.kvs.last().filter(|_| page.more).and_then(|last| above(range, &last.key));
-        self.page = page.kvs.into();
+        while self.page.is_empty() {
+            let Some(range) = self.rest.front().cloned() else { break };
+            let request = RangeRequest {
+                revision: self.revision,
+                ..RangeRequest::new(range.clone()).limit(PAGE_ROWS)
+            };
+            let page = kv.range(request).await?;
+            self.revision.get_or_insert(page.revision);
+            self.rest.pop_front();
+            let last = page.kvs.last().filter(|_| page.more);
+            if let Some(rest) = last.and_then(|last| above(range, &last.key)) {
+                self.rest.push_front(rest);
+            }
+            self.page = page.kvs.into();
+        }
         Ok(())
     }
 }

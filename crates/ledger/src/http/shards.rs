@@ -1,6 +1,9 @@
 //! `/v1/shards/NN`: what a checker outside needs, as of one revision.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::stream;
@@ -10,7 +13,8 @@ use http_body_util::{BodyExt, StreamBody};
 use serde::Serialize;
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout},
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
 };
 use topology::Shard;
 
@@ -28,9 +32,12 @@ use crate::{
 /// enough that four of them cost nothing.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// Longest wait for one chunk; the stream as a whole may take as long as the
-/// reader likes, within the store's history.
+/// Longest wait for one chunk.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest export, so that readers who stop reading cannot keep others out. A
+/// reader that needs more goes on with `after`.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Longest audit of one shard.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -70,7 +77,14 @@ struct Export {
     keys: Option<IdempotencyKey>,
     lines: u64,
     done: bool,
-    _permit: OwnedSemaphorePermit,
+    walk: Walk,
+}
+
+/// The right to walk a shard, for a limited time. A task takes it back: a body
+/// that is never polled could not see that its time is up.
+struct Walk {
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    end: AbortHandle,
 }
 
 pub async fn payments(
@@ -89,7 +103,8 @@ pub async fn payments(
     let (scan, revision) = books.export(shard, after.as_ref(), context.deadline).await?;
     let revision = revision.0;
     let (books, lines, done) = (books.clone(), 0, false);
-    let export = Export { books, shard, scan, revision, mark, keys, lines, done, _permit: permit };
+    let walk = Walk::start(permit);
+    let export = Export { books, shard, scan, revision, mark, keys, lines, done, walk };
     let chunks = stream::try_unfold(export, |mut export| async move {
         let chunk = timeout(CHUNK_TIMEOUT, export.chunk()).await.map_err(|_| Error::Deadline)??;
         Ok::<_, BoxError>(chunk.map(|chunk| (Frame::data(chunk), export)))
@@ -121,6 +136,9 @@ impl Export {
     async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if self.done {
             return Ok(None);
+        }
+        if self.walk.is_over() {
+            return Err(Error::Deadline);
         }
         let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
         while chunk.len() < CHUNK_BYTES {
@@ -156,6 +174,33 @@ impl Export {
     fn wants(&self, id: &PaymentId, payment: &Payment) -> bool {
         self.mark.as_ref().is_none_or(|mark| mark == payment.mark())
             && self.keys.as_ref().is_none_or(|keys| id.key.as_str().starts_with(keys.as_str()))
+    }
+}
+
+// === impl Walk ===
+
+impl Walk {
+    /// Lasts until it is dropped, or [`EXPORT_TIMEOUT`] has passed.
+    fn start(permit: OwnedSemaphorePermit) -> Walk {
+        let permit = Arc::new(Mutex::new(Some(permit)));
+        let held = permit.clone();
+        let end = rt::spawn(rt::TaskKind::Connection, "export limit", async move {
+            sleep(EXPORT_TIMEOUT).await;
+            held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        });
+        Walk { permit, end: end.abort_handle() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.end.abort();
+        // The task ends in its own time; the next walk need not wait for that.
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -49,6 +49,15 @@ async fn a_raise_whose_answer_was_lost_is_raised_once_and_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_raise_that_the_store_kept_refusing_says_so() {
+    let store = Store::new();
+    let books = books::of("rz01", &store);
+    store.next(&[Fate::Unreachable; 8]);
+    let refused = books.raise(books::shard(), Epoch(1), books::soon()).await;
+    assert!(matches!(refused, Err(Error::Store(kv::Error::Unreachable(_)))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_old_owner_is_told_who_owns_the_shard_now() {
     let store = Store::new();
     let rz01 = books::ready(&store, 100).await;

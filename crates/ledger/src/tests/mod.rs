@@ -5,4 +5,5 @@ mod race;
 mod service;
 mod store;
 mod unknown;
+mod walk;
 mod wire;

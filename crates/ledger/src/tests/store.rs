@@ -37,6 +37,7 @@ struct Inner {
     keyspace: Mutex<Keyspace>,
     script: Mutex<Script>,
     txns: Mutex<u64>,
+    counted: Mutex<usize>,
 }
 
 enum Script {
@@ -59,7 +60,12 @@ impl Store {
 
     fn with(script: Script) -> Store {
         let keyspace = Mutex::new(Keyspace::new(Config::default()));
-        Store(Arc::new(Inner { keyspace, script: Mutex::new(script), txns: Mutex::default() }))
+        Store(Arc::new(Inner {
+            keyspace,
+            script: Mutex::new(script),
+            txns: Mutex::default(),
+            counted: Mutex::default(),
+        }))
     }
 
     /// The fates of the next writes, the first one first.
@@ -75,6 +81,11 @@ impl Store {
     /// Transactions asked for so far, reads included.
     pub fn txns(&self) -> u64 {
         *self.0.txns.lock().expect("no panic")
+    }
+
+    /// Rows that ranges made the keyspace count so far.
+    pub fn counted(&self) -> usize {
+        *self.0.counted.lock().expect("no panic")
     }
 
     fn fate(&self, writes: bool) -> (Fate, u32) {
@@ -114,7 +125,9 @@ impl Kv for Store {
         let (_, before) = self.fate(false);
         yields(before).await;
         let keyspace = self.0.keyspace.lock().expect("no panic");
-        keyspace.range(&request, keyspace.revision(), &Values::default())
+        let response = keyspace.range(&request, keyspace.revision(), &Values::default())?;
+        *self.0.counted.lock().expect("no panic") += response.count;
+        Ok(response)
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, Error> {
