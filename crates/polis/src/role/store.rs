@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::{Context, bail};
 use identity::{ClientAuth, Credentials, Files};
 
+use crate::pki::TRUST_DOMAIN;
+
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Folder for the log
@@ -25,6 +27,9 @@ pub struct Args {
     /// Refuse writes when the store holds more bytes than this
     #[arg(long, default_value_t = store::Config::QUOTA_BYTES)]
     quota_backend_bytes: u64,
+    /// Let each service use its own keyspaces only, by its SPIFFE identity
+    #[arg(long, conflicts_with = "insecure")]
+    mesh_access: bool,
     /// Serve without TLS, to anyone who can connect
     #[arg(long)]
     insecure: bool,
@@ -39,6 +44,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let mut config = store::Config::new(args.data_dir, address);
     config.quota_bytes = args.quota_backend_bytes;
     config.insecure = args.insecure;
+    if args.mesh_access {
+        config.access = store::Access::mesh(TRUST_DOMAIN);
+    }
     config.tls = match (scheme, args.cert_file, args.key_file, args.trusted_ca_file) {
         (Scheme::Https, Some(cert), Some(key), Some(ca)) => {
             let credentials = Credentials::load(&Files { cert, key, ca })?;

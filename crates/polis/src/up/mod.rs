@@ -250,6 +250,7 @@ fn store_program(layout: &Layout, data: &DataDir, pki: &Pki) -> Program {
             arg("cert-file", &leaf.cert.display()),
             arg("key-file", &leaf.key.display()),
             arg("trusted-ca-file", &leaf.ca.display()),
+            "--mesh-access".into(),
         ],
         log: data.logs().join("store.log"),
     }
