@@ -57,7 +57,7 @@ pub struct Watchman {
 /// What the watchman tells.
 pub struct Sights {
     pub health: watch::Receiver<Arc<Health>>,
-    /// When health was last judged, changed or not: to be read, not waited for.
+    /// When the watchman was last awake: to be read, not waited for.
     pub looked: watch::Receiver<Millis>,
     pub seen: watch::Receiver<Seen>,
 }
@@ -116,8 +116,12 @@ impl Watchman {
             while let Ok(answer) = answers.try_recv() {
                 look |= tell(&mut tower, &answer);
             }
+            // Every wake shows that we are awake; few need a judgement.
+            let now = self.clock.now();
+            look |= tower.tick(now);
+            self.looked.send_replace(now);
             if look {
-                self.look(&mut tower);
+                self.look(&mut tower, now);
             }
         }
     }
@@ -166,10 +170,7 @@ impl Watchman {
         }
     }
 
-    fn look(&self, tower: &mut Tower) {
-        let now = self.clock.now();
-        tower.tick(now);
-        self.looked.send_replace(now);
+    fn look(&self, tower: &mut Tower, now: Millis) {
         let seen = tower.observations();
         let judgement = self.judge(tower, &seen, now);
         self.seen.send_if_modified(|before| replace(before, &seen));

@@ -98,7 +98,7 @@ impl Failover {
 }
 
 /// Whether no time has passed at `now` that nobody watched: neither since the
-/// decision was begun nor since anyone last looked.
+/// decision was begun nor since the watchman was awake.
 fn is_current(started: Millis, looked: Millis, now: Millis) -> bool {
     now.since(started.min(looked)) <= STALL_MS
 }
@@ -134,6 +134,6 @@ mod tests {
         let (edge, before) = (Millis(now.0 - STALL_MS), Millis(now.0 - STALL_MS - 1));
         assert!(is_current(edge, edge, now));
         assert!(!is_current(before, now, now), "the decision is old");
-        assert!(!is_current(now, before, now), "nobody has looked");
+        assert!(!is_current(now, before, now), "nobody was awake");
     }
 }

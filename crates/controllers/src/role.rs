@@ -53,7 +53,7 @@ pub struct Shared {
     pub clock: Clock,
     pub picture: Picture,
     pub health: watch::Receiver<Arc<Health>>,
-    /// When health was last judged.
+    /// When the watchman was last awake.
     pub looked: watch::Receiver<Millis>,
     pub maps: Maps,
     pub recorder: Recorder,

@@ -128,7 +128,7 @@ impl Tower {
         for center in &overdue {
             self.peers.get_mut(center).expect("it was found among them").suspect = true;
         }
-        !overdue.is_empty()
+        stalled || !overdue.is_empty()
     }
 
     /// When the next center will become suspect if it stays silent.
@@ -360,6 +360,7 @@ mod tests {
         let mut watch = Watch::start();
         watch.run(600, &SOUTH);
         watch.now += 5_000;
+        assert!(watch.tower.tick(Millis(watch.now)), "that looks different");
         watch.run(200, &SOUTH);
         let agreed: [(&str, &[&str]); 2] = [("south-1", &EAST), ("south-2", &EAST)];
         assert_eq!(watch.judge(&agreed), Judgement::default());
