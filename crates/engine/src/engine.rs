@@ -94,6 +94,10 @@ pub trait Engine: Send + Sync + 'static {
         revision: Revision,
     ) -> Result<Outcome, Error>;
 
+    /// Gives back the space of what was folded and removed, which may take as
+    /// long as reading and writing everything once. Nothing waits for it.
+    async fn reclaim(&self) -> Result<(), Error>;
+
     /// Reads values that left memory. [`Error::Gone`] when one of them was
     /// compacted away meanwhile: ask the keyspace again what it needs.
     async fn fetch(&self, keyspace: &KeyspaceName, places: &[Place]) -> Result<Values, Error>;

@@ -179,6 +179,10 @@ impl Engine for Memory {
         Ok(Outcome::Committed)
     }
 
+    async fn reclaim(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn fetch(&self, keyspace: &KeyspaceName, places: &[Place]) -> Result<Values, Error> {
         let lines = self.lines();
         let line = lines.get(keyspace);

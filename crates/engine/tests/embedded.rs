@@ -255,3 +255,25 @@ async fn a_long_history_is_kept_small_and_whole() {
     assert_eq!(engine.load(&busy).await.expect("it loads"), before.0);
     assert_eq!(engine.load(&quiet).await.expect("it loads"), before.1);
 }
+
+#[tokio::test]
+async fn what_was_folded_away_is_given_back_to_the_disk() {
+    let folder = Folder::new();
+    let ks = name("a");
+    let engine = folder.open();
+    let epoch = claim(&engine, &ks).await;
+    for seq in 1..=20 {
+        // Does not compress away.
+        let value: String = (0..100_000_u64)
+            .map(|n| format!("{:x}", (n + seq).wrapping_mul(0x9e37_79b9)))
+            .collect();
+        commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", &value)])).await;
+    }
+    fold(&engine, &ks, epoch, Revision(21)).await;
+    let before = engine.metrics().disk_bytes;
+    engine.reclaim().await.expect("reclaimed");
+    // All of the log but its last batch; the journal's file stays.
+    let given_back = before - engine.metrics().disk_bytes;
+    assert!(given_back > 10_000_000, "{given_back} of {before} bytes");
+    assert_eq!(engine.load(&ks).await.expect("it loads").seq, Seq(20));
+}

@@ -18,7 +18,8 @@ pub const KEY_BYTES_MAX: usize = 32 * 1024;
 
 /// Checks limits, empty keys, contradictory options and duplicate keys.
 pub(crate) fn check(txn: &Txn) -> Result<(), Error> {
-    check_shape(txn, Txn::OPS_MAX)?;
+    let mut total = Txn::OPS_TOTAL_MAX;
+    check_shape(txn, Txn::OPS_MAX, &mut total)?;
     check_writes(&txn.success)?;
     check_writes(&txn.failure)?;
     Ok(())
@@ -32,10 +33,12 @@ pub(crate) fn check_range(range: &KeyRange) -> Result<(), Error> {
 }
 
 /// A nested transaction gets what its parent's longest list leaves over, which
-/// also bounds the depth.
-fn check_shape(txn: &Txn, ops_max: usize) -> Result<(), Error> {
+/// also bounds the depth; `total` is what the whole tree has left.
+fn check_shape(txn: &Txn, ops_max: usize, total: &mut usize) -> Result<(), Error> {
     let longest = txn.compares.len().max(txn.success.len()).max(txn.failure.len());
     let left = ops_max.checked_sub(longest).ok_or(Error::TooManyOps)?;
+    let all = txn.compares.len() + txn.success.len() + txn.failure.len();
+    *total = total.checked_sub(all).ok_or(Error::TooManyOps)?;
     for Compare { range, .. } in &txn.compares {
         check_range(range)?;
     }
@@ -44,7 +47,7 @@ fn check_shape(txn: &Txn, ops_max: usize) -> Result<(), Error> {
             Op::Range(range) => check_range(&range.range)?,
             Op::Put(put) => check_put(put)?,
             Op::Delete(delete) => check_range(&delete.range)?,
-            Op::Txn(nested) => check_shape(nested, left)?,
+            Op::Txn(nested) => check_shape(nested, left, total)?,
         }
     }
     Ok(())
@@ -161,6 +164,15 @@ mod tests {
         assert_eq!(verdict(puts(Txn::OPS_MAX + 1)), Err(Error::TooManyOps));
         assert_eq!(verdict(vec![nested(puts(Txn::OPS_MAX - 1), vec![])]), Ok(()));
         assert_eq!(verdict(vec![nested(puts(Txn::OPS_MAX), vec![])]), Err(Error::TooManyOps));
+    }
+
+    #[test]
+    fn a_broad_tree_of_short_lists_is_bounded_as_a_whole() {
+        let gets = |n: usize| (0..n).map(|_| Op::get("k")).collect::<Vec<_>>();
+        let tree = |n: usize| (0..32).map(|_| nested(gets(n), vec![])).collect::<Vec<_>>();
+        let most = Txn::OPS_TOTAL_MAX / 32 - 1;
+        assert_eq!(verdict(tree(most)), Ok(()));
+        assert_eq!(verdict(tree(most + 1)), Err(Error::TooManyOps));
     }
 
     #[test]

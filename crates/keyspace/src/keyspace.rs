@@ -127,8 +127,8 @@ impl Keyspace {
     }
 
     /// The watcher's next events, in order, in whole revisions, none of them
-    /// after `visible`. Stops after the revision in which `events_max` is
-    /// reached; ask again until `watch.next()` lies beyond `visible`.
+    /// after `visible`. Stops after the revision in which `events_max` or a
+    /// mebibyte is reached; ask again until `watch.next()` lies beyond `visible`.
     pub fn poll(
         &self,
         watch: &mut Watch,

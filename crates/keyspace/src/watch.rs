@@ -5,6 +5,10 @@ use kv::{Error, Event, EventKind, KeyRange, Revision, WatchBatch, WatchFilter, W
 
 use crate::{keyspace::Keyspace, log::Touched, value::Resolve};
 
+/// Keys and values in one batch of events, give or take one revision: many
+/// large objects written in a row would otherwise make it hundreds of megabytes.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// What one watcher wants and how far it has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
@@ -44,8 +48,8 @@ impl Watch {
 }
 
 /// Events of whole revisions from the watcher's position to at most `visible`,
-/// stopping after the revision that brings them to `events_max`. The second
-/// part is the watcher's position afterwards.
+/// stopping after the revision that brings them to `events_max` or to
+/// [`BATCH_BYTES_MAX`]. The second part is the watcher's position afterwards.
 pub(crate) fn collect(
     keyspace: &Keyspace,
     watch: &Watch,
@@ -57,11 +61,14 @@ pub(crate) fn collect(
         return Err(Error::Compacted { compacted: keyspace.compacted() });
     }
     let mut events = Vec::new();
+    let mut bytes = 0;
     let mut next = watch.next;
-    while next <= visible && events.len() < events_max {
+    while next <= visible && events.len() < events_max && bytes < BATCH_BYTES_MAX {
         for touched in keyspace.log.get(next).unwrap_or_default() {
             if watch.wants(touched) {
-                events.push(event(keyspace, watch, touched, next, values));
+                let event = event(keyspace, watch, touched, next, values);
+                bytes += size(&event);
+                events.push(event);
             }
         }
         next = next.next();
@@ -90,9 +97,42 @@ fn event(
     Event { kind, kv: version.key_value(key, values), prev_kv }
 }
 
+fn size(event: &Event) -> usize {
+    let before = event.prev_kv.as_ref().map_or(0, |kv| kv.value.len());
+    event.kv.key.len() + event.kv.value.len() + before
+}
+
 /// Moves the watcher on; nothing to send is `None`.
 pub(crate) fn advance(watch: &mut Watch, events: Vec<Event>, next: Revision) -> Option<WatchBatch> {
     watch.next = next;
     let revision = Revision(next.0 - 1);
     (!events.is_empty()).then_some(WatchBatch { revision, events })
+}
+
+#[cfg(test)]
+mod tests {
+    use kv::{Op, Txn};
+
+    use super::*;
+    use crate::{Config, Values};
+
+    #[test]
+    fn a_batch_of_large_values_ends_at_its_bytes() {
+        const LARGE: usize = BATCH_BYTES_MAX / 4;
+        let none = Values::default();
+        let mut keyspace = Keyspace::new(Config::default());
+        for n in 0..10 {
+            let put = Txn::default().then(vec![Op::put(format!("{n}"), vec![0; LARGE])]);
+            let _ = keyspace.apply(&put, &none).expect("a put");
+        }
+        let request =
+            WatchRequest { start: Some(Revision(2)), ..WatchRequest::new(KeyRange::prefix("")) };
+        let mut watch = Watch::new(&request, keyspace.revision());
+        let mut batches = Vec::new();
+        while watch.next() <= keyspace.revision() {
+            let batch = keyspace.poll(&mut watch, keyspace.revision(), 256, &none);
+            batches.push(batch.expect("it is not compacted").expect("events").events.len());
+        }
+        assert_eq!(batches, [4, 4, 2]);
+    }
 }

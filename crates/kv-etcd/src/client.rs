@@ -22,6 +22,14 @@ pub const PING_ANSWER_MAX: Duration = Duration::from_secs(3);
 /// take before we call its outcome unknown.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 
+/// What the store may send in one stream before somebody reads it, and so what
+/// an unread watch costs at most. A list of megabytes takes some round trips.
+const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+/// In all streams together so much that it never binds, because a watch that
+/// nobody reads must stop itself and not every request beside it. Memory stays
+/// bounded by the streams' own windows.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+
 /// Where the store is and who we are.
 #[derive(Clone)]
 pub struct Config {
@@ -72,6 +80,8 @@ impl Client {
             .keep_alive_timeout(PING_ANSWER_MAX)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .connect_with_connector_lazy(Connector::new(tls));
         Ok(Client { channel, request_timeout: config.request_timeout })
     }

@@ -34,15 +34,19 @@ pub fn request_to_wire(txn: &Txn) -> pb::TxnRequest {
 }
 
 pub fn request_from_wire(txn: &pb::TxnRequest) -> Result<Txn, Error> {
-    txn_within(txn, Txn::OPS_MAX)
+    let mut total = Txn::OPS_TOTAL_MAX;
+    txn_within(txn, Txn::OPS_MAX, &mut total)
 }
 
-/// etcd's budget: a nested transaction may use what its parent left over.
-fn txn_within(txn: &pb::TxnRequest, budget: usize) -> Result<Txn, Error> {
+/// etcd's budget: a nested transaction may use what its parent left over; and
+/// ours, `total`, of which all share one.
+fn txn_within(txn: &pb::TxnRequest, budget: usize, total: &mut usize) -> Result<Txn, Error> {
     let used = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
     let left = budget.checked_sub(used).ok_or(Error::TooManyOps)?;
-    let ops = |ops: &[pb::RequestOp]| -> Result<Vec<Op>, Error> {
-        ops.iter().map(|op| op_from_wire(op, left)).collect()
+    let all = txn.compare.len() + txn.success.len() + txn.failure.len();
+    *total = total.checked_sub(all).ok_or(Error::TooManyOps)?;
+    let mut ops = |ops: &[pb::RequestOp]| -> Result<Vec<Op>, Error> {
+        ops.iter().map(|op| op_from_wire(op, left, total)).collect()
     };
     Ok(Txn {
         compares: txn.compare.iter().map(compare_from_wire).collect::<Result<_, Error>>()?,
@@ -61,12 +65,12 @@ fn op_to_wire(op: &Op) -> pb::RequestOp {
     pb::RequestOp { request: Some(request) }
 }
 
-fn op_from_wire(op: &pb::RequestOp, budget: usize) -> Result<Op, Error> {
+fn op_from_wire(op: &pb::RequestOp, budget: usize, total: &mut usize) -> Result<Op, Error> {
     Ok(match op.request.as_ref().ok_or(Error::KeyNotFound)? {
         request_op::Request::RequestRange(request) => Op::Range(range::request_from_wire(request)?),
         request_op::Request::RequestPut(request) => Op::Put(put_from_wire(request)?),
         request_op::Request::RequestDeleteRange(request) => Op::Delete(delete_from_wire(request)?),
-        request_op::Request::RequestTxn(txn) => Op::Txn(txn_within(txn, budget)?),
+        request_op::Request::RequestTxn(txn) => Op::Txn(txn_within(txn, budget, total)?),
     })
 }
 
@@ -401,6 +405,10 @@ mod tests {
         let parent = |n| Txn::default().then(vec![Op::Txn(list(n))]);
         assert_eq!(wire(&parent(Txn::OPS_MAX - 1)), Ok(()));
         assert_eq!(wire(&parent(Txn::OPS_MAX)), Err(Error::TooManyOps));
+        let tree = |n| Txn::default().then((0..32).map(|_| Op::Txn(list(n))).collect());
+        let most = Txn::OPS_TOTAL_MAX / 32 - 1;
+        assert_eq!(wire(&tree(most)), Ok(()));
+        assert_eq!(wire(&tree(most + 1)), Err(Error::TooManyOps));
     }
 
     #[test]

@@ -165,6 +165,10 @@ impl Txn {
     /// etcd's `--max-txn-ops`: bound on each of the three lists, and on each
     /// level of nesting.
     pub const OPS_MAX: usize = 128;
+    /// Compares and operations of a transaction with all that are nested in
+    /// it. etcd bounds only each path, so that one small request can ask for
+    /// hundreds of thousands; API servers use fewer than ten.
+    pub const OPS_TOTAL_MAX: usize = 2048;
     /// etcd's `--max-request-bytes`: bound on one encoded request.
     pub const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024 / 2;
 

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::{
     History,
     batch::{self, Batch, Context},
+    grace::Grace,
     hash,
     hub::{Hub, WatcherId},
     quota::Quota,
@@ -85,6 +86,7 @@ struct Leader {
     /// Of the last batch that is durable.
     seq: Seq,
     retention: Retention,
+    grace: Grace,
     waiting: VecDeque<Change>,
     under_way: Option<UnderWay>,
 }
@@ -193,6 +195,12 @@ impl Actor {
     async fn try_claim(&mut self) -> Result<Option<Leader>, ClaimError> {
         let Claim::Won(loaded) = self.vault.claim().await? else { return Ok(None) };
         let now = self.shared.clock.now();
+        let mut retention = Retention::new(self.config.history);
+        for record in &loaded.log {
+            if let Some(revision) = record.revision() {
+                retention.wrote(revision, batch::size(record));
+            }
+        }
         let keyspace = Keyspace::load(self.config.rules.clone(), loaded.base, loaded.log, now)?;
         if keyspace.revision() < self.visible {
             // Acknowledged writes are missing: nothing may be served from it.
@@ -203,7 +211,8 @@ impl Actor {
             keyspace,
             epoch: loaded.epoch,
             seq: loaded.seq,
-            retention: Retention::new(self.config.history),
+            retention,
+            grace: Grace::default(),
             waiting: VecDeque::new(),
             under_way: None,
         };
@@ -258,7 +267,7 @@ impl Actor {
         let progress: OptionFuture<_> = self.progress_due.map(until).into();
         // A batch under way ends with the next one, which expires what is due.
         let lease = leader.keyspace.next_expiry().filter(|_| leader.under_way.is_none());
-        let lease: OptionFuture<_> = lease.map(until).into();
+        let lease: OptionFuture<_> = lease.map(|due| until(leader.grace.wake(due))).into();
         let accepts = leader.has_room();
         let appended: OptionFuture<_> =
             leader.under_way.as_mut().map(|under_way| &mut under_way.append).into();
@@ -321,11 +330,15 @@ impl Actor {
                 }
             }
             // A renewal that came in time may be waiting still.
-            if self.mailbox.requests.is_empty() {
+            if leader.waiting.is_empty()
+                && self.mailbox.requests.is_empty()
+                && let Some(due) = context.keyspace.next_expiry()
+                && leader.grace.is_over(due, now)
+            {
                 batch.expire(context.keyspace, now);
             }
             let compacted = context.keyspace.compacted();
-            if let Some(revision) = leader.retention.due(now, self.visible, compacted)
+            if let Some(revision) = leader.retention.due(now, self.visible, compacted, context.full)
                 && let Err(refused) = batch.compact(revision, &mut context)
             {
                 // A client compacted further within this batch.
@@ -371,8 +384,9 @@ impl Actor {
         self.visible = leader.keyspace.revision();
         self.note(leader);
         if let Some(revision) = batch.compacted {
-            self.vault.fold(leader.epoch, revision);
+            self.vault.fold(leader.epoch, revision, self.shared.quota.clone());
         }
+        leader.retention.wrote(self.visible, batch.bytes());
         self.shared.quota.wrote(batch.bytes());
         batch.answer(None);
         leader.keyspace.settle(self.visible);

@@ -180,7 +180,8 @@ fn puts(txn: &Txn) -> bool {
     })
 }
 
-fn size(record: &Record) -> usize {
+/// Of keys and values.
+pub(crate) fn size(record: &Record) -> usize {
     match record {
         Record::Txn { changes, .. } => changes
             .iter()

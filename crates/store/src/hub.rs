@@ -21,7 +21,8 @@ use crate::vault::Vault;
 const BUFFER_ITEMS: usize = 64;
 
 /// Events in one item while catching up, give or take one revision. With
-/// Kubernetes-sized values about a megabyte on the wire.
+/// Kubernetes-sized values about a megabyte on the wire, which is also where
+/// the rules end an item of larger ones.
 const ITEM_EVENTS_MAX: usize = 256;
 
 /// Watchers of one keyspace; 5 processes with 2 watches per kind use a few

@@ -16,6 +16,7 @@ mod standing;
 
 mod actor;
 mod batch;
+mod grace;
 mod handle;
 mod hash;
 mod hub;

@@ -4,9 +4,12 @@
 //! enough was written to matter, and while the store is full, when somebody
 //! wants to know whether there is room again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use engine::Engine;
@@ -14,6 +17,11 @@ use engine::Engine;
 /// Written between two looks at the disk. A quota is gigabytes; overshooting
 /// it by this much harms nobody.
 const LOOK_EVERY_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Looks at a full store after it was compacted, a second apart: by then the
+/// memtables have been written out, except on a disk that is in trouble.
+const PASSES_MAX: usize = 3;
+const PASS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Quota {
     engine: Arc<dyn Engine>,
@@ -53,6 +61,28 @@ impl Quota {
             self.look();
         }
         self.full.load(Relaxed)
+    }
+
+    /// Gives a full store its space back. What was freed just now may still be
+    /// on its way to a table, so one pass can come too early.
+    pub async fn make_room(&self) {
+        let mut passes = 0;
+        while passes < PASSES_MAX && self.is_full() {
+            passes += 1;
+            if let Err(error) = self.reclaim().await {
+                tracing::warn!(%error, "space not given back");
+            }
+            if self.is_full() {
+                tokio::time::sleep(PASS_EVERY).await;
+            }
+        }
+    }
+
+    /// Rewrites what is stored without what was freed, and looks again.
+    pub async fn reclaim(&self) -> Result<(), engine::Error> {
+        self.engine.reclaim().await?;
+        self.look();
+        Ok(())
     }
 
     fn look(&self) {

@@ -13,28 +13,89 @@ use crate::History;
 /// Resolution of ages: this many marks cover the whole window.
 const MARKS: u64 = 10;
 
+/// Compactions by age, and those of a full store, are at least so far apart:
+/// each costs a sync and rewrites rows, however little it drops.
+const EVERY_MS: u64 = 30_000;
+
+/// Keys and values of one keyspace's history. Revisions are bounded already,
+/// but five thousand of a megabyte each are more than a machine has; this is
+/// five thousand ordinary objects of 13 KiB.
+const HISTORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Resolution of bytes, and what piles up before a compaction is worth it.
+const STRETCH_BYTES: u64 = HISTORY_BYTES_MAX / 16;
+
 #[derive(Debug)]
 pub(crate) struct Retention {
     history: History,
     /// When each of these revisions was the newest, oldest first; at most
     /// about [`MARKS`].
     marks: VecDeque<(Millis, Revision)>,
+    /// Bytes written up to and with each of these revisions since the one
+    /// before it, oldest first; each but the newest is [`STRETCH_BYTES`].
+    stretches: VecDeque<(Revision, u64)>,
+    /// When a compaction that [`EVERY_MS`] holds back was last due.
+    last: Option<Millis>,
 }
 
 // === impl Retention ===
 
 impl Retention {
     pub fn new(history: History) -> Retention {
-        Retention { history, marks: VecDeque::new() }
+        Retention { history, marks: VecDeque::new(), stretches: VecDeque::new(), last: None }
     }
 
-    /// Where to compact now that `visible` is reached, if it is worth it.
-    pub fn due(&mut self, now: Millis, visible: Revision, compacted: Revision) -> Option<Revision> {
-        let by_age = self.mark(now, visible);
-        let by_count = Revision(visible.0.saturating_sub(self.history.revisions_max));
-        let target = by_age.unwrap_or_default().max(by_count);
+    /// Bytes that became durable with `revision` or just before it.
+    pub fn wrote(&mut self, revision: Revision, bytes: usize) {
+        let bytes = bytes as u64;
+        match self.stretches.back_mut() {
+            Some((end, sum)) if *sum < STRETCH_BYTES => {
+                *end = revision;
+                *sum += bytes;
+            }
+            _ => self.stretches.push_back((revision, bytes)),
+        }
+    }
+
+    /// Where to compact now that `visible` is reached, if it is worth it. A
+    /// `full` store keeps no past at all.
+    pub fn due(
+        &mut self,
+        now: Millis,
+        visible: Revision,
+        compacted: Revision,
+        full: bool,
+    ) -> Option<Revision> {
         let oldest = compacted.max(Revision::FIRST);
-        (target.0 >= oldest.0 + self.history.slack()).then_some(target)
+        let by_age = self.mark(now, visible);
+        let by_bytes = self.overweight(oldest);
+        let by_count = Revision(visible.0.saturating_sub(self.history.revisions_max));
+        let by_count = (by_count.0 >= oldest.0 + self.history.slack()).then_some(by_count);
+        let at_leisure = if full { Some(visible) } else { by_age };
+        let at_leisure = at_leisure.filter(|target| *target > oldest && self.is_rested(now));
+        if at_leisure.is_some() {
+            self.last = Some(now);
+        }
+        at_leisure.max(by_bytes).max(by_count)
+    }
+
+    fn is_rested(&self, now: Millis) -> bool {
+        self.last.is_none_or(|last| now.since(last) >= EVERY_MS)
+    }
+
+    /// The revision before which history must go to be light enough.
+    fn overweight(&mut self, oldest: Revision) -> Option<Revision> {
+        let gone = self.stretches.iter().take_while(|(end, _)| *end <= oldest).count();
+        self.stretches.drain(..gone);
+        let mut bytes: u64 = self.stretches.iter().map(|(_, bytes)| bytes).sum();
+        let mut floor = None;
+        for (end, stretch) in &self.stretches {
+            if bytes <= HISTORY_BYTES_MAX {
+                break;
+            }
+            bytes -= stretch;
+            floor = Some(*end);
+        }
+        floor
     }
 
     /// Remembers `visible` and returns the newest revision that is too old.
@@ -65,7 +126,7 @@ mod tests {
     #[test]
     fn many_revisions_are_cut_to_the_window_once_the_slack_is_used_up() {
         let mut retention = retention();
-        let mut due = |visible| retention.due(Millis(0), Revision(visible), Revision::ZERO);
+        let mut due = |visible| retention.due(Millis(0), Revision(visible), Revision::ZERO, false);
         assert_eq!(due(100), None);
         assert_eq!(due(120), None);
         assert_eq!(due(121), Some(Revision(21)));
@@ -75,21 +136,51 @@ mod tests {
     #[test]
     fn old_revisions_go_even_when_they_are_few() {
         let mut retention = retention();
-        assert_eq!(retention.due(Millis(0), Revision(60), Revision::FIRST), None);
-        assert_eq!(retention.due(Millis(10_000), Revision(61), Revision::FIRST), None);
-        assert_eq!(
-            retention.due(Millis(10_001), Revision(62), Revision::FIRST),
-            Some(Revision(60))
-        );
-        assert_eq!(retention.due(Millis(10_002), Revision(63), Revision(60)), None);
+        let mut due = |ms, visible, compacted| {
+            retention.due(Millis(ms), Revision(visible), Revision(compacted), false)
+        };
+        assert_eq!(due(0, 3, 1), None);
+        assert_eq!(due(10_000, 4, 1), None);
+        assert_eq!(due(10_001, 5, 1), Some(Revision(3)));
+        // Some are old again soon, but it is not worth a compaction yet.
+        assert_eq!(due(30_000, 6, 3), None);
+        assert_eq!(due(40_001, 6, 3), Some(Revision(6)));
+    }
+
+    #[test]
+    fn heavy_history_is_cut_to_its_bytes_however_few_revisions_it_is() {
+        const MIB: usize = 1024 * 1024;
+        let mut retention = retention();
+        for revision in 2..66 {
+            retention.wrote(Revision(revision), MIB);
+            assert_eq!(retention.due(Millis(0), Revision(revision), Revision::FIRST, false), None);
+        }
+        retention.wrote(Revision(66), MIB);
+        let due = retention.due(Millis(0), Revision(66), Revision::FIRST, false);
+        assert_eq!(due, Some(Revision(5)));
+        assert_eq!(retention.due(Millis(0), Revision(66), Revision(5), false), None);
+    }
+
+    #[test]
+    fn a_full_store_keeps_no_past_and_looks_again_after_a_while() {
+        let mut retention = retention();
+        let mut due = |ms, visible, compacted| {
+            retention.due(Millis(ms), Revision(visible), Revision(compacted), true)
+        };
+        assert_eq!(due(0, 9, 1), Some(Revision(9)));
+        assert_eq!(due(1, 10, 9), None);
+        assert_eq!(due(EVERY_MS, 10, 9), Some(Revision(10)));
+        assert_eq!(due(3 * EVERY_MS, 10, 10), None);
     }
 
     #[test]
     fn the_memory_of_ages_is_bounded() {
         let mut retention = retention();
         for ms in 0..100_000 {
-            retention.due(Millis(ms), Revision(ms), Revision(ms.saturating_sub(50)));
+            retention.wrote(Revision(ms), 1 << 20);
+            retention.due(Millis(ms), Revision(ms), Revision(ms.saturating_sub(50)), false);
         }
         assert!(retention.marks.len() as u64 <= MARKS + 2, "{}", retention.marks.len());
+        assert!(retention.stretches.len() <= 50, "{}", retention.stretches.len());
     }
 }

@@ -11,7 +11,7 @@ use rt::{Drain, TaskKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -58,19 +58,7 @@ pub(crate) async fn serve(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let (force, forced) = rt::drain::channel();
-    loop {
-        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let tcp = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((tcp, _)) => tcp,
-                Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            },
-            () = drain.started() => break,
-        };
+    while let Some((tcp, place)) = accept(&listener, &places, drain).await {
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
         let forced = forced.clone();
         rt::spawn(TaskKind::Connection, "connection", async move {
@@ -90,6 +78,30 @@ pub(crate) async fn serve(
     }
     drop(forced);
     force.drain(FINISH_TIMEOUT).await;
+}
+
+/// The next connection and its place, or nothing once the drain has begun.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    drain: &Drain,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let next = async {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((tcp, _)) => return (tcp, place),
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        accepted = next => Some(accepted),
+        () = drain.started() => None,
+    }
 }
 
 async fn connection(
@@ -138,5 +150,24 @@ async fn talk(
     let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_drain_is_noticed_also_when_all_places_are_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let none_left = Arc::new(Semaphore::new(0));
+        let (trigger, drain) = rt::drain::channel();
+        let accepting = accept(&listener, &none_left, &drain);
+        tokio::pin!(accepting);
+        assert!(futures::poll!(&mut accepting).is_pending());
+        let draining = tokio::spawn(trigger.drain(Duration::ZERO));
+        let accepted = tokio::time::timeout(Duration::from_secs(20), accepting).await;
+        assert!(accepted.expect("noticed").is_none());
+        draining.await.expect("drained");
     }
 }

@@ -7,6 +7,8 @@ use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
 use keyspace::{Keyspace, Place, Record, Values, Watch};
 use kv::{Error, KeyspaceName, RangeRequest, RangeResponse, Revision, Txn, WatchBatch};
 
+use crate::quota::Quota;
+
 #[derive(Clone)]
 pub(crate) struct Vault {
     engine: Arc<dyn Engine>,
@@ -60,12 +62,12 @@ impl Vault {
     }
 
     /// Folds old log in the background. Late or never does no harm: the next
-    /// one covers it.
-    pub fn fold(&self, epoch: Epoch, revision: Revision) {
+    /// one covers it. A full store then gives back what that has freed.
+    pub fn fold(&self, epoch: Epoch, revision: Revision, quota: Arc<Quota>) {
         let Vault { engine, name, .. } = self.clone();
         rt::spawn(rt::TaskKind::Connection, "fold old log", async move {
             match engine.compact(&name, epoch, revision).await {
-                Ok(Outcome::Committed) => {}
+                Ok(Outcome::Committed) => quota.make_room().await,
                 Ok(refused) => tracing::info!(keyspace = %name, ?refused, "log not folded"),
                 Err(error) => tracing::warn!(keyspace = %name, %error, "log not folded"),
             }

@@ -65,3 +65,23 @@ async fn a_chosen_id_is_granted_once_and_a_missing_lease_is_refused() {
     let put = PutRequest { lease: Some(LeaseId(43)), ..PutRequest::new("k", "v") };
     assert_eq!(within(bench.kv.put(put)).await.map(|_| ()), Err(Error::LeaseNotFound));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_comes_right_after_a_stall_still_saves_its_lease() {
+    let (clock, hand) = Clock::manual();
+    let bench = bench_at(config(), clock).await;
+    let saved = within(bench.kv.lease_grant(None, TTL)).await.expect("a lease");
+    let lost = within(bench.kv.lease_grant(None, TTL)).await.expect("a lease");
+
+    // The process stood still; its first request is somebody else's.
+    hand.advance(60_000);
+    within(bench.kv.put(PutRequest::new("k", "v"))).await.expect("a put");
+    hand.advance(1_999);
+    assert_eq!(within(bench.kv.lease_keep_alive(saved.id)).await, Ok(TTL));
+    assert!(within(bench.kv.lease_info(lost.id, false)).await.is_ok());
+
+    hand.advance(1);
+    within(bench.kv.put(PutRequest::new("k", "v"))).await.expect("a put");
+    assert!(within(bench.kv.lease_info(saved.id, false)).await.is_ok());
+    assert_eq!(within(bench.kv.lease_keep_alive(lost.id)).await, Err(Error::LeaseNotFound));
+}

@@ -45,6 +45,10 @@ struct Thread {
     next_id: u32,
 }
 
+/// Takes the process along when the thread that holds it unwinds: without the
+/// committer nothing can be written, and its heads may not be what is on disk.
+struct Unwinding;
+
 /// Requests decided together; answered once they are durable.
 struct Group {
     write: fjall::OwnedWriteBatch,
@@ -80,14 +84,14 @@ impl Committer {
     ) -> Result<Outcome, Error> {
         let (answer, outcome) = oneshot::channel();
         self.send(Request::Append { keyspace, batch, answer }).await?;
-        // The thread answers everything it takes, or ends the process.
-        outcome.await.map_err(|_| Error::Stopped)
+        // Handed over and never answered: it may be durable all the same.
+        Ok(outcome.await.unwrap_or(Outcome::Unknown))
     }
 
     pub(super) async fn raise(&self, keyspace: KeyspaceName, seen: Epoch) -> Result<Raised, Error> {
         let (answer, raised) = oneshot::channel();
         self.send(Request::Raise { keyspace, seen, answer }).await?;
-        raised.await.map_err(|_| Error::Stopped)
+        Ok(raised.await.unwrap_or(Raised::Unknown))
     }
 
     async fn send(&self, request: Request) -> Result<(), Error> {
@@ -110,6 +114,7 @@ impl Drop for Committer {
 
 impl Thread {
     fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let _guard = Unwinding;
         while let Some(first) = queue.blocking_recv() {
             let mut group = Group::new(&self.disk);
             self.decide(first, &mut group);
@@ -173,6 +178,17 @@ impl Thread {
     }
 }
 
+// === impl Unwinding ===
+
+impl Drop for Unwinding {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the store's committer has panicked; ending the process");
+            std::process::abort()
+        }
+    }
+}
+
 // === impl Group ===
 
 impl Group {
@@ -208,4 +224,58 @@ impl Group {
 pub(super) fn end_process(error: &fjall::Error) -> ! {
     tracing::error!(%error, "the store's log could not be written; ending the process");
     std::process::abort()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, process::Command};
+
+    use super::*;
+    use crate::{Batch, Seq};
+
+    #[tokio::test]
+    async fn what_was_handed_over_and_not_answered_is_unknown() {
+        let (requests, mut queue) = mpsc::channel(1);
+        let committer = Committer { requests: Some(requests), thread: None };
+        let dropping = async {
+            for _ in 0..2 {
+                drop(queue.recv().await.expect("a request"));
+            }
+            queue
+        };
+        let asking = async {
+            let batch = Batch { epoch: Epoch(1), seq: Seq(1), records: Vec::new() };
+            let batch = EncodedBatch::new(&batch).expect("it is small");
+            let name = KeyspaceName::default();
+            (committer.append(name.clone(), batch).await, committer.raise(name, Epoch(1)).await)
+        };
+        let (queue, (appended, raised)) = tokio::join!(dropping, asking);
+        assert!(matches!(appended, Ok(Outcome::Unknown)), "{appended:?}");
+        assert!(matches!(raised, Ok(Raised::Unknown)), "{raised:?}");
+
+        drop(queue);
+        let refused = committer.raise(KeyspaceName::default(), Epoch(1)).await;
+        assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_committer_that_unwinds_ends_the_process() {
+        const CHILD: &str = "POLIS_TEST_UNWIND";
+        const ABORTED: i32 = 6;
+        if std::env::var_os(CHILD).is_some() {
+            let unwound = std::thread::spawn(|| {
+                let _guard = Unwinding;
+                panic!("on purpose");
+            });
+            let _ = unwound.join();
+            return;
+        }
+        let name = "embedded::commit::tests::a_committer_that_unwinds_ends_the_process";
+        let child = Command::new(std::env::current_exe().expect("our own path"))
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .output()
+            .expect("it starts");
+        assert_eq!(child.status.signal(), Some(ABORTED), "{child:?}");
+    }
 }

@@ -18,6 +18,7 @@ use std::{
     fs::TryLockError,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -49,6 +50,7 @@ pub struct Embedded {
     disk: Arc<Disk>,
     committer: Committer,
     folding: Arc<Mutex<()>>,
+    reclaiming: Arc<Mutex<()>>,
 }
 
 /// The open database.
@@ -74,6 +76,10 @@ const WORKER_THREADS: usize = 2;
 /// The least that the library allows, and hours of our writes.
 const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Writing out a memtable takes milliseconds, and some seconds on a slow disk.
+const FLUSH_LOOK_EVERY: Duration = Duration::from_millis(20);
+const FLUSH_LOOKS_MAX: usize = 250;
+
 // === impl EmbeddedConfig ===
 
 impl EmbeddedConfig {
@@ -91,7 +97,7 @@ impl Embedded {
     pub fn open(config: EmbeddedConfig) -> Result<Embedded, Error> {
         let disk = Arc::new(Disk::open(config)?);
         let committer = Committer::start(disk.clone())?;
-        Ok(Embedded { disk, committer, folding: Arc::default() })
+        Ok(Embedded { disk, committer, folding: Arc::default(), reclaiming: Arc::default() })
     }
 
     /// Runs what reads or folds on a thread that may block.
@@ -143,6 +149,16 @@ impl Engine for Embedded {
         .await
     }
 
+    async fn reclaim(&self) -> Result<(), Error> {
+        let reclaiming = self.reclaiming.clone();
+        self.blocking(move |disk| {
+            // Whoever comes second wants what the first is doing.
+            let Ok(_reclaiming) = reclaiming.try_lock() else { return Ok(()) };
+            disk.reclaim()
+        })
+        .await
+    }
+
     async fn fetch(&self, keyspace: &KeyspaceName, places: &[Place]) -> Result<Values, Error> {
         let name = keyspace.clone();
         let places = places.to_vec();
@@ -190,6 +206,29 @@ impl Disk {
         log.insert(layout::CLUSTER_KEY, layout::encode_cluster(id)).map_err(failed)?;
         db.persist(PersistMode::SyncAll).map_err(failed)?;
         Ok(id)
+    }
+}
+
+impl Disk {
+    /// Removed rows vanish from the disk only when the tables that hold them
+    /// are rewritten, and the journal's files only when nothing in them is left
+    /// in memory alone.
+    fn reclaim(&self) -> Result<(), Error> {
+        for tree in [&self.log, &self.rows] {
+            tree.rotate_memtable().map_err(Storage::from).map_err(Error::Read)?;
+        }
+        // A flush that does not come about in time is left to the library: its
+        // removals then count the next time.
+        for _ in 0..FLUSH_LOOKS_MAX {
+            if self.db.outstanding_flushes() == 0 {
+                break;
+            }
+            std::thread::sleep(FLUSH_LOOK_EVERY);
+        }
+        for tree in [&self.log, &self.rows] {
+            tree.major_compact().map_err(Storage::from).map_err(Error::Read)?;
+        }
+        Ok(())
     }
 }
 

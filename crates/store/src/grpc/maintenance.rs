@@ -57,13 +57,17 @@ impl Maintenance for Face {
         }))
     }
 
-    /// The log is folded and its files are rewritten all along, so there is
-    /// nothing left to do on demand.
+    /// Files are rewritten all along, but only as fast as others are written;
+    /// this does all of it, for every keyspace.
     async fn defragment(
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
         let handle = self.any_handle(&request)?;
+        self.keyspaces.quota().reclaim().await.map_err(|error| {
+            tracing::warn!(%error, "space not given back");
+            Status::internal(format!("polis: space not given back: {error}"))
+        })?;
         Ok(Response::new(pb::DefragmentResponse { header: self.header(&handle, None) }))
     }
 
