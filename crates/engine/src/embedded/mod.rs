@@ -22,7 +22,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree as _, Database, KeyspaceCreateOptions, PersistMode};
 use keyspace::{Place, Values};
 use kv::{KeyspaceName, Revision};
 use rt::random::Random;
@@ -213,6 +213,7 @@ impl Disk {
     /// Removed rows vanish from the disk only when the tables that hold them
     /// are rewritten, and the journal's files only when nothing in them is left
     /// in memory alone.
+    #[allow(clippy::disallowed_methods, reason = "may block, and the library has no signal")]
     fn reclaim(&self) -> Result<(), Error> {
         for tree in [&self.log, &self.rows] {
             tree.rotate_memtable().map_err(Storage::from).map_err(Error::Read)?;
@@ -220,7 +221,8 @@ impl Disk {
         // A flush that does not come about in time is left to the library: its
         // removals then count the next time.
         for _ in 0..FLUSH_LOOKS_MAX {
-            if self.db.outstanding_flushes() == 0 {
+            let unwritten = [&self.log, &self.rows].map(|tree| tree.tree.sealed_memtable_count());
+            if unwritten == [0, 0] {
                 break;
             }
             std::thread::sleep(FLUSH_LOOK_EVERY);
