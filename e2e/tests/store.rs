@@ -45,9 +45,9 @@ fn run_store(data: &Scratch, address: SocketAddr) -> Running {
 }
 
 /// Free a moment ago; a store that is killed must come back on the same port.
+/// Where a store can listen again after it was killed.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind a free port");
-    listener.local_addr().expect("it has an address")
+    SocketAddr::from(([127, 0, 0, 1], e2e::free_base_port()))
 }
 
 // === etcdctl ===

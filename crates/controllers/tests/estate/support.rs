@@ -5,7 +5,10 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -395,16 +398,17 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// The first of `count` ports in a row that were free a moment ago.
+/// The first of `count` ports in a row that are free and were given to nobody
+/// else. Below the range from which the kernel takes ports for connections: a
+/// center that comes back must find its port free.
 fn free_ports(count: u16) -> u16 {
-    for _ in 0..100 {
-        let bound = TcpListener::bind(loopback(0)).expect("bind");
-        let first = bound.local_addr().expect("address").port();
-        drop(bound);
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    loop {
+        let first = NEXT.fetch_add(count, Ordering::Relaxed);
+        assert!(first < 20_000, "no {count} free ports in a row");
         let free = |port: u16| TcpListener::bind(loopback(port)).is_ok();
-        if (first..first.saturating_add(count)).all(free) {
+        if (first..first + count).all(free) {
             return first;
         }
     }
-    panic!("no {count} free ports in a row");
 }
