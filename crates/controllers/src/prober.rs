@@ -10,8 +10,12 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use identity::{Credentials, Expected, ServerCheck};
 use planner::center::{PROBE_INTERVAL_MS, SUSPECT_AFTER_MS};
-use rt::{Clock, Millis, TaskKind, random::Random};
-use tokio::{sync::mpsc, task::JoinHandle, time::MissedTickBehavior};
+use rt::{Clock, Millis, TaskKind};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_rustls::rustls::ClientConfig;
 use topology::CenterName;
 
@@ -73,11 +77,13 @@ impl Prober {
     }
 
     async fn run(self, center: CenterName, address: String, answers: mpsc::Sender<Answer>) {
-        // Spread, so that all probes of an estate do not fall into one moment.
-        let offset = Random::from_entropy().below(PROBE_INTERVAL_MS);
-        tokio::time::sleep(Duration::from_millis(offset)).await;
-        let mut ticks = tokio::time::interval(Duration::from_millis(PROBE_INTERVAL_MS));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // All probes of a center go out at one moment of its clock: waking up
+        // costs an idle process more than the probes do.
+        let first = PROBE_INTERVAL_MS - self.clock.now().0 % PROBE_INTERVAL_MS;
+        let first = Instant::now() + Duration::from_millis(first);
+        let interval = Duration::from_millis(PROBE_INTERVAL_MS);
+        let mut ticks = tokio::time::interval_at(first, interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut link = None;
         loop {
             ticks.tick().await;

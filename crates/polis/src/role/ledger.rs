@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    super::runtime(1)?.block_on(serve(args))
+    super::runtime(Some(1))?.block_on(serve(args))
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {

@@ -38,11 +38,14 @@ impl Shutdown {
     }
 }
 
-/// Several threads for roles that serve many, one for those that serve few.
-fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+/// With this many threads; one per core unless given.
+fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = match workers {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        Some(_) | None => tokio::runtime::Builder::new_multi_thread(),
     };
-    builder.worker_threads(workers).enable_all().build().context("start the runtime")
+    if let Some(workers) = workers {
+        builder.worker_threads(workers.max(1));
+    }
+    builder.enable_all().build().context("start the runtime")
 }

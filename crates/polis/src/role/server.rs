@@ -79,6 +79,10 @@ pub struct ServerOptions {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edge_threads: Option<usize>,
+    /// Threads of everything but the edge; one per core unless given
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_threads: Option<usize>,
     /// Where the agent listens for the API server
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +137,7 @@ pub fn config(command: &ConfigCommand) -> anyhow::Result<()> {
                 edge_address: local(8080),
                 edge_admin_address: local(8081),
                 edge_threads: None,
+                worker_threads: None,
                 agent_address: local(10250),
                 pods_die_with_agent: Some(false),
             };
@@ -144,9 +149,7 @@ pub fn config(command: &ConfigCommand) -> anyhow::Result<()> {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let options = options::resolve(args.config.as_deref(), &args.options)?;
-    // Without workers of its own the edge must not wait behind controllers: it
-    // has its own threads, so two workers carry everything else.
-    super::runtime(2)?.block_on(serve(options))
+    super::runtime(options.worker_threads)?.block_on(serve(options))
 }
 
 async fn serve(options: ServerOptions) -> anyhow::Result<()> {

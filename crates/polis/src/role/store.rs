@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    super::runtime(2)?.block_on(serve(args))
+    super::runtime(None)?.block_on(serve(args))
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {

@@ -271,6 +271,8 @@ fn center_program(plan: &CenterPlan, layout: &Layout, data: &DataDir) -> anyhow:
         edge_address: Some(local(plan.edge_port)),
         edge_admin_address: Some(local(plan.edge_admin_port)),
         edge_threads: Some(1),
+        // Five centers share this machine's cores.
+        worker_threads: Some(1),
         agent_address: Some(local(plan.agent_port)),
         pods_die_with_agent: Some(true),
         roles: None,
