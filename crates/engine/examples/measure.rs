@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, Seq};
+use engine::{Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, ReplicaId, Seq};
 use keyspace::{Change, Record};
 use kv::{KeyspaceName, Revision};
 
@@ -78,7 +78,8 @@ async fn appends(
     let start = Instant::now();
     for writer in 0..writers {
         let keyspace = KeyspaceName::new(&format!("w{writers}-{writer}"))?;
-        let Raised::Won(epoch) = engine.raise(&keyspace, Epoch(0)).await? else {
+        let Raised::Won(epoch) = engine.raise(&keyspace, Epoch(0), ReplicaId::default()).await?
+        else {
             return Err("the keyspace is taken".into());
         };
         tasks.push(tokio::spawn(write(engine.clone(), keyspace, epoch, start)));

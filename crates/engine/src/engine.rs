@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use keyspace::{Base, Place, Record, Values};
 use kv::{KeyspaceName, Revision};
 
-use crate::{Error, Metrics};
+use crate::{Error, Metrics, ReplicaId, Shared};
 
 /// Who may write: a new leader takes the next number, and that shuts out the
 /// one before. Zero is "nobody yet".
@@ -74,8 +74,14 @@ pub trait Engine: Send + Sync + 'static {
     /// Keyspaces that somebody has claimed, by name.
     async fn keyspaces(&self) -> Result<Vec<KeyspaceName>, Error>;
 
-    /// Claims the right to write, if `seen` is still the epoch that stands.
-    async fn raise(&self, keyspace: &KeyspaceName, seen: Epoch) -> Result<Raised, Error>;
+    /// Claims the right to write for `by`, if `seen` is still the epoch that
+    /// stands.
+    async fn raise(
+        &self,
+        keyspace: &KeyspaceName,
+        seen: Epoch,
+        by: ReplicaId,
+    ) -> Result<Raised, Error>;
 
     /// Does not change anything.
     async fn load(&self, keyspace: &KeyspaceName) -> Result<Loaded, Error>;
@@ -104,6 +110,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Cheap enough to be scraped.
     fn metrics(&self) -> Metrics;
+
+    /// What replicas know of each other through the log they share; `None`
+    /// where only one process can open it.
+    fn shared(&self) -> Option<&dyn Shared> {
+        None
+    }
 }
 
 // === impl Epoch ===

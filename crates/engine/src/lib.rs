@@ -11,9 +11,11 @@ mod engine;
 mod error;
 mod memory;
 mod metrics;
+mod shared;
 
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
 pub use error::{Error, Storage};
 pub use memory::{Fault, Held, Memory};
 pub use metrics::{Metrics, SYNC_SECONDS_BOUNDS};
+pub use shared::{Board, Head, Replica, ReplicaId, Shared, Tail, Tailed};

@@ -12,7 +12,8 @@ use kv::{KeyspaceName, Revision, Value};
 use tokio::sync::watch;
 
 use crate::{
-    Batch, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, Seq, metrics::Counters,
+    Batch, Board, Engine, Epoch, Error, Head, Loaded, Metrics, Outcome, Raised, Replica, ReplicaId,
+    Seq, Shared, Tail, Tailed, metrics::Counters,
 };
 
 /// What happens to the next batch instead of being committed.
@@ -29,18 +30,19 @@ pub enum Fault {
 /// Cheap to clone; clones share the data, as two processes share a database.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    shared: Arc<Shared>,
+    shared: Arc<Inner>,
 }
 
 /// While this lives, appends wait.
 #[derive(Debug)]
 pub struct Held {
-    shared: Arc<Shared>,
+    shared: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Inner {
     lines: Mutex<BTreeMap<KeyspaceName, Line>>,
+    replicas: Mutex<BTreeMap<ReplicaId, Replica>>,
     faults: Mutex<HashMap<KeyspaceName, VecDeque<Fault>>>,
     holds: watch::Sender<usize>,
     counters: Counters,
@@ -49,8 +51,11 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Line {
     epoch: Epoch,
+    leader: Option<ReplicaId>,
     seq: Seq,
     base: Base,
+    /// The last batch that is in the base.
+    folded: Seq,
     batches: VecDeque<Stored>,
 }
 
@@ -66,8 +71,9 @@ struct Stored {
 impl Default for Memory {
     fn default() -> Memory {
         Memory {
-            shared: Arc::new(Shared {
+            shared: Arc::new(Inner {
                 lines: Mutex::default(),
+                replicas: Mutex::default(),
                 faults: Mutex::default(),
                 holds: watch::Sender::new(0),
                 counters: Counters::default(),
@@ -100,6 +106,10 @@ impl Memory {
         self.shared.lines.lock().expect("no holder panics")
     }
 
+    fn replicas(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, Replica>> {
+        self.shared.replicas.lock().expect("no holder panics")
+    }
+
     fn next_fault(&self, keyspace: &KeyspaceName) -> Option<Fault> {
         let mut faults = self.shared.faults.lock().expect("no holder panics");
         faults.get_mut(keyspace)?.pop_front()
@@ -117,13 +127,19 @@ impl Engine for Memory {
         Ok(self.lines().keys().cloned().collect())
     }
 
-    async fn raise(&self, keyspace: &KeyspaceName, seen: Epoch) -> Result<Raised, Error> {
+    async fn raise(
+        &self,
+        keyspace: &KeyspaceName,
+        seen: Epoch,
+        by: ReplicaId,
+    ) -> Result<Raised, Error> {
         let mut lines = self.lines();
         let line = lines.entry(keyspace.clone()).or_default();
         if line.epoch != seen {
             return Ok(Raised::Lost(line.epoch));
         }
         line.epoch = seen.next();
+        line.leader = Some(by);
         Ok(Raised::Won(line.epoch))
     }
 
@@ -150,6 +166,7 @@ impl Engine for Memory {
         };
         if fault == Some(Fault::Deposed) {
             line.epoch = line.epoch.next();
+            line.leader = None;
         }
         if batch.epoch != line.epoch || batch.seq != line.seq.next() {
             return Ok(Outcome::Deposed);
@@ -197,6 +214,75 @@ impl Engine for Memory {
     fn metrics(&self) -> Metrics {
         self.shared.counters.read(0)
     }
+
+    fn shared(&self) -> Option<&dyn Shared> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Shared for Memory {
+    async fn beat(&self, me: &Replica) -> Result<Board, Error> {
+        self.replicas().insert(me.id, me.clone());
+        self.look().await
+    }
+
+    async fn look(&self) -> Result<Board, Error> {
+        let head = |(name, line): (&KeyspaceName, &Line)| Head {
+            keyspace: name.clone(),
+            epoch: line.epoch,
+            leader: line.leader,
+            seq: line.seq,
+            revision: line.revision(),
+        };
+        let heads = self.lines().iter().map(head).collect();
+        let replicas = self.replicas().values().cloned().collect();
+        Ok(Board { cluster_id: self.cluster_id(), replicas, heads })
+    }
+
+    async fn tail(
+        &self,
+        keyspace: &KeyspaceName,
+        after: Seq,
+        bytes_max: usize,
+    ) -> Result<Tail, Error> {
+        let lines = self.lines();
+        let Some(line) = lines.get(keyspace) else {
+            return Ok(Tail::Batches(Vec::new()));
+        };
+        if after < line.folded {
+            return Ok(Tail::Folded);
+        }
+        let skip = usize::try_from(after.0 - line.folded.0).unwrap_or(usize::MAX);
+        let mut bytes = 0;
+        let mut seq = after;
+        let mut batches = Vec::new();
+        for stored in line.batches.iter().skip(skip) {
+            if bytes >= bytes_max {
+                break;
+            }
+            seq = seq.next();
+            let mut encoded = Vec::new();
+            stored.records.iter().for_each(|record| record.encode(&mut encoded));
+            bytes += encoded.len();
+            batches.push(Tailed { seq, records: stored.records.clone() });
+        }
+        Ok(Tail::Batches(batches))
+    }
+
+    async fn release(&self, keyspace: &KeyspaceName, epoch: Epoch) -> Result<Outcome, Error> {
+        let mut lines = self.lines();
+        let Some(line) = lines.get_mut(keyspace).filter(|line| line.epoch == epoch) else {
+            return Ok(Outcome::Deposed);
+        };
+        line.leader = None;
+        Ok(Outcome::Committed)
+    }
+
+    async fn retire(&self, replica: ReplicaId) -> Result<(), Error> {
+        self.replicas().remove(&replica);
+        Ok(())
+    }
 }
 
 // === impl Line ===
@@ -217,6 +303,7 @@ impl Line {
         let mut fold = Fold { compacted: revision, ..Fold::default() };
         while self.batches.front().is_some_and(|batch| batch.revision < revision) {
             let batch = self.batches.pop_front().expect("just looked at");
+            self.folded = self.folded.next();
             batch.records.into_iter().for_each(|record| fold.add(record));
         }
         self.base.apply(fold);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, batch, claim, commit, name, put};
-use engine::{Batch, Engine, Epoch, Error, Fault, Memory, Outcome, Raised, Seq};
+use engine::{Batch, Engine, Epoch, Error, Fault, Memory, Outcome, Raised, ReplicaId, Seq};
 use keyspace::{Place, Record};
 use kv::{LeaseId, Revision};
 
@@ -18,7 +18,7 @@ async fn a_claim_shuts_out_the_writer_before(engine: &dyn Engine) {
     let second = claim(engine, &ks).await;
     let late = engine.append(&ks, batch(first, 2, vec![put(3, "k", "2")])).await;
     assert_eq!(late.expect("an answer"), Outcome::Deposed);
-    let lost = engine.raise(&ks, first).await.expect("an answer");
+    let lost = engine.raise(&ks, first, ReplicaId::default()).await.expect("an answer");
     assert_eq!(lost, Raised::Lost(second));
 
     let loaded = engine.load(&ks).await.expect("it loads");

@@ -23,6 +23,7 @@ pub struct Base {
     /// One for each live key, in any order.
     pub rows: Vec<Row>,
     pub leases: Vec<LeaseRow>,
+    pub notes: Vec<NoteRow>,
 }
 
 /// A live key.
@@ -42,6 +43,12 @@ pub struct LeaseRow {
     pub ttl: Duration,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteRow {
+    pub name: Bytes,
+    pub value: Bytes,
+}
+
 /// What a stretch of log does to the base: rows to write, `None` to remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fold {
@@ -49,6 +56,7 @@ pub struct Fold {
     pub compacted: Revision,
     pub rows: BTreeMap<Bytes, Option<Row>>,
     pub leases: BTreeMap<LeaseId, Option<LeaseRow>>,
+    pub notes: BTreeMap<Bytes, Option<NoteRow>>,
 }
 
 // === impl Fold ===
@@ -70,6 +78,10 @@ impl Fold {
                 self.leases.insert(id, None);
             }
             Record::Compact { revision } => self.compacted = self.compacted.max(revision),
+            Record::Note { name, value } => {
+                let row = value.map(|value| NoteRow { name: name.clone(), value });
+                self.notes.insert(name, row);
+            }
         }
     }
 
@@ -99,5 +111,7 @@ impl Base {
         self.rows.extend(fold.rows.into_values().flatten());
         self.leases.retain(|lease| !fold.leases.contains_key(&lease.id));
         self.leases.extend(fold.leases.into_values().flatten());
+        self.notes.retain(|note| !fold.notes.contains_key(&note.name));
+        self.notes.extend(fold.notes.into_values().flatten());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kv::{LeaseId, Revision};
 
-use crate::{Change, Handle, LeaseRow, Record, Row};
+use crate::{Change, Handle, LeaseRow, NoteRow, Record, Row};
 
 /// First byte of everything durable. A release reads its own and the one
 /// before, and refuses newer ones.
@@ -17,10 +17,10 @@ const KIND_TXN: u8 = 1;
 const KIND_LEASE_GRANTED: u8 = 2;
 const KIND_LEASE_REVOKED: u8 = 3;
 const KIND_COMPACT: u8 = 4;
-// 5 is for etcd's users and roles, 6 for its alarms: neither spends a
-// revision, both must be as durable as keys.
+const KIND_NOTE: u8 = 5;
 const KIND_ROW: u8 = 16;
 const KIND_LEASE_ROW: u8 = 17;
+const KIND_NOTE_ROW: u8 = 18;
 
 const CHANGE_PUT: u8 = 1;
 const CHANGE_DELETE: u8 = 2;
@@ -68,6 +68,14 @@ impl Record {
                 out.push(KIND_COMPACT);
                 put_varint(out, revision.0);
             }
+            Record::Note { name, value } => {
+                out.push(KIND_NOTE);
+                put_bytes(out, name);
+                out.push(u8::from(value.is_some()));
+                if let Some(value) = value {
+                    put_bytes(out, value);
+                }
+            }
         }
     }
 
@@ -81,6 +89,7 @@ impl Record {
             }
             KIND_LEASE_REVOKED => Record::LeaseRevoked { id: input.lease_id()? },
             KIND_COMPACT => Record::Compact { revision: input.revision()? },
+            KIND_NOTE => Record::Note { name: input.bytes()?, value: input.optional_bytes()? },
             other => return Err(DecodeError::UnknownKind(other)),
         };
         input.end()?;
@@ -141,6 +150,24 @@ impl LeaseRow {
         };
         input.end()?;
         Ok(row)
+    }
+}
+
+// === impl NoteRow ===
+
+impl NoteRow {
+    /// Appends the encoded note, without its name, which is its key.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend([FORMAT_VERSION, KIND_NOTE_ROW]);
+        out.extend_from_slice(&self.value);
+    }
+
+    pub fn decode(name: Bytes, bytes: &[u8]) -> Result<NoteRow, DecodeError> {
+        let mut input = Input(bytes);
+        match input.kind()? {
+            KIND_NOTE_ROW => Ok(NoteRow { name, value: Bytes::copy_from_slice(input.0) }),
+            other => Err(DecodeError::UnknownKind(other)),
+        }
     }
 }
 
@@ -271,6 +298,14 @@ impl<'a> Input<'a> {
         self.varint().map(Duration::from_millis)
     }
 
+    fn optional_bytes(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        match self.byte()? {
+            0 => Ok(None),
+            1 => self.bytes().map(Some),
+            other => Err(DecodeError::UnknownKind(other)),
+        }
+    }
+
     fn changes(&mut self) -> Result<Vec<Change>, DecodeError> {
         let count = self.varint()?;
         // Each change is at least two bytes, so a false count cannot make us
@@ -327,8 +362,8 @@ mod tests {
         let mut bytes = encoded(&sample());
         bytes[0] = FORMAT_VERSION + 1;
         assert_eq!(Record::decode(&bytes), Err(DecodeError::NewerFormat(FORMAT_VERSION + 1)));
-        bytes[..2].copy_from_slice(&[FORMAT_VERSION, 5]);
-        assert_eq!(Record::decode(&bytes), Err(DecodeError::UnknownKind(5)));
+        bytes[..2].copy_from_slice(&[FORMAT_VERSION, 9]);
+        assert_eq!(Record::decode(&bytes), Err(DecodeError::UnknownKind(9)));
     }
 
     #[test]
@@ -340,6 +375,14 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(Record::decode(&longer), Err(DecodeError::Trailing(1)));
+        for value in [None, Some("what it says".into())] {
+            let note = Record::Note { name: "a note".into(), value };
+            let bytes = encoded(&note);
+            assert_eq!(Record::decode(&bytes), Ok(note));
+            for end in 0..bytes.len() {
+                assert!(Record::decode(&bytes[..end]).is_err(), "cut at {end}");
+            }
+        }
     }
 
     #[test]
@@ -360,6 +403,7 @@ mod tests {
             let _ = Record::decode(&framed);
             let _ = Row::decode(Bytes::new(), &framed);
             let _ = LeaseRow::decode(&framed);
+            let _ = NoteRow::decode(Bytes::new(), &framed);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     index::Index,
     lease::Leases,
     log::Log,
+    note::Notes,
     range::{Readable, range},
     txn::{Plan, Run},
     value::Missing,
@@ -36,6 +37,7 @@ pub struct Keyspace {
     pub(crate) index: Index,
     pub(crate) log: Log,
     pub(crate) leases: Leases,
+    pub(crate) notes: Notes,
     compacted: Revision,
     /// Values up to here have been considered for leaving memory.
     settled: Revision,
@@ -69,6 +71,7 @@ impl Keyspace {
             index: Index::default(),
             log: Log::starting_at(Revision::FIRST.next()),
             leases: Leases::default(),
+            notes: Notes::default(),
             compacted: Revision::ZERO,
             settled: Revision::FIRST,
         }

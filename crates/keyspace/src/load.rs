@@ -39,24 +39,63 @@ impl Keyspace {
         for row in base.rows {
             keyspace.load_row(row, base.revision)?;
         }
+        for note in base.notes {
+            keyspace.notes.set(note.name, Some(note.value));
+        }
         let mut compacted = base.compacted;
         for record in log {
-            match record {
-                Record::Txn { revision, changes } => keyspace.load_txn(revision, changes)?,
-                Record::LeaseGranted { id, ttl } => keyspace.leases.grant(id, ttl, now),
-                Record::LeaseRevoked { id } => {
-                    keyspace.leases.remove(id);
-                }
-                Record::Compact { revision } => compacted = compacted.max(revision),
-            }
+            compacted = compacted.max(keyspace.take_in(record, now)?.unwrap_or_default());
         }
-        let last = keyspace.revision();
+        keyspace.finish_load(compacted)?;
+        Ok(keyspace)
+    }
+
+    /// Takes in one more batch that another leader made durable.
+    pub fn follow(
+        &mut self,
+        batch: impl IntoIterator<Item = Record>,
+        now: Millis,
+    ) -> Result<(), LoadError> {
+        let mut compacted = self.compacted();
+        for record in batch {
+            compacted = compacted.max(self.take_in(record, now)?.unwrap_or_default());
+        }
+        self.finish_load(compacted)
+    }
+
+    /// Gives every lease its whole time to live again: whoever begins to lead
+    /// does not know who renewed meanwhile.
+    pub fn renew_leases(&mut self, now: Millis) {
+        let ids: Vec<_> = self.leases.ids().collect();
+        for id in ids {
+            self.leases.renew(id, now).expect("it was just listed");
+        }
+    }
+
+    /// A compaction is handed back: it is done once its batch is in.
+    fn take_in(&mut self, record: Record, now: Millis) -> Result<Option<Revision>, LoadError> {
+        match record {
+            Record::Txn { revision, changes } => self.load_txn(revision, changes)?,
+            Record::LeaseGranted { id, ttl } => self.leases.grant(id, ttl, now),
+            Record::LeaseRevoked { id } => {
+                self.leases.remove(id);
+            }
+            Record::Compact { revision } => return Ok(Some(revision)),
+            Record::Note { name, value } => self.notes.set(name, value),
+        }
+        Ok(None)
+    }
+
+    fn finish_load(&mut self, compacted: Revision) -> Result<(), LoadError> {
+        let last = self.revision();
         if compacted > last {
             return Err(LoadError::CompactedAhead { compacted, last });
         }
-        keyspace.forget_before(compacted);
-        keyspace.settle(last);
-        Ok(keyspace)
+        if compacted > self.compacted() {
+            self.forget_before(compacted);
+        }
+        self.settle(last);
+        Ok(())
     }
 
     fn load_row(&mut self, row: Row, base: Revision) -> Result<(), LoadError> {

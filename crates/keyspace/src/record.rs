@@ -25,6 +25,12 @@ pub enum Record {
     Compact {
         revision: Revision,
     },
+    /// Bookkeeping that spends no revision (users, roles, alarms, what is left
+    /// of long leases): a name, and what it stands for now; `None` removes it.
+    Note {
+        name: Bytes,
+        value: Option<Bytes>,
+    },
 }
 
 /// One key changed by a transaction. Absolute, so that it can be replayed over
@@ -51,9 +57,10 @@ impl Record {
     pub fn revision(&self) -> Option<Revision> {
         match self {
             Record::Txn { revision, .. } => Some(*revision),
-            Record::LeaseGranted { .. } | Record::LeaseRevoked { .. } | Record::Compact { .. } => {
-                None
-            }
+            Record::LeaseGranted { .. }
+            | Record::LeaseRevoked { .. }
+            | Record::Compact { .. }
+            | Record::Note { .. } => None,
         }
     }
 }

@@ -190,6 +190,7 @@ pub(crate) fn size(record: &Record) -> usize {
                 keyspace::Change::Delete { key } => key.len(),
             })
             .sum(),
+        Record::Note { name, value } => name.len() + value.as_ref().map_or(0, |value| value.len()),
         Record::LeaseGranted { .. } | Record::LeaseRevoked { .. } | Record::Compact { .. } => 0,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
+use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, ReplicaId, Seq};
 use keyspace::{Keyspace, Place, Record, Values, Watch};
 use kv::{Error, KeyspaceName, RangeRequest, RangeResponse, Revision, Txn, WatchBatch};
 
@@ -40,7 +40,8 @@ impl Vault {
     /// then reads what there is.
     pub async fn claim(&self) -> Result<Claim, engine::Error> {
         let seen = self.engine.load(&self.name).await?.epoch;
-        let Raised::Won(epoch) = self.engine.raise(&self.name, seen).await? else {
+        let Raised::Won(epoch) = self.engine.raise(&self.name, seen, ReplicaId::default()).await?
+        else {
             return Ok(Claim::Lost);
         };
         let loaded = self.engine.load(&self.name).await?;

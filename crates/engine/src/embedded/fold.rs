@@ -7,7 +7,10 @@ use kv::{KeyspaceName, Revision};
 use super::{
     Disk,
     commit::end_process,
-    layout::{Id, Mark, encode_lease, encode_row, lease_key, log_key, mark_key, row_key},
+    layout::{
+        Id, Mark, encode_lease, encode_note, encode_row, lease_key, log_key, mark_key, note_key,
+        row_key,
+    },
     read::View,
 };
 use crate::{Epoch, Error, Outcome, Seq};
@@ -65,6 +68,12 @@ impl Disk {
                     write.insert(&self.log, lease_key(id, lease_id), encode_lease(&lease));
                 }
                 None => write.remove(&self.log, lease_key(id, lease_id)),
+            }
+        }
+        for (name, note) in fold.notes {
+            match note {
+                Some(note) => write.insert(&self.log, note_key(id, &name), encode_note(&note)),
+                None => write.remove(&self.log, note_key(id, &name)),
             }
         }
         let mut seq = from;

@@ -7,6 +7,7 @@
 //! | log | `h` name | [`Head`]: who may write, and how far the log goes |
 //! | log | `m` id | [`Mark`]: how far the log was folded into the base |
 //! | log | `s` id lease | a lease of the base |
+//! | log | `n` id name | a note of the base |
 //! | log | `l` id seq | a batch |
 //! | rows | id key | a live key of the base |
 //!
@@ -14,7 +15,8 @@
 //! written with every batch. Numbers in keys are big-endian, so that byte order
 //! is number order.
 
-use keyspace::{DecodeError, FORMAT_VERSION, LeaseRow, Record, Row};
+use bytes::Bytes;
+use keyspace::{DecodeError, FORMAT_VERSION, LeaseRow, NoteRow, Record, Row};
 use kv::{KeyspaceName, LeaseId, Revision};
 
 use crate::{
@@ -26,6 +28,7 @@ pub(super) const CLUSTER_KEY: &[u8] = b"c";
 const HEAD: u8 = b'h';
 const MARK: u8 = b'm';
 const LEASE: u8 = b's';
+const NOTE: u8 = b'n';
 const LOG: u8 = b'l';
 
 /// A batch is bounded by the requests in it, but one delete can take any
@@ -96,6 +99,16 @@ pub(super) fn lease_prefix(id: Id) -> Vec<u8> {
 pub(super) fn lease_key(id: Id, lease: LeaseId) -> Vec<u8> {
     let mut key = tagged(LEASE, id);
     key.extend(lease.0.to_be_bytes());
+    key
+}
+
+pub(super) fn note_prefix(id: Id) -> Vec<u8> {
+    tagged(NOTE, id)
+}
+
+pub(super) fn note_key(id: Id, name: &[u8]) -> Vec<u8> {
+    let mut key = tagged(NOTE, id);
+    key.extend_from_slice(name);
     key
 }
 
@@ -289,6 +302,19 @@ pub(super) fn encode_lease(lease: &LeaseRow) -> Vec<u8> {
 
 pub(super) fn decode_lease(stored: &[u8]) -> Result<LeaseRow, Broken> {
     Ok(LeaseRow::decode(open(&[LEASE], stored).ok_or(Broken::Checksum)?)?)
+}
+
+/// A note's checksum covers its name, which is not in its value.
+pub(super) fn encode_note(note: &NoteRow) -> Vec<u8> {
+    let mut out = Vec::new();
+    note.encode(&mut out);
+    seal(&note.name, &mut out);
+    out
+}
+
+pub(super) fn decode_note(name: &[u8], stored: &[u8]) -> Result<NoteRow, Broken> {
+    let body = open(name, stored).ok_or(Broken::Checksum)?;
+    Ok(NoteRow::decode(Bytes::copy_from_slice(name), body)?)
 }
 
 fn encode_numbers(name: &[u8], numbers: &[u64]) -> Vec<u8> {

@@ -30,7 +30,8 @@ use tokio::task::spawn_blocking;
 
 use self::{commit::Committer, layout::EncodedBatch};
 use crate::{
-    Batch, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, Storage, metrics::Counters,
+    Batch, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, ReplicaId, Storage,
+    metrics::Counters,
 };
 
 #[derive(Clone, Debug)]
@@ -120,7 +121,12 @@ impl Engine for Embedded {
         self.blocking(|disk| Ok(disk.heads()?.into_iter().map(|(name, _)| name).collect())).await
     }
 
-    async fn raise(&self, keyspace: &KeyspaceName, seen: Epoch) -> Result<Raised, Error> {
+    async fn raise(
+        &self,
+        keyspace: &KeyspaceName,
+        seen: Epoch,
+        _by: ReplicaId,
+    ) -> Result<Raised, Error> {
         self.committer.raise(keyspace.clone(), seen).await
     }
 

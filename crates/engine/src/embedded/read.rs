@@ -1,14 +1,14 @@
 //! Reading what is stored: all of a keyspace, or single values.
 
 use fjall::{Readable, Snapshot};
-use keyspace::{Base, LeaseRow, Place, Record, Row, Values};
+use keyspace::{Base, LeaseRow, NoteRow, Place, Record, Row, Values};
 use kv::{KeyspaceName, Value};
 
 use super::{
     Disk,
     layout::{
-        self, Head, Id, Mark, StoredBatch, decode_lease, decode_row, head_key, head_name,
-        lease_prefix, log_key, log_seq, mark_key, row_key, row_prefix,
+        self, Head, Id, Mark, StoredBatch, decode_lease, decode_note, decode_row, head_key,
+        head_name, lease_prefix, log_key, log_seq, mark_key, note_prefix, row_key, row_prefix,
     },
 };
 use crate::{Epoch, Error, Loaded, Seq, Storage, memory::put_of};
@@ -136,7 +136,8 @@ impl View<'_> {
 
     fn base(&self) -> Result<Base, Error> {
         let Mark { revision, compacted, .. } = self.mark;
-        Ok(Base { revision, compacted, rows: self.rows()?, leases: self.leases()? })
+        let (rows, leases, notes) = (self.rows()?, self.leases()?, self.notes()?);
+        Ok(Base { revision, compacted, rows, leases, notes })
     }
 
     fn rows(&self) -> Result<Vec<Row>, Error> {
@@ -162,6 +163,18 @@ impl View<'_> {
             .map(|item| {
                 let (_, stored) = item.into_inner().map_err(read_error)?;
                 decode_lease(&stored).map_err(|broken| broken.of(self.name.as_str(), "a lease"))
+            })
+            .collect()
+    }
+
+    fn notes(&self) -> Result<Vec<NoteRow>, Error> {
+        let prefix = note_prefix(self.id());
+        let items = self.snapshot.prefix(&self.disk.log, &prefix);
+        items
+            .map(|item| {
+                let (key, stored) = item.into_inner().map_err(read_error)?;
+                decode_note(&key[prefix.len()..], &stored)
+                    .map_err(|broken| broken.of(self.name.as_str(), "a note"))
             })
             .collect()
     }

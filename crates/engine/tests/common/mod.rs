@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use engine::{Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, Seq};
+use engine::{Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, ReplicaId, Seq};
 use keyspace::{Change, Record};
 use kv::{KeyspaceName, Revision};
 
@@ -91,7 +91,7 @@ pub fn batch(epoch: Epoch, seq: u64, records: Vec<Record>) -> Batch {
 
 pub async fn claim(engine: &dyn Engine, keyspace: &KeyspaceName) -> Epoch {
     let seen = engine.load(keyspace).await.expect("it loads").epoch;
-    match engine.raise(keyspace, seen).await.expect("it can be claimed") {
+    match engine.raise(keyspace, seen, ReplicaId::default()).await.expect("it can be claimed") {
         Raised::Won(epoch) => epoch,
         other => panic!("{other:?}"),
     }
