@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -14,10 +16,18 @@ fn main() -> anyhow::Result<()> {
     etcd(&root.join("proto"), &crates.join("pb-etcd/src"))
 }
 
-/// `mvccpb.rs` and `etcdserverpb.rs`.
+/// A module for each package, and the descriptors of all of them.
 fn etcd(protos: &Path, out: &Path) -> anyhow::Result<()> {
-    let files = ["etcd/mvccpb.proto", "etcd/etcdserverpb.proto"];
+    let files = [
+        "etcd/authpb.proto",
+        "etcd/mvccpb.proto",
+        "etcd/etcdserverpb.proto",
+        "etcd/v3lockpb.proto",
+        "etcd/v3electionpb.proto",
+        "grpc/health.proto",
+    ];
     let descriptors = protox::compile(files, [protos]).context("compile etcd's .proto files")?;
+    describe(descriptors.clone(), &out.join("descriptors.bin"))?;
     tonic_prost_build::configure()
         // Keys and values travel through the store without being copied per layer.
         .bytes(".")
@@ -25,10 +35,22 @@ fn etcd(protos: &Path, out: &Path) -> anyhow::Result<()> {
         .out_dir(out)
         .compile_fds(descriptors)
         .context("generate etcd's wire types")?;
-    for name in ["mvccpb.rs", "etcdserverpb.rs"] {
-        tidy(&out.join(name))?;
+    let health = out.join("grpc.health.v1.rs");
+    std::fs::rename(&health, out.join("health.rs")).context("rename the health module")?;
+    for name in ["authpb", "mvccpb", "etcdserverpb", "v3lockpb", "v3electionpb", "health"] {
+        tidy(&out.join(name).with_extension("rs"))?;
     }
     Ok(())
+}
+
+/// Writes what JSON needs to know of the messages: names and numbers, without
+/// the comments.
+fn describe(mut descriptors: FileDescriptorSet, path: &Path) -> anyhow::Result<()> {
+    for file in &mut descriptors.file {
+        file.source_code_info = None;
+    }
+    std::fs::write(path, descriptors.encode_to_vec())
+        .with_context(|| format!("write {}", path.display()))
 }
 
 /// Drops trailing blanks, so that a committed file never differs by them.

@@ -1,6 +1,6 @@
-//! Cluster and Auth: one member, and certificates instead of passwords.
+//! Cluster: one member.
 
-use pb_etcd::etcdserverpb::{self as pb, auth_server::Auth, cluster_server::Cluster};
+use pb_etcd::etcdserverpb::{self as pb, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
 
 use super::Face;
@@ -23,16 +23,36 @@ impl Cluster for Face {
         let header = self.header(&handle, None);
         Ok(Response::new(pb::MemberListResponse { header, members: vec![member] }))
     }
+
+    async fn member_add(
+        &self,
+        _: Request<pb::MemberAddRequest>,
+    ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        Err(unchangeable())
+    }
+
+    async fn member_remove(
+        &self,
+        _: Request<pb::MemberRemoveRequest>,
+    ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
+        Err(unchangeable())
+    }
+
+    async fn member_update(
+        &self,
+        _: Request<pb::MemberUpdateRequest>,
+    ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
+        Err(unchangeable())
+    }
+
+    async fn member_promote(
+        &self,
+        _: Request<pb::MemberPromoteRequest>,
+    ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        Err(unchangeable())
+    }
 }
 
-#[tonic::async_trait]
-impl Auth for Face {
-    async fn auth_status(
-        &self,
-        request: Request<pb::AuthStatusRequest>,
-    ) -> Result<Response<pb::AuthStatusResponse>, Status> {
-        let handle = self.any_handle(&request)?;
-        let header = self.header(&handle, None);
-        Ok(Response::new(pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 }))
-    }
+fn unchangeable() -> Status {
+    Status::unimplemented("polis: members are the stores that run, and change by starting them")
 }

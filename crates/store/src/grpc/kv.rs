@@ -1,5 +1,8 @@
 //! KV: Range, Put, DeleteRange, Txn, Compact.
 
+use std::pin::Pin;
+
+use futures::Stream;
 use kv::{Error, Kv as _};
 use kv_etcd::{range, txn};
 use pb_etcd::etcdserverpb::{self as pb, kv_server::Kv};
@@ -18,6 +21,16 @@ impl Kv for Face {
         let response = handle.range(range).await.map_err(refusal)?;
         let header = self.header(&handle, Some(response.revision));
         Ok(Response::new(range::response_to_wire(response, header)))
+    }
+
+    type RangeStreamStream =
+        Pin<Box<dyn Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send>>;
+
+    async fn range_stream(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(Status::unimplemented("polis: RangeStream is not served; ask in pages"))
     }
 
     async fn put(

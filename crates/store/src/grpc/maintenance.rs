@@ -54,6 +54,7 @@ impl Maintenance for Face {
             errors,
             is_learner: false,
             storage_version: ETCD_CLUSTER_VERSION.into(),
+            downgrade_info: Some(pb::DowngradeInfo::default()),
         }))
     }
 
@@ -104,6 +105,19 @@ impl Maintenance for Face {
         _: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Snapshot>, Status> {
         Err(Status::unimplemented("polis: Snapshot is not served; copy the data folder instead"))
+    }
+
+    async fn move_leader(
+        &self,
+        _: Request<pb::MoveLeaderRequest>,
+    ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        Err(Status::unimplemented("polis: this store is one process and leads always"))
+    }
+    async fn downgrade(
+        &self,
+        _: Request<pb::DowngradeRequest>,
+    ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        Err(Status::unimplemented("polis: releases of Polis do not follow etcd's versions"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! etcd's gRPC services. Each method parses, asks the keyspace that the
 //! metadata names, and answers in etcd's words; no decision is made here.
 
+mod auth;
 mod cluster;
 mod kv;
 mod lease;
