@@ -1,4 +1,4 @@
-//! `polis store`: flags carry etcd's names where etcd has one.
+//! `polis store`: serves. Flags carry etcd's names where etcd has one.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    super::runtime(None)?.block_on(serve(args))
+    crate::role::runtime(None)?.block_on(serve(args))
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
@@ -59,7 +59,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         (Scheme::Http, ..) if args.insecure => None,
         (Scheme::Http, ..) => bail!("an http:// address needs --insecure"),
     };
-    let (drain, shutdown) = super::lifecycle()?;
+    let (drain, shutdown) = crate::role::lifecycle()?;
     let store = store::Store::build(config).await.context("build the store")?;
     tracing::info!(address = %store.local_addr(), "store serves");
     let running = rt::spawn(rt::TaskKind::Critical, "store", store.run(drain));
