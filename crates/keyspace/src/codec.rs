@@ -40,6 +40,10 @@ pub enum DecodeError {
     Overlong,
     #[error("{0} bytes follow the end")]
     Trailing(usize),
+    #[error("a name is no text")]
+    NotText,
+    #[error("no note that this release knows")]
+    UnknownNote,
 }
 
 // === impl Record ===
@@ -192,7 +196,7 @@ impl Change {
     }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
@@ -200,7 +204,7 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
@@ -221,7 +225,7 @@ fn put_duration(out: &mut Vec<u8>, duration: Duration) {
 }
 
 /// What is left to decode.
-struct Input<'a>(&'a [u8]);
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 // === impl Input ===
 
@@ -233,24 +237,24 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn end(&self) -> Result<(), DecodeError> {
+    pub(crate) fn end(&self) -> Result<(), DecodeError> {
         match self.0.len() {
             0 => Ok(()),
             more => Err(DecodeError::Trailing(more)),
         }
     }
 
-    fn byte(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         Ok(self.take(1)?[0])
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(DecodeError::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn varint(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut number = 0u64;
         for position in 0..VARINT_BYTES_MAX {
             let byte = self.byte()?;
@@ -268,9 +272,14 @@ impl<'a> Input<'a> {
     }
 
     /// A copy of its own, so that no batch is kept for the sake of one key.
-    fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
         let length = usize::try_from(self.varint()?).map_err(|_| DecodeError::Truncated)?;
         Ok(Bytes::copy_from_slice(self.take(length)?))
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let length = usize::try_from(self.varint()?).map_err(|_| DecodeError::Truncated)?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::NotText)
     }
 
     fn revision(&mut self) -> Result<Revision, DecodeError> {

@@ -1,6 +1,6 @@
 //! The keyspace itself: what a leader asks of the rules.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kv::{
     Error, LeaseGranted, LeaseId, LeaseInfo, RangeRequest, RangeResponse, Revision, Txn,
@@ -10,6 +10,7 @@ use rt::Millis;
 
 use crate::{
     Handle, LEASE_TTL_MAX, LEASES_EXPIRED_AT_ONCE_MAX, Place, Record, Values, Watch,
+    auth::Auth,
     check::check,
     index::Index,
     lease::Leases,
@@ -38,6 +39,8 @@ pub struct Keyspace {
     pub(crate) log: Log,
     pub(crate) leases: Leases,
     pub(crate) notes: Notes,
+    /// Read from the notes.
+    pub(crate) auth: Arc<Auth>,
     compacted: Revision,
     /// Values up to here have been considered for leaving memory.
     settled: Revision,
@@ -72,6 +75,7 @@ impl Keyspace {
             log: Log::starting_at(Revision::FIRST.next()),
             leases: Leases::default(),
             notes: Notes::default(),
+            auth: Arc::default(),
             compacted: Revision::ZERO,
             settled: Revision::FIRST,
         }

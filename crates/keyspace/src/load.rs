@@ -5,6 +5,7 @@ use rt::Millis;
 
 use crate::{
     Base, Change, Config, Handle, Keyspace, Record, Row,
+    auth::DamagedNote,
     history::Version,
     log::{Log, Touched},
 };
@@ -18,6 +19,8 @@ pub enum LoadError {
     RowAfterBase { key: bytes::Bytes, found: Revision, base: Revision },
     #[error("compacted at revision {compacted}, beyond the last revision {last}")]
     CompactedAhead { compacted: Revision, last: Revision },
+    #[error(transparent)]
+    Note(#[from] DamagedNote),
 }
 
 // === impl Keyspace ===
@@ -40,7 +43,7 @@ impl Keyspace {
             keyspace.load_row(row, base.revision)?;
         }
         for note in base.notes {
-            keyspace.notes.set(note.name, Some(note.value));
+            keyspace.take_in_note(note.name, Some(note.value))?;
         }
         let mut compacted = base.compacted;
         for record in log {
@@ -81,7 +84,7 @@ impl Keyspace {
                 self.leases.remove(id);
             }
             Record::Compact { revision } => return Ok(Some(revision)),
-            Record::Note { name, value } => self.notes.set(name, value),
+            Record::Note { name, value } => self.take_in_note(name, value)?,
         }
         Ok(None)
     }

@@ -3,11 +3,14 @@
 //! The rules of users, alarms and the like keep their state here, each under a
 //! prefix of its own, so that the log and the base carry all of it alike.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Applied, Keyspace, Record};
+use crate::{
+    Applied, Keyspace, Record,
+    auth::{DamagedNote, Edit},
+};
 
 /// Engines keep the name in a key.
 pub const NOTE_NAME_BYTES_MAX: usize = 512;
@@ -46,14 +49,28 @@ impl Keyspace {
     /// Sets or removes a note. One that stays as it is costs nothing.
     ///
     /// # Panics
-    /// If the name is empty or longer than [`NOTE_NAME_BYTES_MAX`].
+    /// If the name is empty or longer than [`NOTE_NAME_BYTES_MAX`], or if it is
+    /// one of [`crate::auth`]'s and says something else.
     pub fn set_note(&mut self, name: Bytes, value: Option<Bytes>) -> Applied<()> {
         assert!((1..=NOTE_NAME_BYTES_MAX).contains(&name.len()), "a note has a short name");
         if self.note(&name) == value.as_ref() {
             return Applied { response: (), records: Vec::new() };
         }
-        self.notes.set(name.clone(), value.clone());
+        self.take_in_note(name.clone(), value.clone()).expect("we write notes that we can read");
         Applied { response: (), records: vec![Record::Note { name, value }] }
+    }
+
+    /// What is derived from notes follows them here, and only here.
+    pub(crate) fn take_in_note(
+        &mut self,
+        name: Bytes,
+        value: Option<Bytes>,
+    ) -> Result<(), DamagedNote> {
+        if let Some(edit) = Edit::of(&name, value.as_ref())? {
+            Arc::make_mut(&mut self.auth).take_in(edit);
+        }
+        self.notes.set(name, value);
+        Ok(())
     }
 }
 

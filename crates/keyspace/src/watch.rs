@@ -41,6 +41,11 @@ impl Watch {
         self.next
     }
 
+    #[must_use]
+    pub fn range(&self) -> &KeyRange {
+        &self.range
+    }
+
     fn wants(&self, touched: &Touched) -> bool {
         let kind = if touched.deleted { self.deletes } else { self.puts };
         kind && self.range.contains(&touched.key)

@@ -6,7 +6,7 @@
 
 use std::error::Error as StdError;
 
-use kv::{Error, Revision};
+use kv::{AuthError, Error, Revision};
 use tonic::{Code, Status};
 
 /// Trailing metadata of a "compacted" error: the oldest readable revision.
@@ -56,9 +56,32 @@ pub fn code(error: &Error) -> Code {
         Error::LeaseExists => Code::FailedPrecondition,
         Error::TooManyRequests | Error::NoSpace => Code::ResourceExhausted,
         Error::PermissionDenied => Code::PermissionDenied,
+        Error::Auth(error) => auth_code(*error),
         Error::NotLeader | Error::Unknown(_) | Error::Unreachable(_) => Code::Unavailable,
         Error::Corrupt => Code::DataLoss,
         Error::Other(_) => Code::Unknown,
+    }
+}
+
+fn auth_code(error: AuthError) -> Code {
+    match error {
+        AuthError::RootUserNotExist
+        | AuthError::RootRoleNotExist
+        | AuthError::UserAlreadyExist
+        | AuthError::UserNotFound
+        | AuthError::RoleAlreadyExist
+        | AuthError::RoleNotFound
+        | AuthError::RoleNotGranted
+        | AuthError::PermissionNotGranted
+        | AuthError::AuthNotEnabled => Code::FailedPrecondition,
+        AuthError::UserEmpty
+        | AuthError::RoleEmpty
+        | AuthError::AuthFailed
+        | AuthError::PermissionNotGiven
+        | AuthError::InvalidAuthMgmt
+        | AuthError::AuthOldRevision => Code::InvalidArgument,
+        AuthError::InvalidAuthToken => Code::Unauthenticated,
+        AuthError::NoPasswordUser | AuthError::PasswordTooLong => Code::Unknown,
     }
 }
 
@@ -76,7 +99,11 @@ pub fn to_status(error: &Error) -> Status {
 /// The error that etcd, and we, write as `text`.
 #[must_use]
 pub fn from_text(text: &str) -> Option<Error> {
-    BY_TEXT.iter().find(|error| error.to_string() == text).cloned()
+    let known = BY_TEXT.iter().find(|error| error.to_string() == text).cloned();
+    known.or_else(|| {
+        let auth = AuthError::ALL.iter().find(|error| error.to_string() == text);
+        auth.map(|error| Error::Auth(*error))
+    })
 }
 
 /// What a failed call means to its caller.
@@ -143,8 +170,9 @@ mod tests {
 
     #[test]
     fn every_error_with_a_text_of_its_own_survives_the_wire() {
-        for error in BY_TEXT {
-            assert_eq!(from_status(&to_status(error)), *error);
+        let auth = AuthError::ALL.iter().map(|error| Error::Auth(*error));
+        for error in BY_TEXT.iter().cloned().chain(auth) {
+            assert_eq!(from_status(&to_status(&error)), error);
         }
         let compacted = Error::Compacted { compacted: Revision(17) };
         assert_eq!(from_status(&to_status(&compacted)), compacted);
@@ -158,6 +186,12 @@ mod tests {
         };
         check(Error::EmptyKey, Code::InvalidArgument, "etcdserver: key is not provided");
         check(Error::LeaseNotFound, Code::NotFound, "etcdserver: requested lease not found");
+        check(AuthError::UserEmpty.into(), Code::InvalidArgument, "etcdserver: user name is empty");
+        check(
+            AuthError::InvalidAuthToken.into(),
+            Code::Unauthenticated,
+            "etcdserver: invalid auth token",
+        );
         check(Error::LeaseExists, Code::FailedPrecondition, "etcdserver: lease already exists");
         check(
             Error::Compacted { compacted: Revision(3) },

@@ -2,7 +2,7 @@
 //!
 //! Texts are etcd's own (`api/v3rpc/rpctypes/error.go`): clients match on them.
 
-use crate::Revision;
+use crate::{AuthError, Revision};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -47,6 +47,8 @@ pub enum Error {
     InvalidKeyspace(String),
     #[error("etcdserver: permission denied")]
     PermissionDenied,
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The request was refused before anything was done: it is not applied.
     #[error("etcdserver: no leader")]
     NotLeader,

@@ -8,6 +8,7 @@
 //! Semantics are etcd v3's (etcd documentation, "API guarantees" and
 //! `rpc.proto`); shapes and limits are stated on each type.
 
+mod auth;
 mod error;
 mod kv;
 mod lease;
@@ -18,6 +19,7 @@ mod revision;
 mod txn;
 mod watch;
 
+pub use auth::AuthError;
 pub use error::Error;
 pub use kv::Kv;
 pub use lease::{LeaseGranted, LeaseId, LeaseInfo};
