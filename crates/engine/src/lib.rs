@@ -12,6 +12,7 @@ mod error;
 mod memory;
 mod metrics;
 mod shared;
+pub mod sql;
 
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
