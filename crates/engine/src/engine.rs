@@ -3,10 +3,10 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use keyspace::{Base, Place, Record, Values};
+use keyspace::{Base, Fold, Place, Record, Values};
 use kv::{KeyspaceName, Revision};
 
-use crate::{Error, Metrics, ReplicaId, Shared};
+use crate::{Error, Metrics, ReplicaId, Scan, Shared};
 
 /// Who may write: a new leader takes the next number, and that shuts out the
 /// one before. Zero is "nobody yet".
@@ -107,6 +107,24 @@ pub trait Engine: Send + Sync + 'static {
     /// Reads values that left memory. [`Error::Gone`] when one of them was
     /// compacted away meanwhile: ask the keyspace again what it needs.
     async fn fetch(&self, keyspace: &KeyspaceName, places: &[Place]) -> Result<Values, Error>;
+
+    /// Reads everything as of one moment, a piece at a time, and holds up
+    /// nobody meanwhile. Changes nothing.
+    async fn scan(&self, keyspace: &KeyspaceName) -> Result<Scan, Error> {
+        Ok(Scan::of(self.load(keyspace).await?))
+    }
+
+    /// Adds to the base of a keyspace that has no log yet: so state comes in
+    /// from elsewhere, in pieces whose revisions do not fall.
+    async fn install(
+        &self,
+        keyspace: &KeyspaceName,
+        epoch: Epoch,
+        piece: Fold,
+    ) -> Result<Outcome, Error> {
+        let _ = (keyspace, epoch, piece);
+        Err(Error::CannotInstall)
+    }
 
     /// Cheap enough to be scraped.
     fn metrics(&self) -> Metrics;

@@ -44,6 +44,8 @@ pub enum Error {
     /// The batch is larger than any leader may write.
     #[error("a batch of {bytes} bytes is more than {max}")]
     TooLarge { bytes: usize, max: usize },
+    #[error("this kind of log does not take in state from elsewhere")]
+    CannotInstall,
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -59,7 +61,11 @@ impl Error {
             Error::Open { .. } => Some(STORE_DATA_UNREADABLE),
             Error::Corrupt { .. } | Error::CorruptJournal { .. } => Some(STORE_DATA_CORRUPT),
             Error::Newer { .. } => Some(STORE_DATA_NEWER),
-            Error::Read(_) | Error::Gone(_) | Error::TooLarge { .. } | Error::Stopped => None,
+            Error::Read(_)
+            | Error::Gone(_)
+            | Error::TooLarge { .. }
+            | Error::CannotInstall
+            | Error::Stopped => None,
         }
     }
 

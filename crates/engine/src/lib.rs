@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod memory;
 mod metrics;
+mod scan;
 mod shared;
 pub mod sql;
 
@@ -19,4 +20,5 @@ pub use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
 pub use error::{Error, Storage};
 pub use memory::{Fault, Held, Memory};
 pub use metrics::{Metrics, SYNC_SECONDS_BOUNDS};
+pub use scan::{Piece, Scan, ScanHead};
 pub use shared::{Board, Head, Replica, ReplicaId, Shared, Tail, Tailed};

@@ -211,6 +211,21 @@ impl Engine for Memory {
         Ok(values)
     }
 
+    async fn install(
+        &self,
+        keyspace: &KeyspaceName,
+        epoch: Epoch,
+        piece: Fold,
+    ) -> Result<Outcome, Error> {
+        let mut lines = self.lines();
+        let line = lines.get_mut(keyspace).filter(|line| line.epoch == epoch);
+        let Some(line) = line.filter(|line| line.seq == Seq::default()) else {
+            return Ok(Outcome::Deposed);
+        };
+        line.base.apply(piece);
+        Ok(Outcome::Committed)
+    }
+
     fn metrics(&self) -> Metrics {
         self.shared.counters.read(0)
     }

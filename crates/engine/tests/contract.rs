@@ -3,9 +3,13 @@
 mod common;
 
 use common::{Folder, batch, claim, commit, name, put};
-use engine::{Batch, Engine, Epoch, Error, Fault, Memory, Outcome, Raised, ReplicaId, Seq};
-use keyspace::{Place, Record};
-use kv::{LeaseId, Revision};
+use engine::{
+    Batch, Engine, Epoch, Error, Fault, Loaded, Memory, Outcome, Piece, Raised, ReplicaId,
+    ScanHead, Seq,
+};
+use keyspace::{Base, Fold, Keyspace, Place, Record};
+use kv::{KeyspaceName, LeaseId, Revision};
+use rt::Millis;
 
 async fn a_claim_shuts_out_the_writer_before(engine: &dyn Engine) {
     let ks = name("a");
@@ -82,10 +86,77 @@ async fn folded_log_is_found_in_the_base(engine: &dyn Engine) {
     assert_eq!(zombie, Outcome::Deposed);
 }
 
+async fn a_scan_finds_what_a_load_finds(engine: &dyn Engine) {
+    let ks = name("scanned");
+    assert_eq!(scanned(engine, &ks).await, Loaded::default());
+    let epoch = claim(engine, &ks).await;
+    let note = Record::Note { name: "n".into(), value: Some("v".into()) };
+    let lease = Record::LeaseGranted { id: LeaseId(7), ttl: std::time::Duration::from_secs(9) };
+    commit(engine, &ks, batch(epoch, 1, vec![note, lease])).await;
+    for seq in 2..400 {
+        // Several pieces of log, and later of rows.
+        let value = "v".repeat(16 * 1024);
+        commit(engine, &ks, batch(epoch, seq, vec![put(seq, &format!("k{seq}"), &value)])).await;
+    }
+    for floor in [None, Some(200), Some(399)] {
+        if let Some(floor) = floor {
+            let folded = engine.compact(&ks, epoch, Revision(floor)).await.expect("an answer");
+            assert_eq!(folded, Outcome::Committed);
+        }
+        let mut loaded = engine.load(&ks).await.expect("it loads");
+        loaded.base.rows.sort_by(|a, b| a.key.cmp(&b.key));
+        assert!(scanned(engine, &ks).await == loaded, "folded to {floor:?}");
+    }
+}
+
+async fn scanned(engine: &dyn Engine, ks: &KeyspaceName) -> Loaded {
+    let mut scan = engine.scan(ks).await.expect("it can be scanned");
+    let ScanHead { epoch, seq, base: revision, compacted } = scan.head;
+    let mut base = Base { revision, compacted, ..Base::default() };
+    let mut log = Vec::new();
+    while let Some(piece) = scan.next().await.expect("it can be read") {
+        match piece {
+            Piece::Leases(leases) => base.leases.extend(leases),
+            Piece::Notes(notes) => base.notes.extend(notes),
+            Piece::Log(records) => log.extend(records),
+            Piece::Rows(rows) => base.rows.extend(rows),
+        }
+    }
+    Loaded { epoch, seq, base, log }
+}
+
+async fn state_comes_in_before_the_log_begins(engine: &dyn Engine) {
+    let ks = name("installed");
+    let epoch = claim(engine, &ks).await;
+    let mut folds = Vec::new();
+    for (revision, key) in [(5, "a"), (9, "b")] {
+        let mut fold = Fold { compacted: Revision(9), ..Fold::default() };
+        fold.add(put(revision, key, "1"));
+        folds.push(fold);
+    }
+    let late = folds[1].clone();
+    for fold in folds {
+        let installed = engine.install(&ks, epoch, fold).await.expect("an answer");
+        assert_eq!(installed, Outcome::Committed);
+    }
+    commit(engine, &ks, batch(epoch, 1, vec![put(10, "c", "1")])).await;
+    let refused = engine.install(&ks, epoch, late).await.expect("an answer");
+    assert_eq!(refused, Outcome::Deposed, "the log has begun");
+
+    let loaded = engine.load(&ks).await.expect("it loads");
+    assert_eq!((loaded.base.revision, loaded.base.compacted), (Revision(9), Revision(9)));
+    assert_eq!(loaded.base.rows.len(), 2);
+    let Loaded { base, log, .. } = loaded;
+    let keyspace = Keyspace::load(keyspace::Config::default(), base, log, Millis(0));
+    assert_eq!(keyspace.expect("they fit").revision(), Revision(10));
+}
+
 async fn every_rule(engine: &dyn Engine) {
     a_claim_shuts_out_the_writer_before(engine).await;
     a_batch_is_taken_once_and_in_its_turn(engine).await;
     folded_log_is_found_in_the_base(engine).await;
+    a_scan_finds_what_a_load_finds(engine).await;
+    state_comes_in_before_the_log_begins(engine).await;
 }
 
 #[tokio::test]

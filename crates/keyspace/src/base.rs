@@ -33,6 +33,9 @@ pub struct Row {
     pub value: Handle,
     pub create_revision: Revision,
     pub mod_revision: Revision,
+    /// Which of its transaction's changes wrote it, counted from zero. Only
+    /// etcd's own names for versions need it.
+    pub sub: u32,
     pub version: u64,
     pub lease: Option<LeaseId>,
 }
@@ -67,8 +70,8 @@ impl Fold {
         match record {
             Record::Txn { revision, changes } => {
                 self.revision = revision;
-                for change in changes {
-                    self.add_change(revision, change);
+                for (sub, change) in (0..).zip(changes) {
+                    self.add_change(revision, sub, change);
                 }
             }
             Record::LeaseGranted { id, ttl } => {
@@ -85,12 +88,19 @@ impl Fold {
         }
     }
 
-    fn add_change(&mut self, mod_revision: Revision, change: Change) {
+    fn add_change(&mut self, mod_revision: Revision, sub: u32, change: Change) {
         match change {
             Change::Put { key, value, create_revision, version, lease } => {
                 let value = Handle::Inline(value);
-                let row =
-                    Row { key: key.clone(), value, create_revision, mod_revision, version, lease };
+                let row = Row {
+                    key: key.clone(),
+                    value,
+                    create_revision,
+                    mod_revision,
+                    sub,
+                    version,
+                    lease,
+                };
                 self.rows.insert(key, Some(row));
             }
             Change::Delete { key } => {

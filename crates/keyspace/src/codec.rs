@@ -21,6 +21,8 @@ const KIND_NOTE: u8 = 5;
 const KIND_ROW: u8 = 16;
 const KIND_LEASE_ROW: u8 = 17;
 const KIND_NOTE_ROW: u8 = 18;
+/// A row that was not the first change of its transaction.
+const KIND_ROW_SUB: u8 = 19;
 
 const CHANGE_PUT: u8 = 1;
 const CHANGE_DELETE: u8 = 2;
@@ -112,7 +114,13 @@ impl Row {
         let Handle::Inline(value) = &self.value else {
             panic!("a base row holds its value");
         };
-        out.extend([FORMAT_VERSION, KIND_ROW]);
+        match self.sub {
+            0 => out.extend([FORMAT_VERSION, KIND_ROW]),
+            sub => {
+                out.extend([FORMAT_VERSION, KIND_ROW_SUB]);
+                put_varint(out, u64::from(sub));
+            }
+        }
         put_varint(out, self.create_revision.0);
         put_varint(out, self.mod_revision.0);
         put_varint(out, self.version);
@@ -122,12 +130,14 @@ impl Row {
 
     pub fn decode(key: Bytes, bytes: &[u8]) -> Result<Row, DecodeError> {
         let mut input = Input(bytes);
-        match input.kind()? {
-            KIND_ROW => {}
+        let sub = match input.kind()? {
+            KIND_ROW => 0,
+            KIND_ROW_SUB => u32::try_from(input.varint()?).map_err(|_| DecodeError::Overlong)?,
             other => return Err(DecodeError::UnknownKind(other)),
-        }
+        };
         Ok(Row {
             key,
+            sub,
             create_revision: input.revision()?,
             mod_revision: input.revision()?,
             version: input.varint()?,
@@ -391,6 +401,27 @@ mod tests {
             for end in 0..bytes.len() {
                 assert!(Record::decode(&bytes[..end]).is_err(), "cut at {end}");
             }
+        }
+    }
+
+    #[test]
+    fn a_row_keeps_its_place_in_its_transaction() {
+        for sub in [0, 1, u32::MAX] {
+            let value = Handle::Inline("a value".into());
+            let (create_revision, mod_revision) = (Revision(3), Revision(300));
+            let key = Bytes::from("a key");
+            let row = Row {
+                key: key.clone(),
+                value,
+                create_revision,
+                mod_revision,
+                sub,
+                version: 4,
+                lease: None,
+            };
+            let mut bytes = Vec::new();
+            row.encode(&mut bytes);
+            assert_eq!(Row::decode(key, &bytes), Ok(row));
         }
     }
 

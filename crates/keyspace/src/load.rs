@@ -105,7 +105,7 @@ impl Keyspace {
         if row.mod_revision > base {
             return Err(LoadError::RowAfterBase { key: row.key, found: row.mod_revision, base });
         }
-        let Row { key, value, create_revision, mod_revision, version, lease } = row;
+        let Row { key, value, create_revision, mod_revision, sub: _, version, lease } = row;
         let value = match value {
             Handle::Inline(value) if value.len() > self.config.inline_bytes_max => {
                 Handle::At(mod_revision)

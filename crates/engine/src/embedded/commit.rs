@@ -8,14 +8,15 @@ use std::{
 };
 
 use fjall::PersistMode;
+use keyspace::Fold;
 use kv::KeyspaceName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Disk,
-    layout::{EncodedBatch, Head, Id, head_key, log_key},
+    layout::{EncodedBatch, Head, Id, Mark, head_key, log_key, mark_key},
 };
-use crate::{Epoch, Error, Outcome, Raised};
+use crate::{Epoch, Error, Outcome, Raised, Seq};
 
 /// Requests that may wait for the committer. Beyond it callers wait to hand
 /// theirs over; each keyspace has one or two under way.
@@ -36,6 +37,7 @@ pub(super) struct Committer {
 enum Request {
     Append { keyspace: KeyspaceName, batch: EncodedBatch, answer: oneshot::Sender<Outcome> },
     Raise { keyspace: KeyspaceName, seen: Epoch, answer: oneshot::Sender<Raised> },
+    Install { keyspace: KeyspaceName, epoch: Epoch, piece: Fold, answer: oneshot::Sender<Outcome> },
 }
 
 /// What the thread owns.
@@ -94,6 +96,17 @@ impl Committer {
         Ok(raised.await.unwrap_or(Raised::Unknown))
     }
 
+    pub(super) async fn install(
+        &self,
+        keyspace: KeyspaceName,
+        epoch: Epoch,
+        piece: Fold,
+    ) -> Result<Outcome, Error> {
+        let (answer, outcome) = oneshot::channel();
+        self.send(Request::Install { keyspace, epoch, piece, answer }).await?;
+        Ok(outcome.await.unwrap_or(Outcome::Unknown))
+    }
+
     async fn send(&self, request: Request) -> Result<(), Error> {
         let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
         requests.send(request).await.map_err(|_| Error::Stopped)
@@ -138,6 +151,10 @@ impl Thread {
                 let raised = self.raise(&keyspace, seen, group);
                 group.answers.push(Answer::Raise(answer, raised));
             }
+            Request::Install { keyspace, epoch, piece, answer } => {
+                let outcome = self.install(&keyspace, epoch, piece, group);
+                group.answers.push(Answer::Append(answer, outcome));
+            }
         }
     }
 
@@ -175,6 +192,30 @@ impl Thread {
         head.epoch = seen.next();
         group.write.insert(&self.disk.log, head_key(keyspace), head.encode());
         Raised::Won(head.epoch)
+    }
+}
+
+impl Thread {
+    /// Only into a log that is empty, so the mark needs no batch behind it.
+    fn install(
+        &mut self,
+        keyspace: &KeyspaceName,
+        epoch: Epoch,
+        piece: Fold,
+        group: &mut Group,
+    ) -> Outcome {
+        let head = self.heads.get_mut(keyspace);
+        let Some(head) = head.filter(|head| head.epoch == epoch && head.seq == Seq(0)) else {
+            return Outcome::Deposed;
+        };
+        head.revision = head.revision.max(piece.revision);
+        let mark = Mark { seq: head.seq, revision: piece.revision, compacted: piece.compacted };
+        // A piece is as large as its caller made it: one for each group.
+        group.bytes += GROUP_BYTES_MAX;
+        self.disk.write_fold(&mut group.write, head.id, piece);
+        group.write.insert(&self.disk.log, mark_key(head.id), mark.encode());
+        group.write.insert(&self.disk.log, head_key(keyspace), head.encode());
+        Outcome::Committed
     }
 }
 
@@ -231,7 +272,7 @@ mod tests {
     use std::{os::unix::process::ExitStatusExt as _, process::Command};
 
     use super::*;
-    use crate::{Batch, Seq};
+    use crate::Batch;
 
     #[tokio::test]
     async fn what_was_handed_over_and_not_answered_is_unknown() {

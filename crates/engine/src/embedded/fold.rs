@@ -1,6 +1,6 @@
 //! Folding log into the base, a piece at a time.
 
-use fjall::PersistMode;
+use fjall::{OwnedWriteBatch, PersistMode};
 use keyspace::Fold;
 use kv::{KeyspaceName, Revision};
 
@@ -56,6 +56,20 @@ impl Disk {
     fn write_piece(&self, id: Id, piece: Piece) {
         let Piece { from, mark, fold, is_last: _ } = piece;
         let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
+        self.write_fold(&mut write, id, fold);
+        let mut seq = from;
+        while seq <= mark.seq {
+            write.remove(&self.log, log_key(id, seq));
+            seq = seq.next();
+        }
+        write.insert(&self.log, mark_key(id), mark.encode());
+        if let Err(error) = write.commit() {
+            end_process(&error);
+        }
+    }
+
+    /// What a fold does to rows, leases and notes.
+    pub(super) fn write_fold(&self, write: &mut OwnedWriteBatch, id: Id, fold: Fold) {
         for (key, row) in fold.rows {
             match row {
                 Some(row) => write.insert(&self.rows, row_key(id, &key), encode_row(&row)),
@@ -75,15 +89,6 @@ impl Disk {
                 Some(note) => write.insert(&self.log, note_key(id, &name), encode_note(&note)),
                 None => write.remove(&self.log, note_key(id, &name)),
             }
-        }
-        let mut seq = from;
-        while seq <= mark.seq {
-            write.remove(&self.log, log_key(id, seq));
-            seq = seq.next();
-        }
-        write.insert(&self.log, mark_key(id), mark.encode());
-        if let Err(error) = write.commit() {
-            end_process(&error);
         }
     }
 }

@@ -13,6 +13,7 @@ mod fold;
 mod journal;
 mod layout;
 mod read;
+mod scan;
 
 use std::{
     fs::TryLockError,
@@ -23,14 +24,14 @@ use std::{
 
 use async_trait::async_trait;
 use fjall::{AbstractTree as _, Database, KeyspaceCreateOptions, PersistMode};
-use keyspace::{Place, Values};
+use keyspace::{Fold, Place, Values};
 use kv::{KeyspaceName, Revision};
 use rt::random::Random;
 use tokio::task::spawn_blocking;
 
 use self::{commit::Committer, layout::EncodedBatch};
 use crate::{
-    Batch, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, ReplicaId, Storage,
+    Batch, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, ReplicaId, Scan, Storage,
     metrics::Counters,
 };
 
@@ -163,6 +164,24 @@ impl Engine for Embedded {
             disk.reclaim()
         })
         .await
+    }
+
+    async fn scan(&self, keyspace: &KeyspaceName) -> Result<Scan, Error> {
+        let name = keyspace.clone();
+        let disk = self.disk.clone();
+        let (head, heard) = tokio::sync::oneshot::channel();
+        // Detached: it ends with its reader.
+        spawn_blocking(move || disk.scan(&name, head));
+        heard.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    async fn install(
+        &self,
+        keyspace: &KeyspaceName,
+        epoch: Epoch,
+        piece: Fold,
+    ) -> Result<Outcome, Error> {
+        self.committer.install(keyspace.clone(), epoch, piece).await
     }
 
     async fn fetch(&self, keyspace: &KeyspaceName, places: &[Place]) -> Result<Values, Error> {

@@ -129,26 +129,25 @@ impl View<'_> {
         Ok(records)
     }
 
-    fn missing(&self, seq: Seq) -> Error {
+    pub(super) fn missing(&self, seq: Seq) -> Error {
         let problem = "it is missing".to_owned();
         Error::Corrupt { keyspace: self.name.to_string(), what: format!("batch {seq}"), problem }
     }
 
     fn base(&self) -> Result<Base, Error> {
         let Mark { revision, compacted, .. } = self.mark;
-        let (rows, leases, notes) = (self.rows()?, self.leases()?, self.notes()?);
+        let rows = self.rows().collect::<Result<_, _>>()?;
+        let (leases, notes) = (self.leases()?, self.notes()?);
         Ok(Base { revision, compacted, rows, leases, notes })
     }
 
-    fn rows(&self) -> Result<Vec<Row>, Error> {
+    /// By key.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row, Error>> {
         let prefix = row_prefix(self.id());
-        let items = self.snapshot.prefix(&self.disk.rows, prefix);
-        items
-            .map(|item| {
-                let (stored_key, stored) = item.into_inner().map_err(read_error)?;
-                self.row(&stored_key[prefix.len()..], &stored)
-            })
-            .collect()
+        self.snapshot.prefix(&self.disk.rows, prefix).map(move |item| {
+            let (stored_key, stored) = item.into_inner().map_err(read_error)?;
+            self.row(&stored_key[prefix.len()..], &stored)
+        })
     }
 
     fn row(&self, key: &[u8], stored: &[u8]) -> Result<Row, Error> {
@@ -157,7 +156,7 @@ impl View<'_> {
         })
     }
 
-    fn leases(&self) -> Result<Vec<LeaseRow>, Error> {
+    pub(super) fn leases(&self) -> Result<Vec<LeaseRow>, Error> {
         let items = self.snapshot.prefix(&self.disk.log, lease_prefix(self.id()));
         items
             .map(|item| {
@@ -167,7 +166,7 @@ impl View<'_> {
             .collect()
     }
 
-    fn notes(&self) -> Result<Vec<NoteRow>, Error> {
+    pub(super) fn notes(&self) -> Result<Vec<NoteRow>, Error> {
         let prefix = note_prefix(self.id());
         let items = self.snapshot.prefix(&self.disk.log, &prefix);
         items
