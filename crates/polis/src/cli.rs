@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{drill, explain, load, role, status, up};
+use crate::{bench, drill, explain, load, role, status, up};
 
 /// A financial-grade hybrid cloud in one binary
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ pub enum Command {
     Load(load::Args),
     /// Inject a fault, measure the recovery, prove that nothing is lost
     Drill(drill::Args),
+    /// Measure beside the field's own servers
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Explain an error code
     Explain(explain::Args),
     /// Check a configuration file, or print a valid one
@@ -49,6 +52,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => done(on_this_thread(status::run(args))),
         Command::Load(args) => on_this_thread(load::run(args)),
         Command::Drill(args) => on_this_thread(drill::run(args)),
+        Command::Bench(command) => bench::run(command),
         Command::Explain(args) => done(explain::run(&args)),
         Command::Config(command) => done(role::server::config(&command)),
         Command::Store(args) => role(|| role::store::run(args)),
@@ -70,6 +74,6 @@ fn done(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-fn on_this_thread<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub fn on_this_thread<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }

@@ -3,6 +3,7 @@
 //! This crate alone knows all roles; it reads configuration, builds them,
 //! wires them together and runs them. What each does is in its own crate.
 
+mod bench;
 mod cli;
 mod connect;
 mod data;

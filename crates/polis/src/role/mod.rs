@@ -39,7 +39,7 @@ impl Shutdown {
 }
 
 /// With this many threads; one per core unless given.
-fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
+pub fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = match workers {
         Some(1) => tokio::runtime::Builder::new_current_thread(),
         Some(_) | None => tokio::runtime::Builder::new_multi_thread(),

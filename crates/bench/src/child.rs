@@ -1,0 +1,129 @@
+//! The servers under test: started, waited for, killed at the end.
+
+use std::{
+    fs::File,
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+
+use crate::usage;
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Below the range from which the kernel gives ports to connections.
+const PORTS: std::ops::Range<u16> = 21_000..30_000;
+
+/// A server that listens; one of ours is killed when this is dropped.
+pub(crate) struct Server {
+    pub name: &'static str,
+    pub address: SocketAddr,
+    child: Option<Child>,
+}
+
+/// Whom nobody listens to yet.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    // Where to begin differs from process to process, so that two runs do not
+    // take the same one between the look and the use.
+    let offset = u16::try_from(std::process::id() % 7919).unwrap_or(0);
+    let count = PORTS.end - PORTS.start;
+    let ports = (0..count).map(|n| PORTS.start + (offset + n) % count);
+    for port in ports {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && !TAKEN.with_borrow(|taken| taken.contains(&port)) {
+            TAKEN.with_borrow_mut(|taken| taken.push(port));
+            return Ok(address);
+        }
+    }
+    bail!("no free port in {PORTS:?}")
+}
+
+thread_local! {
+    /// Given out already, though nobody may listen there yet.
+    static TAKEN: std::cell::RefCell<Vec<u16>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Started by somebody else.
+    pub fn running(name: &'static str, address: SocketAddr) -> Server {
+        Server { name, address, child: None }
+    }
+
+    /// Starts one and waits until it accepts connections. Must be called on
+    /// the main thread, with which the child dies at the latest.
+    pub async fn start(
+        name: &'static str,
+        binary: &Path,
+        args: &[String],
+        address: SocketAddr,
+        log: &Path,
+    ) -> anyhow::Result<Server> {
+        let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
+        let mut command = Command::new(binary);
+        command.args(args).stdin(Stdio::null());
+        command.stdout(output.try_clone().context("duplicate log file")?).stderr(output);
+        // SAFETY: between fork and exec only async-signal-safe work is allowed;
+        // the closure makes one system call.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(|| {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                    .map_err(io::Error::from)
+            });
+        }
+        let child = command.spawn().with_context(|| format!("start {}", binary.display()))?;
+        let mut server = Server { name, address, child: Some(child) };
+        let started = tokio::time::timeout(START_TIMEOUT, server.ready()).await;
+        match started {
+            Ok(true) => Ok(server),
+            Ok(false) | Err(_) => {
+                let said = std::fs::read_to_string(log).unwrap_or_default();
+                bail!("{name} did not start; it said:\n{said}")
+            }
+        }
+    }
+
+    /// False when it has ended instead.
+    async fn ready(&mut self) -> bool {
+        loop {
+            if TcpStream::connect(self.address).await.is_ok() {
+                return true;
+            }
+            if let Some(child) = &mut self.child
+                && !matches!(child.try_wait(), Ok(None))
+            {
+                return false;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// CPU time used so far, where it can be seen.
+    pub fn cpu(&self) -> Option<Duration> {
+        usage::cpu(self.child.as_ref()?.id())
+    }
+
+    pub fn resident_bytes(&self) -> Option<u64> {
+        usage::resident_bytes(self.child.as_ref()?.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // One that has ended already needs no signal.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What our servers do in a second beside the field's own, measured.
+//!
+//! A run starts both on one disk of one machine, loads them in turns by the
+//! same generator, and sets both beside what the machine can do at all: a bare
+//! append with a sync, and a handler that does nothing. The generator speaks
+//! HTTP/2 by itself, at a tenth of what a general client costs, because it
+//! shares the cores with what it measures.
+//!
+//! What this crate must never know: how a store works inside.
+
+mod op;
+mod plan;
+
+mod child;
+mod usage;
+
+mod drive;
+mod fan;
+mod grpc;
+mod hpack;
+mod renew;
+mod wire;
+mod work;
+
+mod ceiling;
+mod figures;
+mod run;
+
+pub use ceiling::serve_nothing;
+pub use figures::{Ceiling, Figures, Report, Run};
+pub use op::Op;
+pub use plan::{Peer, Plan};
+pub use run::run;
