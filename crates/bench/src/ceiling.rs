@@ -89,6 +89,15 @@ impl Kv for Nothing {
         Ok(Response::new(pb::RangeResponse { count: 1, ..Default::default() }))
     }
 
+    type RangeStreamStream = futures::stream::Empty<Result<pb::RangeStreamResponse, Status>>;
+
+    async fn range_stream(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Ok(Response::new(futures::stream::empty()))
+    }
+
     async fn put(&self, _: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
         Ok(Response::new(pb::PutResponse::default()))
     }
