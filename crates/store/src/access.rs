@@ -44,9 +44,13 @@ pub enum Pattern {
     Prefix(String),
 }
 
-/// What one connection may use.
+/// What one connection may use, and the name in its certificate: within a
+/// keyspace whose auth is on, that of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Grant(Vec<Pattern>);
+pub(crate) struct Grant {
+    patterns: Vec<Pattern>,
+    pub common_name: Option<String>,
+}
 
 // === impl Access ===
 
@@ -75,17 +79,22 @@ impl Access {
 
     /// What the holder of a verified chain may use; of none, without TLS.
     pub(crate) fn grant(&self, chain: Option<&[CertificateDer<'_>]>) -> Grant {
-        let Some(rules) = &self.rules else { return Grant(vec![Pattern::All]) };
-        let Some(chain) = chain else { return Grant::default() };
-        match Peer::from_certificates(chain) {
-            Ok(peer) => Grant(patterns(rules, &peer)),
+        let peer = chain.and_then(|chain| {
+            let peer = Peer::from_certificates(chain);
             // Verified, so somebody's fault and nobody's attack; it may still
-            // ask for what is in no keyspace.
-            Err(error) => {
+            // do what anybody may.
+            let told = |error: &_| {
                 tracing::warn!(%error, "a client's certificate says not who it is");
-                Grant::default()
-            }
-        }
+            };
+            peer.inspect_err(told).ok()
+        });
+        let patterns = match (&self.rules, &peer) {
+            (None, _) => vec![Pattern::All],
+            (Some(rules), Some(peer)) => patterns(rules, peer),
+            (Some(_), None) => Vec::new(),
+        };
+        let common_name = peer.and_then(|peer| peer.common_name).filter(|name| !name.is_empty());
+        Grant { patterns, common_name }
     }
 }
 
@@ -110,7 +119,7 @@ impl Who {
 
 impl Grant {
     pub fn covers(&self, keyspace: &KeyspaceName) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(keyspace.as_str()))
+        self.patterns.iter().any(|pattern| pattern.matches(keyspace.as_str()))
     }
 }
 
@@ -132,7 +141,8 @@ mod tests {
 
     /// Of these names, those that `peer` may use.
     fn open(access: &Access, peer: &Peer) -> Vec<&'static str> {
-        let grant = Grant(patterns(access.rules.as_deref().expect("rules"), peer));
+        let patterns = patterns(access.rules.as_deref().expect("rules"), peer);
+        let grant = Grant { patterns, common_name: None };
         let names = ["default", "federation", "federation-2", "unit-rz01", "ledger-05"];
         let covered = |name: &&str| grant.covers(&KeyspaceName::new(name).expect("a name"));
         names.into_iter().filter(covered).collect()

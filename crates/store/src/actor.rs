@@ -29,10 +29,11 @@ use crate::{
     History,
     batch::{self, Batch, Context},
     grace::Grace,
+    guard::Guard,
     hash,
     hub::{Hub, WatcherId},
     quota::Quota,
-    request::{Change, Request, Watching},
+    request::{Asked, Request, Watching},
     retention::Retention,
     standing::Standing,
     vault::{Claim, Vault},
@@ -57,6 +58,7 @@ pub(crate) struct Config {
 pub(crate) struct Shared {
     pub clock: Clock,
     pub standing: Arc<Standing>,
+    pub guard: Arc<Guard>,
     pub quota: Arc<Quota>,
 }
 
@@ -87,7 +89,7 @@ struct Leader {
     seq: Seq,
     retention: Retention,
     grace: Grace,
-    waiting: VecDeque<Change>,
+    waiting: VecDeque<Asked>,
     under_way: Option<UnderWay>,
 }
 
@@ -218,6 +220,7 @@ impl Actor {
         };
         tracing::debug!(keyspace = %self.vault.name(), epoch = %leader.epoch, revision = %self.visible, "leading");
         self.note(&leader);
+        self.shared.guard.publish(leader.keyspace.auth());
         self.hub.publish(&leader.keyspace, self.visible, &self.vault).await;
         Ok(Some(leader))
     }
@@ -286,7 +289,7 @@ impl Actor {
     async fn take(&mut self, leader: &mut Leader, request: Request) {
         // A caller that has gone away needs no answer.
         match request {
-            Request::Change(change) => leader.waiting.push_back(change),
+            Request::Change(asked) => leader.waiting.push_back(asked),
             Request::Range(request, reply) => {
                 let range = self.vault.range(&leader.keyspace, &request, self.visible).await;
                 let _ = reply.send(range);
@@ -323,10 +326,10 @@ impl Actor {
                 full: self.shared.quota.is_full(),
             };
             while !batch.is_full()
-                && let Some(change) = leader.waiting.pop_front()
+                && let Some(asked) = leader.waiting.pop_front()
             {
-                if !change.is_abandoned() {
-                    batch.apply(change, &mut context).await;
+                if !asked.change.is_abandoned() {
+                    batch.apply(asked, &mut context).await;
                 }
             }
             // A renewal that came in time may be waiting still.
@@ -383,6 +386,8 @@ impl Actor {
         leader.seq = leader.seq.next();
         self.visible = leader.keyspace.revision();
         self.note(leader);
+        // Nothing has been applied since: all of it is durable.
+        self.shared.guard.publish(leader.keyspace.auth());
         if let Some(revision) = batch.compacted {
             self.vault.fold(leader.epoch, revision, self.shared.quota.clone());
         }
@@ -413,8 +418,8 @@ impl Leader {
 
     /// None of these was applied.
     fn refuse_waiting(&mut self) {
-        for change in self.waiting.drain(..) {
-            change.refuse(Error::NotLeader);
+        for asked in self.waiting.drain(..) {
+            asked.change.refuse(Error::NotLeader);
         }
     }
 }

@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use keyspace::{Applied, Keyspace, Record};
+use keyspace::{Applied, Keyspace, Record, auth::Caller};
 use kv::{Error, LeaseGranted, LeaseId, Revision, Txn, TxnResponse};
 use rt::{Millis, random::Random};
 
 use crate::{
-    request::{Change, Reply},
+    request::{Asked, Change, Reply},
     vault::Vault,
 };
 
@@ -71,36 +71,51 @@ impl Batch {
         }
     }
 
-    pub async fn apply(&mut self, change: Change, context: &mut Context<'_>) {
+    pub async fn apply(&mut self, asked: Asked, context: &mut Context<'_>) {
+        let Asked { caller, change } = asked;
         match change {
             Change::Txn(txn, reply) => {
-                let response = self.txn(&txn, context).await;
+                let response = self.txn(&caller, &txn, context).await;
                 self.hold(reply, response);
             }
             Change::Compact(revision, reply) => {
-                let response = self.compact(revision, context);
+                let permitted = context.keyspace.auth().check_known(&caller);
+                let response = permitted.and_then(|()| self.compact(revision, context));
                 self.hold(reply, response);
             }
             Change::Grant { id, ttl, reply } => {
-                let response = self.grant(id, ttl, context);
+                let permitted = context.keyspace.auth().check_known(&caller);
+                let response = permitted.and_then(|()| self.grant(id, ttl, context));
                 self.hold(reply, response);
             }
             Change::Revoke(id, reply) => {
-                let applied = context.keyspace.lease_revoke(id);
+                let permitted = context.keyspace.permit_lease_change(&caller, id);
+                let applied = permitted.and_then(|()| context.keyspace.lease_revoke(id));
                 let response = applied.map(|applied| self.record(applied));
                 self.hold(reply, response);
             }
             Change::KeepAlive(id, reply) => {
-                let ttl = context.keyspace.lease_keep_alive(id, context.now);
-                self.hold(reply, ttl);
+                let permitted = context.keyspace.permit_lease_change(&caller, id);
+                let (keyspace, now) = (&mut *context.keyspace, context.now);
+                self.hold(reply, permitted.and_then(|()| keyspace.lease_keep_alive(id, now)));
             }
             Change::LeaseInfo { id, keys, reply } => {
-                let info = context.keyspace.lease_info(id, keys, context.now);
-                self.hold(reply, info);
+                let permitted = context.keyspace.permit_lease_info(&caller, id, keys);
+                let info = || context.keyspace.lease_info(id, keys, context.now);
+                self.hold(reply, permitted.and_then(|()| info()));
             }
             Change::Leases(reply) => {
-                let leases = context.keyspace.leases();
-                self.hold(reply, Ok(leases));
+                let permitted = context.keyspace.permit_leases(&caller);
+                self.hold(reply, permitted.map(|()| context.keyspace.leases()));
+            }
+            Change::Order(order, reply) => {
+                let applied = context.keyspace.auth_apply(&caller, &order);
+                let response = applied.map(|applied| self.record(applied));
+                self.hold(reply, response);
+            }
+            Change::Auth(reply) => {
+                let auth = context.keyspace.auth().clone();
+                self.hold(reply, Ok(auth));
             }
         }
     }
@@ -123,7 +138,13 @@ impl Batch {
         Ok(self.record(applied))
     }
 
-    async fn txn(&mut self, txn: &Txn, context: &mut Context<'_>) -> Result<TxnResponse, Error> {
+    async fn txn(
+        &mut self,
+        caller: &Caller,
+        txn: &Txn,
+        context: &mut Context<'_>,
+    ) -> Result<TxnResponse, Error> {
+        context.keyspace.permit_txn(caller, txn)?;
         if context.full && puts(txn) {
             return Err(Error::NoSpace);
         }

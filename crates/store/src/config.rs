@@ -30,6 +30,11 @@ pub struct Config {
     /// tells it.
     pub progress_every: Duration,
     pub keyspaces_max: usize,
+    /// A token that is not used for this long ends.
+    pub auth_token_ttl: Duration,
+    /// How much work it is to try a password: twice as much with each step, 4
+    /// to 31.
+    pub bcrypt_cost: u32,
     /// Values longer than this are read from disk when they are asked for;
     /// `usize::MAX` keeps everything in memory and saves looking for them.
     pub inline_bytes_max: usize,
@@ -57,6 +62,10 @@ impl Config {
     /// One federation, sixteen ledgers, and units by the hundred; a bound at
     /// all because any client may name a keyspace and so create it.
     pub const KEYSPACES_MAX: usize = 256;
+    /// etcd's `--auth-token-ttl`.
+    pub const AUTH_TOKEN_TTL: Duration = Duration::from_secs(300);
+    /// etcd's `--bcrypt-cost`: about a twentieth of a second.
+    pub const BCRYPT_COST: u32 = 10;
 
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Config {
@@ -72,6 +81,8 @@ impl Config {
             history: History::default(),
             progress_every: Config::PROGRESS_EVERY,
             keyspaces_max: Config::KEYSPACES_MAX,
+            auth_token_ttl: Config::AUTH_TOKEN_TTL,
+            bcrypt_cost: Config::BCRYPT_COST,
             inline_bytes_max: usize::MAX,
         }
     }

@@ -8,20 +8,29 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
+use keyspace::auth::{Auth, Caller, Order};
 use kv::{
-    Error, KeyspaceName, Kv, LeaseGranted, LeaseId, LeaseInfo, RangeRequest, RangeResponse,
-    Revision, Txn, TxnResponse, WatchItem, WatchRequest, WatchStream,
+    Error, KeyRange, KeyspaceName, Kv, LeaseGranted, LeaseId, LeaseInfo, RangeRequest,
+    RangeResponse, Revision, Txn, TxnResponse, WatchItem, WatchRequest, WatchStream,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::WatchStream as Changes;
 
 use crate::{
+    credential::Credential,
+    guard::Guard,
     hub::{WatchItemResult, WatcherId},
-    request::{Change, KeyspaceHash, Reply, Request},
+    request::{Asked, Change, KeyspaceHash, Reply, Request},
     standing::Standing,
 };
 
-/// Cheap to clone.
+/// Cheap to clone. Acts for this process itself, and may do everything, until it
+/// is told for whom else.
+///
+/// Rights to change are judged where changes are applied. Rights to read are
+/// judged here, before and after: what was read in between is given out only if
+/// the caller might still read it.
 #[derive(Clone)]
 pub struct Handle {
     name: KeyspaceName,
@@ -30,6 +39,8 @@ pub struct Handle {
     /// number of watchers bounds this queue.
     gone: mpsc::UnboundedSender<WatcherId>,
     standing: Arc<Standing>,
+    guard: Arc<Guard>,
+    credential: Credential,
 }
 
 /// A watch that can be named: the gRPC face needs that to ask for progress.
@@ -37,7 +48,15 @@ pub struct Subscription {
     id: WatcherId,
     items: mpsc::Receiver<WatchItemResult>,
     gone: mpsc::UnboundedSender<WatcherId>,
+    sentry: Option<Sentry>,
     ended: bool,
+}
+
+/// Ends a watch whose owner may not read it any more.
+struct Sentry {
+    caller: Caller,
+    range: KeyRange,
+    changes: Changes<Option<Arc<Auth>>>,
 }
 
 // === impl Handle ===
@@ -48,8 +67,18 @@ impl Handle {
         requests: mpsc::Sender<Request>,
         gone: mpsc::UnboundedSender<WatcherId>,
         standing: Arc<Standing>,
+        guard: Arc<Guard>,
     ) -> Handle {
-        Handle { name, requests, gone, standing }
+        Handle { name, requests, gone, standing, guard, credential: Credential::Trusted }
+    }
+
+    pub(crate) fn on_behalf_of(self, credential: Credential) -> Handle {
+        Handle { credential, ..self }
+    }
+
+    /// For what the store needs to know itself, whoever asks.
+    pub(crate) fn trusted(&self) -> Handle {
+        self.clone().on_behalf_of(Credential::Trusted)
     }
 
     #[must_use]
@@ -59,6 +88,35 @@ impl Handle {
 
     pub(crate) fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    pub(crate) async fn caller(&self) -> Result<Caller, Error> {
+        self.credential.caller(&self.guard).await
+    }
+
+    /// Asks for no right but to be someone, once auth is on.
+    pub(crate) async fn check_known(&self) -> Result<(), Error> {
+        let caller = self.caller().await?;
+        self.guard.loaded().await?.check_known(&caller)
+    }
+
+    /// Asks for the root role, once auth is on.
+    pub(crate) async fn check_admin(&self) -> Result<(), Error> {
+        let caller = self.caller().await?;
+        self.guard.loaded().await?.check_admin(&caller)
+    }
+
+    /// Users and roles as of now.
+    pub(crate) async fn auth(&self) -> Result<Arc<Auth>, Error> {
+        self.change(Change::Auth).await
+    }
+
+    pub(crate) async fn order(&self, order: Order) -> Result<(), Error> {
+        self.change(|reply| Change::Order(order, reply)).await
     }
 
     pub(crate) async fn leases(&self) -> Result<Vec<LeaseId>, Error> {
@@ -76,13 +134,45 @@ impl Handle {
     }
 
     pub(crate) async fn subscribe(&self, request: WatchRequest) -> Result<Subscription, Error> {
-        let watching = self.ask(|reply| Request::Watch(request, reply)).await?;
-        let gone = self.gone.clone();
-        Ok(Subscription { id: watching.id, items: watching.items, gone, ended: false })
+        let range = request.range.clone();
+        let watch = self.ask(|reply| Request::Watch(request, reply));
+        let (watching, caller) = self.read(&range, watch).await?;
+        let changes = || Changes::new(self.guard.changes());
+        let is_limited = caller != Caller::Trusted;
+        Ok(Subscription {
+            id: watching.id,
+            items: watching.items,
+            gone: self.gone.clone(),
+            sentry: is_limited.then(|| Sentry { caller, range, changes: changes() }),
+            ended: false,
+        })
+    }
+
+    /// What `answer` is, if the caller may read `range` before and after.
+    async fn read<T>(
+        &self,
+        range: &KeyRange,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<(T, Caller), Error> {
+        let caller = self.caller().await?;
+        if caller == Caller::Trusted {
+            return Ok((answer.await?, caller));
+        }
+        let before = self.guard.auth();
+        if let Some(auth) = &before {
+            auth.check_read(&caller, range)?;
+        }
+        let answer = answer.await?;
+        let after = self.guard.auth().ok_or(Error::NotLeader)?;
+        if before.is_none_or(|before| !Arc::ptr_eq(&before, &after)) {
+            after.check_read(&caller, range)?;
+        }
+        Ok((answer, caller))
     }
 
     async fn change<T>(&self, make: impl FnOnce(Reply<T>) -> Change) -> Result<T, Error> {
-        self.ask(|reply| Request::Change(make(reply))).await
+        let caller = self.caller().await?;
+        self.ask(|reply| Request::Change(Asked { caller, change: make(reply) })).await
     }
 
     async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T, Error> {
@@ -98,7 +188,9 @@ impl Handle {
 #[async_trait]
 impl Kv for Handle {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
-        self.ask(|reply| Request::Range(request, reply)).await
+        let range = request.range.clone();
+        let answer = self.ask(|reply| Request::Range(request, reply));
+        self.read(&range, answer).await.map(|(response, _)| response)
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, Error> {
@@ -145,10 +237,31 @@ impl Stream for Subscription {
         if self.ended {
             return Poll::Ready(None);
         }
+        let polled = self.items.poll_recv(cx);
+        // Rights are known before what became durable with them is shown, so
+        // they are looked at after it.
+        if let Some(refusal) = self.sentry.as_mut().and_then(|sentry| sentry.refusal(cx)) {
+            self.ended = true;
+            return Poll::Ready(Some(Err(refusal)));
+        }
         // The actor closes the buffer only when it stops.
-        let item = std::task::ready!(self.items.poll_recv(cx)).unwrap_or(Err(Error::NotLeader));
+        let item = std::task::ready!(polled).unwrap_or(Err(Error::NotLeader));
         self.ended = item.is_err();
         Poll::Ready(Some(item))
+    }
+}
+
+// === impl Sentry ===
+
+impl Sentry {
+    fn refusal(&mut self, cx: &mut Context<'_>) -> Option<Error> {
+        while let Poll::Ready(Some(auth)) = self.changes.poll_next_unpin(cx) {
+            let Some(auth) = auth else { continue };
+            if let Err(refusal) = auth.check_read(&self.caller, &self.range) {
+                return Some(refusal);
+            }
+        }
+        None
     }
 }
 

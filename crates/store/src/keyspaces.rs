@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     Config, Handle,
     actor::{self, Actor, Mailbox, REQUESTS_MAX},
+    guard::Guard,
     quota::Quota,
     standing::Standing,
     vault::Vault,
@@ -70,6 +71,8 @@ impl Keyspaces {
         let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
         let (gone, gone_rx) = mpsc::unbounded_channel();
         let standing = Arc::new(Standing::default());
+        let ttl = self.config.auth_token_ttl;
+        let guard = Arc::new(Guard::new(name.clone(), ttl, self.clock.clone()));
         let config = actor::Config {
             history: self.config.history,
             progress_every: self.config.progress_every,
@@ -82,12 +85,13 @@ impl Keyspaces {
         let shared = actor::Shared {
             clock: self.clock.clone(),
             standing: standing.clone(),
+            guard: guard.clone(),
             quota: self.quota.clone(),
         };
         let mailbox = Mailbox { requests: requests_rx, gone: gone_rx };
         let actor = Actor::new(vault, config, shared, mailbox);
         rt::spawn(TaskKind::Critical, "keyspace", actor.run(self.drain.clone()));
-        Handle::new(name.clone(), requests, gone, standing)
+        Handle::new(name.clone(), requests, gone, standing, guard)
     }
 
     fn by_name(&self) -> MutexGuard<'_, BTreeMap<KeyspaceName, Handle>> {

@@ -9,6 +9,11 @@
 //! What this crate must never know: what anyone keeps in it.
 
 mod access;
+mod credential;
+mod guard;
+mod passwords;
+mod token;
+
 mod config;
 mod error;
 

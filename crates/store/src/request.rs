@@ -1,7 +1,8 @@
 //! What an actor can be asked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use keyspace::auth::{Auth, Caller, Order};
 use kv::{
     Error, LeaseGranted, LeaseId, LeaseInfo, RangeRequest, RangeResponse, Revision, Txn,
     TxnResponse, WatchRequest,
@@ -19,18 +20,35 @@ pub(crate) enum Request {
     Watch(WatchRequest, Reply<Watching>),
     Mark(Vec<WatcherId>, Reply<Option<Revision>>),
     /// Takes its turn in a batch, and is answered when the batch is durable.
-    Change(Change),
+    Change(Asked),
+}
+
+/// A change, and who wants it: its rights are judged when its turn comes.
+pub(crate) struct Asked {
+    pub caller: Caller,
+    pub change: Change,
 }
 
 /// What may change the keyspace, or must not overtake a change before it.
 pub(crate) enum Change {
     Txn(Txn, Reply<TxnResponse>),
     Compact(Revision, Reply<Revision>),
-    Grant { id: Option<LeaseId>, ttl: Duration, reply: Reply<LeaseGranted> },
+    Grant {
+        id: Option<LeaseId>,
+        ttl: Duration,
+        reply: Reply<LeaseGranted>,
+    },
     Revoke(LeaseId, Reply<()>),
     KeepAlive(LeaseId, Reply<Duration>),
-    LeaseInfo { id: LeaseId, keys: bool, reply: Reply<LeaseInfo> },
+    LeaseInfo {
+        id: LeaseId,
+        keys: bool,
+        reply: Reply<LeaseInfo>,
+    },
     Leases(Reply<Vec<LeaseId>>),
+    Order(Order, Reply<()>),
+    /// Users and roles, after every change before.
+    Auth(Reply<Arc<Auth>>),
 }
 
 /// A watcher in place.
@@ -58,7 +76,7 @@ impl Request {
             Request::Hash(_, reply) => drop(reply.send(Err(error))),
             Request::Watch(_, reply) => drop(reply.send(Err(error))),
             Request::Mark(_, reply) => drop(reply.send(Err(error))),
-            Request::Change(change) => change.refuse(error),
+            Request::Change(asked) => asked.change.refuse(error),
         }
     }
 }
@@ -75,6 +93,8 @@ impl Change {
             Change::KeepAlive(_, reply) => drop(reply.send(Err(error))),
             Change::LeaseInfo { reply, .. } => drop(reply.send(Err(error))),
             Change::Leases(reply) => drop(reply.send(Err(error))),
+            Change::Order(_, reply) => drop(reply.send(Err(error))),
+            Change::Auth(reply) => drop(reply.send(Err(error))),
         }
     }
 
@@ -88,6 +108,8 @@ impl Change {
             Change::KeepAlive(_, reply) => reply.is_closed(),
             Change::LeaseInfo { reply, .. } => reply.is_closed(),
             Change::Leases(reply) => reply.is_closed(),
+            Change::Order(_, reply) => reply.is_closed(),
+            Change::Auth(reply) => reply.is_closed(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     grpc::{Face, Member},
     keyspaces::Keyspaces,
     metrics::Metrics,
+    passwords::Passwords,
     route::Router,
     serve::serve,
 };
@@ -31,6 +32,7 @@ pub struct Store {
     local_addr: SocketAddr,
     tls: Option<TlsAcceptor>,
     access: Access,
+    passwords: Arc<Passwords>,
     /// Ends the keyspaces, once nobody can ask them any more.
     keyspaces_end: Trigger,
 }
@@ -60,8 +62,9 @@ impl Store {
         let member = Arc::new(Member::new(engine.cluster_id(), &config, local_addr));
         let (keyspaces_end, keyspaces_drain) = rt::drain::channel();
         let access = config.access.clone();
+        let passwords = Arc::new(Passwords::new(config.bcrypt_cost));
         let keyspaces = Arc::new(Keyspaces::new(engine, config, clock, keyspaces_drain));
-        Ok(Store { keyspaces, member, listener, local_addr, tls, access, keyspaces_end })
+        Ok(Store { keyspaces, member, listener, local_addr, tls, access, passwords, keyspaces_end })
     }
 
     /// Where clients connect.
@@ -79,9 +82,18 @@ impl Store {
     /// Serves until the drain: then accepts no more, finishes what is asked,
     /// makes durable what is under way, and closes the log.
     pub async fn run(self, drain: Drain) {
-        let Store { keyspaces, member, listener, local_addr, tls, access, keyspaces_end } = self;
+        let Store {
+            keyspaces,
+            member,
+            listener,
+            local_addr,
+            tls,
+            access,
+            passwords,
+            keyspaces_end,
+        } = self;
         tracing::debug!(%local_addr, secured = tls.is_some(), "store serving");
-        let face = Face { keyspaces, member, drain: drain.clone() };
+        let face = Face { keyspaces, member, passwords, drain: drain.clone() };
         let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default())));
         serve(listener, tls, router, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {

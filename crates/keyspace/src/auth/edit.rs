@@ -37,7 +37,7 @@ const RANGE_FROM: u8 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Edit {
-    State { enabled: bool, revision: AuthRevision },
+    State { enabled: Option<AuthRevision>, revision: AuthRevision },
     Secret(Secret),
     User(UserName, Option<User>),
     Role(RoleName, Option<Role>),
@@ -58,8 +58,10 @@ impl Edit {
     pub(crate) fn note(&self) -> (Bytes, Option<Bytes>) {
         match self {
             Edit::State { enabled, revision } => {
-                let mut out = vec![FORMAT_VERSION, u8::from(*enabled)];
+                let mut out = vec![FORMAT_VERSION];
                 put_varint(&mut out, revision.0);
+                // No revision is zero.
+                put_varint(&mut out, enabled.map_or(0, |since| since.0));
                 (Bytes::from_static(STATE), Some(out.into()))
             }
             Edit::Secret(Secret(secret)) => {
@@ -99,12 +101,10 @@ fn read(note: &[u8], value: Option<&[u8]>) -> Result<Edit, DecodeError> {
     }
     match (note, value) {
         (STATE, Some(value)) => decode(value, |input| {
-            let enabled = match input.byte()? {
-                0 => false,
-                1 => true,
-                other => return Err(DecodeError::UnknownKind(other)),
-            };
-            Ok(Edit::State { enabled, revision: AuthRevision(input.varint()?) })
+            let revision = AuthRevision(input.varint()?);
+            let since = input.varint()?;
+            let enabled = (since > 0).then_some(AuthRevision(since));
+            Ok(Edit::State { enabled, revision })
         }),
         (SECRET, Some(value)) => decode(value, |input| {
             let secret = input.take(32)?.try_into().expect("32 bytes were taken");
@@ -234,7 +234,8 @@ mod tests {
             permission(KeyRange::From("z".into()), PermissionKind::ReadWrite),
         ]);
         vec![
-            Edit::State { enabled: true, revision: AuthRevision(u64::MAX) },
+            Edit::State { enabled: Some(AuthRevision(7)), revision: AuthRevision(u64::MAX) },
+            Edit::State { enabled: None, revision: AuthRevision(1) },
             Edit::Secret(Secret([7; 32])),
             Edit::User(UserName::new("a/b"), Some(user(hash))),
             Edit::User(UserName::new("never"), Some(user(Password::Never))),

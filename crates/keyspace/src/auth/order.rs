@@ -73,7 +73,7 @@ impl Auth {
             Order::Disable if !self.is_enabled() => return Ok(Vec::new()),
             Order::Disable => {
                 let revision = self.revision().next();
-                return Ok(vec![Edit::State { enabled: false, revision }]);
+                return Ok(vec![Edit::State { enabled: None, revision }]);
             }
             Order::UserAdd { name, password } => self.plan_user_add(name, password)?,
             Order::UserDelete(name) => {
@@ -119,7 +119,8 @@ impl Auth {
             return Ok(edits);
         }
         let revision = self.revision().next();
-        Ok([edits, vec![Edit::State { enabled: self.is_enabled(), revision }]].concat())
+        let state = Edit::State { enabled: self.enabled_since(), revision };
+        Ok([edits, vec![state]].concat())
     }
 
     /// As etcd: it spends no revision of its own.
@@ -131,7 +132,8 @@ impl Auth {
         if !root.is_root() {
             return Err(AuthError::RootRoleNotExist.into());
         }
-        let state = Edit::State { enabled: true, revision: self.revision() };
+        let revision = self.revision();
+        let state = Edit::State { enabled: Some(revision), revision };
         Ok(vec![Edit::Secret(secret.clone()), state])
     }
 

@@ -87,9 +87,7 @@ impl Auth {
     }
 
     fn standing(&self, caller: &Caller) -> Result<Standing<'_>, Error> {
-        if !self.is_enabled() {
-            return Ok(Standing::Free);
-        }
+        let Some(since) = self.enabled_since() else { return Ok(Standing::Free) };
         let user = match caller {
             Caller::Trusted => return Ok(Standing::Free),
             Caller::Nobody => return Err(AuthError::UserEmpty.into()),
@@ -99,7 +97,7 @@ impl Auth {
             },
             Caller::Token { user: name, issued } => self
                 .user(name)
-                .filter(|user| *issued >= user.changed)
+                .filter(|user| *issued >= user.changed && *issued >= since)
                 .ok_or(AuthError::InvalidAuthToken)?,
         };
         Ok(if user.is_root() { Standing::Free } else { Standing::Limited(user) })

@@ -15,7 +15,8 @@ pub struct Secret(pub [u8; 32]);
 /// Cheap enough to clone at each change: users and roles are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
-    enabled: bool,
+    /// Since when: tokens of before are void.
+    enabled: Option<AuthRevision>,
     revision: AuthRevision,
     secret: Option<Secret>,
     users: BTreeMap<UserName, Arc<User>>,
@@ -29,6 +30,10 @@ pub struct Auth {
 impl Auth {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
+        self.enabled.is_some()
+    }
+
+    pub(crate) fn enabled_since(&self) -> Option<AuthRevision> {
         self.enabled
     }
 
@@ -98,7 +103,7 @@ impl Auth {
 impl Default for Auth {
     fn default() -> Auth {
         Auth {
-            enabled: false,
+            enabled: None,
             revision: AuthRevision(1),
             secret: None,
             users: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use pb_etcd::etcdserverpb::{self as pb, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
 
-use super::Face;
+use super::{Face, refusal};
 
 #[tonic::async_trait]
 impl Cluster for Face {
@@ -12,6 +12,7 @@ impl Cluster for Face {
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         let handle = self.any_handle(&request)?;
+        handle.check_known().await.map_err(refusal)?;
         let member = pb::Member {
             id: self.member.member_id,
             name: self.member.name.clone(),

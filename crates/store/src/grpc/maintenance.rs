@@ -21,6 +21,9 @@ impl Maintenance for Face {
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
         let handle = self.any_handle(&request)?;
+        let asks = request.get_ref().action == i32::from(AlarmAction::Get);
+        let checked = if asks { handle.check_known().await } else { handle.check_admin().await };
+        checked.map_err(refusal)?;
         if request.get_ref().action == i32::from(AlarmAction::Activate) {
             return Err(Status::unimplemented("polis: alarms are raised by the store alone"));
         }
@@ -35,9 +38,10 @@ impl Maintenance for Face {
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         let handle = self.any_handle(&request)?;
+        handle.check_known().await.map_err(refusal)?;
         // A question to the actor, so that a store that only seems alive does
         // not pass for healthy.
-        handle.leases().await.map_err(refusal)?;
+        handle.trusted().leases().await.map_err(refusal)?;
         let standing = handle.standing();
         let size = to_i64(self.keyspaces.engine().metrics().disk_bytes);
         let errors = self.alarms().iter().map(|_| "alarm:NOSPACE".to_owned()).collect();
@@ -65,6 +69,7 @@ impl Maintenance for Face {
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
         let handle = self.any_handle(&request)?;
+        handle.check_admin().await.map_err(refusal)?;
         self.keyspaces.quota().reclaim().await.map_err(|error| {
             tracing::warn!(%error, "space not given back");
             Status::internal(format!("polis: space not given back: {error}"))
@@ -77,6 +82,7 @@ impl Maintenance for Face {
         request: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
         let handle = self.handle(&request)?;
+        handle.check_admin().await.map_err(refusal)?;
         let hash = handle.hash(None).await.map_err(refusal)?;
         let header = self.header(&handle, Some(hash.revision));
         Ok(Response::new(pb::HashResponse { header, hash: hash.hash }))
@@ -87,6 +93,7 @@ impl Maintenance for Face {
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let handle = self.handle(&request)?;
+        handle.check_admin().await.map_err(refusal)?;
         let revision = u64::try_from(request.get_ref().revision).unwrap_or(0);
         let asked = (revision > 0).then_some(Revision(revision));
         let hash = handle.hash(asked).await.map_err(refusal)?;

@@ -10,24 +10,34 @@ mod watch;
 
 use std::sync::Arc;
 
+use ::keyspace::auth::UserName;
 use ::kv::{Error, KeyspaceName, Revision};
 use kv_etcd::{KEYSPACE_METADATA, status, to_i64};
 use pb_etcd::etcdserverpb as pb;
 use rt::Drain;
 use tonic::{Request, Status};
 
-use crate::{Handle, access::Grant, keyspaces::Keyspaces};
+use crate::{
+    Handle, access::Grant, credential::Credential, keyspaces::Keyspaces, passwords::Passwords,
+};
 
 /// The release of etcd whose behaviour we offer: kube-apiserver and etcdctl
 /// choose their ways by it.
 pub(crate) const ETCD_VERSION: &str = "3.5.21";
 pub(crate) const ETCD_CLUSTER_VERSION: &str = "3.5.0";
 
+/// Where a client shows its token: etcd's own, and what came through a gateway.
+const TOKEN_METADATA: [&str; 2] = ["token", "authorization"];
+
+/// Set by a gateway, on all that it passes on.
+pub(crate) const GATEWAY_METADATA: &str = "grpcgateway-accept";
+
 /// Every service; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Face {
     pub keyspaces: Arc<Keyspaces>,
     pub member: Arc<Member>,
+    pub passwords: Arc<Passwords>,
     /// Ends the streams that would not end by themselves.
     pub drain: Drain,
 }
@@ -54,7 +64,7 @@ impl Face {
     fn any_handle<T>(&self, request: &Request<T>) -> Result<Handle, Status> {
         match named(request)? {
             Some(name) => self.open(request, &name),
-            None => self.keyspaces.get(&KeyspaceName::default()).map_err(refusal),
+            None => self.get(request, &KeyspaceName::default()),
         }
     }
 
@@ -62,9 +72,14 @@ impl Face {
     fn open<T>(&self, request: &Request<T>, name: &KeyspaceName) -> Result<Handle, Status> {
         let grant = request.extensions().get::<Arc<Grant>>();
         match grant.is_some_and(|grant| grant.covers(name)) {
-            true => self.keyspaces.get(name).map_err(refusal),
+            true => self.get(request, name),
             false => Err(refusal(Error::PermissionDenied)),
         }
+    }
+
+    fn get<T>(&self, request: &Request<T>, name: &KeyspaceName) -> Result<Handle, Status> {
+        let handle = self.keyspaces.get(name).map_err(refusal)?;
+        Ok(handle.on_behalf_of(credential(request)))
     }
 
     /// Where the keyspace stood at `revision`; now, if that is not given.
@@ -76,6 +91,24 @@ impl Face {
             revision: to_i64(revision.unwrap_or_else(|| standing.revision()).0),
             raft_term: standing.epoch(),
         })
+    }
+}
+
+/// As etcd: a token says more than a certificate, and a certificate nothing of
+/// whom a gateway speaks for.
+fn credential<T>(request: &Request<T>) -> Credential {
+    let metadata = request.metadata();
+    let shown = TOKEN_METADATA.iter().find_map(|name| metadata.get(*name));
+    if let Some(token) = shown {
+        let text = token.to_str().unwrap_or_default();
+        return Credential::token(text.strip_prefix("Bearer ").unwrap_or(text));
+    }
+    let grant = request.extensions().get::<Arc<Grant>>();
+    match grant.and_then(|grant| grant.common_name.as_deref()) {
+        Some(name) if !metadata.contains_key(GATEWAY_METADATA) => {
+            Credential::Certificate(UserName::new(name))
+        }
+        _ => Credential::Nobody,
     }
 }
 

@@ -139,7 +139,7 @@ impl Conversation {
         };
         let subscription = match subscribed {
             Ok(subscription) => subscription,
-            Err(error) => return self.refuse(error.to_string()).await,
+            Err(error) => return self.refuse(cancel_reason(&error)).await,
         };
         let options = Options {
             watcher: subscription.id(),
@@ -242,7 +242,7 @@ impl Conversation {
         self.items.remove(&id);
         let (compact_revision, cancel_reason) = match &error {
             Error::Compacted { compacted } => (to_i64(compacted.0), error.to_string()),
-            _ => (0, status::to_status(&error).message().to_owned()),
+            _ => (0, cancel_reason(&error)),
         };
         self.send(pb::WatchResponse {
             header: self.face.header(&self.handle, None),
@@ -280,6 +280,18 @@ impl Conversation {
 
     async fn send(&self, response: pb::WatchResponse) -> Result<(), Over> {
         self.responses.send(Ok(response)).await.map_err(|_| Over)
+    }
+}
+
+/// As etcd: what concerns rights is told with its code, and clients match on
+/// that to show who they are anew.
+fn cancel_reason(error: &Error) -> String {
+    let status = status::to_status(error);
+    match error {
+        Error::PermissionDenied | Error::Auth(_) => {
+            format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
+        }
+        _ => status.message().to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `polis store`: serves. Flags carry etcd's names where etcd has one.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use identity::{ClientAuth, Credentials, Files};
@@ -27,6 +27,14 @@ pub struct Args {
     /// Refuse writes when the store holds more bytes than this
     #[arg(long, default_value_t = store::Config::QUOTA_BYTES)]
     quota_backend_bytes: u64,
+    /// A login ends when it is not used for this many seconds
+    #[arg(long, default_value_t = store::Config::AUTH_TOKEN_TTL.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..))]
+    auth_token_ttl: u64,
+    /// How much work it is to try a password: twice as much with each step
+    #[arg(long, default_value_t = store::Config::BCRYPT_COST,
+        value_parser = clap::value_parser!(u32).range(4..=31))]
+    bcrypt_cost: u32,
     /// Let each service use its own keyspaces only, by its SPIFFE identity
     #[arg(long, conflicts_with = "insecure")]
     mesh_access: bool,
@@ -44,6 +52,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let mut config = store::Config::new(args.data_dir, address);
     config.quota_bytes = args.quota_backend_bytes;
     config.insecure = args.insecure;
+    config.auth_token_ttl = Duration::from_secs(args.auth_token_ttl);
+    config.bcrypt_cost = args.bcrypt_cost;
     if args.mesh_access {
         config.access = store::Access::mesh(TRUST_DOMAIN);
     }
