@@ -22,6 +22,8 @@ usage: cargo xtask COMMAND
   ci               the same, as continuous integration runs it
   tidy             the rules of the house: layers, headers, the map, no unwrap
   peers            fetches the real programs that end-to-end tests talk to
+  soak sim …       many seeds of the simulation: --seeds N [--from N]
+  check-history F  judges a recorded history of a store
   gen [PART…]      writes again what is generated: protos, errors";
 
 fn main() -> ExitCode {
@@ -43,6 +45,15 @@ fn dispatch(words: &[&str]) -> anyhow::Result<()> {
         ["ci"] => test::run(&root, &[]),
         ["tidy"] => tidy::run(&root),
         ["peers"] => peers::fetch().map(|folder| println!("{}", folder.display())),
+        ["soak", "sim", options @ ..] => {
+            let sim = ["run", "--quiet", "-p", "polis-sim", "--", "soak"];
+            run::run(run::cargo().current_dir(&root).args(sim).args(options))
+        }
+        ["check-history", file] => {
+            let file = std::path::absolute(file)?;
+            let check = ["run", "--quiet", "-p", "polis-checker", "--example", "check_history"];
+            run::run(run::cargo().current_dir(&root).args(check).arg("--").arg(file))
+        }
         ["gen", parts @ ..] => generate::generate(&root, parts),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

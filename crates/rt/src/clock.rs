@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Milliseconds since an arbitrary start of this process's clock. Comparable
@@ -20,6 +20,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     Real(Instant),
+    Runtime(tokio::time::Instant),
     Manual(Arc<AtomicU64>),
 }
 
@@ -51,6 +52,13 @@ impl Clock {
         Clock(Source::Real(Instant::now()))
     }
 
+    /// The clock of the tokio runtime that it is made in, which may be paused
+    /// and run by a simulation.
+    #[must_use]
+    pub fn of_runtime() -> Clock {
+        Clock(Source::Runtime(tokio::time::Instant::now()))
+    }
+
     /// A clock that stands still until its hand is moved.
     #[must_use]
     pub fn manual() -> (Clock, Hand) {
@@ -61,12 +69,15 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         match &self.0 {
-            Source::Real(start) => {
-                Millis(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
-            }
+            Source::Real(start) => millis(start.elapsed()),
+            Source::Runtime(start) => millis(start.elapsed()),
             Source::Manual(now) => Millis(now.load(Ordering::SeqCst)),
         }
     }
+}
+
+fn millis(elapsed: Duration) -> Millis {
+    Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
 
 // === impl Hand ===
