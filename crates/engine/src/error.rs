@@ -46,6 +46,12 @@ pub enum Error {
     TooLarge { bytes: usize, max: usize },
     #[error("this kind of log does not take in state from elsewhere")]
     CannotInstall,
+    /// A person must do something about the database.
+    #[error("{code}: {problem}. {remedy}", remedy = .code.remedy())]
+    Database { code: Code, problem: String },
+    /// Nothing was changed, and the same may work again in a moment.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(String),
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -61,10 +67,12 @@ impl Error {
             Error::Open { .. } => Some(STORE_DATA_UNREADABLE),
             Error::Corrupt { .. } | Error::CorruptJournal { .. } => Some(STORE_DATA_CORRUPT),
             Error::Newer { .. } => Some(STORE_DATA_NEWER),
+            Error::Database { code, .. } => Some(*code),
             Error::Read(_)
             | Error::Gone(_)
             | Error::TooLarge { .. }
             | Error::CannotInstall
+            | Error::Unavailable(_)
             | Error::Stopped => None,
         }
     }

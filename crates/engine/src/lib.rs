@@ -2,7 +2,8 @@
 //!
 //! An [`Engine`] keeps, for each keyspace, a base and the log after it, and
 //! lets exactly one writer at a time add to that log. Kinds: [`Embedded`] on
-//! local disk, [`Memory`] for tests. What this crate must never know: what a
+//! local disk, [`Sql`] in a database that processes share, [`Memory`] for
+//! tests. What this crate must never know: what a
 //! transaction means, gRPC, who leads.
 
 mod checksum;
@@ -14,6 +15,7 @@ mod metrics;
 mod scan;
 mod shared;
 pub mod sql;
+mod stored;
 
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
@@ -22,3 +24,4 @@ pub use memory::{Fault, Held, Memory};
 pub use metrics::{Metrics, SYNC_SECONDS_BOUNDS};
 pub use scan::{Piece, Scan, ScanHead};
 pub use shared::{Board, Head, Replica, ReplicaId, Shared, Tail, Tailed};
+pub use sql::{Sql, SqlConfig};

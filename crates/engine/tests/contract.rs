@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Folder, batch, claim, commit, name, put};
+use common::{Folder, batch, claim, commit, fold, name, put};
 use engine::{
-    Batch, Engine, Epoch, Error, Fault, Loaded, Memory, Outcome, Piece, Raised, ReplicaId,
-    ScanHead, Seq,
+    Batch, Engine, Epoch, Error, Fault, Head, Loaded, Memory, Outcome, Piece, Raised, Replica,
+    ReplicaId, ScanHead, Seq, Tail,
 };
 use keyspace::{Base, Fold, Keyspace, Place, Record};
 use kv::{KeyspaceName, LeaseId, Revision};
@@ -151,12 +151,134 @@ async fn state_comes_in_before_the_log_begins(engine: &dyn Engine) {
     assert_eq!(keyspace.expect("they fit").revision(), Revision(10));
 }
 
+async fn notes_and_odd_keys_survive_a_fold(engine: &dyn Engine) {
+    let ks = name("d");
+    let epoch = claim(engine, &ks).await;
+    let note = |name: &'static str, value: Option<&'static str>| Record::Note {
+        name: name.into(),
+        value: value.map(Into::into),
+    };
+    let odd = ["a", "a\0", "a\0\0", "A", "a ", "'", "\\", "%", "ü"].map(str::to_owned);
+    let long = ["x".repeat(599), "x".repeat(600), "x".repeat(5000), "x".repeat(5001)];
+    let keys: Vec<String> = odd.into_iter().chain(long).collect();
+    let mut log = vec![note("kept", Some("1")), note("gone", Some("2")), note("gone", None)];
+    for (revision, key) in (2..).zip(&keys) {
+        log.push(put(revision, key, &format!("value of \0'\\{key}")));
+    }
+    let end = Revision(keys.len() as u64 + 1);
+    commit(engine, &ks, batch(epoch, 1, log)).await;
+    commit(engine, &ks, batch(epoch, 2, vec![put(end.0 + 1, "last", "")])).await;
+    fold(engine, &ks, epoch, end.next()).await;
+
+    let base = engine.load(&ks).await.expect("it loads").base;
+    assert_eq!(base.notes.len(), 1);
+    assert_eq!((&base.notes[0].name[..], &base.notes[0].value[..]), (&b"kept"[..], &b"1"[..]));
+    let mut found: Vec<_> = base.rows.iter().map(|row| row.key.clone()).collect();
+    let mut expected: Vec<_> = keys.iter().map(|key| bytes::Bytes::from(key.clone())).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let places: Vec<_> = (2..)
+        .zip(&keys)
+        .map(|(written, key)| Place { key: key.clone().into(), written: Revision(written) })
+        .collect();
+    let fetched = engine.fetch(&ks, &places).await.expect("they are there");
+    let mut expected = keyspace::Values::default();
+    for (place, key) in places.iter().zip(&keys) {
+        expected.insert(place.clone(), format!("value of \0'\\{key}").into());
+    }
+    assert_eq!(fetched, expected);
+}
+
 async fn every_rule(engine: &dyn Engine) {
     a_claim_shuts_out_the_writer_before(engine).await;
     a_batch_is_taken_once_and_in_its_turn(engine).await;
     folded_log_is_found_in_the_base(engine).await;
     a_scan_finds_what_a_load_finds(engine).await;
     state_comes_in_before_the_log_begins(engine).await;
+    notes_and_odd_keys_survive_a_fold(engine).await;
+}
+
+fn replica(id: u64, beat: u64) -> Replica {
+    let urls = vec![format!("https://10.0.0.{id}:2379"), format!("https://host-{id}:2379")];
+    Replica { id: ReplicaId(id), name: format!("r{id}"), urls, beat }
+}
+
+async fn replicas_see_each_other_and_who_leads(engine: &dyn Engine) {
+    let shared = engine.shared().expect("it is shared");
+    let ks = name("e");
+    shared.beat(&replica(1, 1)).await.expect("an answer");
+    shared.beat(&replica(2, 1)).await.expect("an answer");
+    let board = shared.beat(&replica(1, 2)).await.expect("an answer");
+    assert_eq!(board.replicas, [replica(1, 2), replica(2, 1)]);
+    assert_eq!(board.cluster_id, engine.cluster_id());
+
+    let raised = engine.raise(&ks, Epoch(0), ReplicaId(2)).await.expect("an answer");
+    assert_eq!(raised, Raised::Won(Epoch(1)));
+    commit(engine, &ks, batch(Epoch(1), 1, vec![put(2, "k", "v"), put(3, "k", "w")])).await;
+    commit(engine, &ks, batch(Epoch(1), 2, vec![Record::Compact { revision: Revision(2) }])).await;
+    let head = async || {
+        let board = shared.look().await.expect("an answer");
+        board.heads.into_iter().find(|head| head.keyspace == ks).expect("it was claimed")
+    };
+    let led = Head {
+        keyspace: ks.clone(),
+        epoch: Epoch(1),
+        leader: Some(ReplicaId(2)),
+        seq: Seq(2),
+        revision: Revision(3),
+    };
+    assert_eq!(head().await, led);
+
+    for _ in 0..2 {
+        let released = shared.release(&ks, Epoch(1)).await.expect("an answer");
+        assert_eq!(released, Outcome::Committed);
+    }
+    assert_eq!(head().await, Head { leader: None, ..led });
+    assert_eq!(shared.release(&ks, Epoch(2)).await.expect("an answer"), Outcome::Deposed);
+    shared.retire(ReplicaId(1)).await.expect("an answer");
+    shared.retire(ReplicaId(1)).await.expect("it may be said twice");
+    let board = shared.look().await.expect("an answer");
+    assert_eq!(board.replicas, [replica(2, 1)]);
+}
+
+async fn a_follower_reads_on_until_the_log_is_folded(engine: &dyn Engine) {
+    let shared = engine.shared().expect("it is shared");
+    let ks = name("f");
+    assert_eq!(shared.tail(&ks, Seq(0), 1).await.expect("an answer"), Tail::Batches(vec![]));
+    let epoch = claim(engine, &ks).await;
+    let value = "v".repeat(1000);
+    for seq in 1..=9 {
+        commit(engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", &value)])).await;
+    }
+    let tail = async |after, bytes_max| match shared
+        .tail(&ks, Seq(after), bytes_max)
+        .await
+        .expect("an answer")
+    {
+        Tail::Batches(batches) => {
+            let seqs = batches.iter().map(|batch| batch.seq.0);
+            assert!(
+                batches
+                    .iter()
+                    .all(|batch| { batch.records == [put(batch.seq.0 + 1, "k", &value)] })
+            );
+            Some(seqs.collect::<Vec<_>>())
+        }
+        Tail::Folded => None,
+    };
+    assert_eq!(tail(0, 1_000_000).await, Some((1..=9).collect()));
+    assert_eq!(tail(0, 1).await, Some(vec![1]), "at least one");
+    assert_eq!(tail(3, 2500).await, Some(vec![4, 5, 6]));
+    assert_eq!(tail(9, 1).await, Some(vec![]));
+    fold(engine, &ks, epoch, Revision(6)).await;
+    assert_eq!(tail(3, 1_000_000).await, None);
+    assert_eq!(tail(4, 1_000_000).await, Some((5..=9).collect()));
+}
+
+async fn every_shared_rule(engine: &dyn Engine) {
+    replicas_see_each_other_and_who_leads(engine).await;
+    a_follower_reads_on_until_the_log_is_folded(engine).await;
 }
 
 #[tokio::test]
@@ -167,7 +289,18 @@ async fn the_embedded_engine_keeps_the_contract() {
 
 #[tokio::test]
 async fn the_memory_engine_keeps_the_contract() {
-    every_rule(&Memory::new()).await;
+    let engine = Memory::new();
+    every_rule(&engine).await;
+    every_shared_rule(&engine).await;
+}
+
+#[tokio::test]
+async fn the_sql_engine_keeps_the_contract() {
+    for server in common::sql::servers() {
+        let engine = server.engine().await;
+        every_rule(&engine).await;
+        every_shared_rule(&engine).await;
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,12 @@ pub const STORE_DATA_LOCKED: Code = Code(110);
 pub const STORE_DATA_UNREADABLE: Code = Code(111);
 pub const STORE_DATA_CORRUPT: Code = Code(112);
 pub const STORE_DATA_NEWER: Code = Code(113);
+pub const DATABASE_URL: Code = Code(120);
+pub const DATABASE_UNREACHABLE: Code = Code(121);
+pub const DATABASE_ACCESS: Code = Code(122);
+pub const DATABASE_NEWER: Code = Code(123);
+pub const DATABASE_PACKET: Code = Code(124);
+pub const DATABASE_UNFIT: Code = Code(125);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -65,5 +71,51 @@ pub(crate) const TABLE: &[Entry] = &[
         cause: "A release reads what it and the release before it wrote, and refuses the rest \
                 rather than guess.",
         remedy: "Start the release that wrote the data, or a newer one.",
+    },
+    Entry {
+        code: DATABASE_URL,
+        title: "the database's URL cannot be used",
+        cause: "It is not of the form mysql://USER@HOST:PORT[,HOST:PORT]/DATABASE?OPTION=VALUE, \
+                names an option that is not known, or holds a password, which every user of the \
+                machine could read in the list of processes.",
+        remedy: "Correct the part that the message names; give the password with \
+                 --database-password-file or in POLIS_DATABASE_PASSWORD.",
+    },
+    Entry {
+        code: DATABASE_UNREACHABLE,
+        title: "the database cannot be reached",
+        cause: "No server of the list accepts connections, or those that do are read-only or \
+                outside of their cluster's majority.",
+        remedy: "Check the addresses, the network and the servers; the message tells what each \
+                 of them answered.",
+    },
+    Entry {
+        code: DATABASE_ACCESS,
+        title: "the database refuses the user",
+        cause: "The user or its password is wrong, the database does not exist, or the user may \
+                not do what the store needs there.",
+        remedy: "Create the database, and grant SELECT, INSERT, UPDATE, DELETE and CREATE on it \
+                 to the user: docs/operate/databases.md has the statements.",
+    },
+    Entry {
+        code: DATABASE_NEWER,
+        title: "the tables were made by a newer release",
+        cause: "A release reads the tables that it and the release before it made, and refuses \
+                newer ones rather than guess.",
+        remedy: "Start the release that made the tables, or a newer one.",
+    },
+    Entry {
+        code: DATABASE_PACKET,
+        title: "the database takes packets that are too small",
+        cause: "A key's largest value must fit into one statement, and the server's \
+                max_allowed_packet does not allow that.",
+        remedy: "Set max_allowed_packet to 16777216 (16 MiB) or more on every server.",
+    },
+    Entry {
+        code: DATABASE_UNFIT,
+        title: "the database's tables cannot be used",
+        cause: "They are not as the store makes them: another engine than InnoDB, which has \
+                transactions, or columns that somebody changed.",
+        remedy: "Use an empty database of its own for the store.",
     },
 ];

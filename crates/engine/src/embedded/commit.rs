@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Disk,
-    layout::{EncodedBatch, Head, Id, Mark, head_key, log_key, mark_key},
+    layout::{Head, Id, Mark, batch_name, head_key, log_key, mark_key},
 };
-use crate::{Epoch, Error, Outcome, Raised, Seq};
+use crate::{Epoch, Error, Outcome, Raised, Seq, stored::EncodedBatch};
 
 /// Requests that may wait for the committer. Beyond it callers wait to hand
 /// theirs over; each keyspace has one or two under way.
@@ -174,7 +174,7 @@ impl Thread {
         head.revision = batch.revision.unwrap_or(head.revision);
         group.bytes += batch.len();
         group.batches += 1;
-        let stored = batch.finish(head.revision);
+        let stored = batch.finish(&batch_name(head.seq), head.revision);
         group.write.insert(&self.disk.log, log_key(head.id, head.seq), stored);
         group.write.insert(&self.disk.log, head_key(keyspace), head.encode());
         Outcome::Committed

@@ -29,10 +29,10 @@ use kv::{KeyspaceName, Revision};
 use rt::random::Random;
 use tokio::task::spawn_blocking;
 
-use self::{commit::Committer, layout::EncodedBatch};
+use self::commit::Committer;
 use crate::{
     Batch, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, ReplicaId, Scan, Storage,
-    metrics::Counters,
+    metrics::Counters, stored::EncodedBatch,
 };
 
 #[derive(Clone, Debug)]

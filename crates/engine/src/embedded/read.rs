@@ -7,11 +7,15 @@ use kv::{KeyspaceName, Value};
 use super::{
     Disk,
     layout::{
-        self, Head, Id, Mark, StoredBatch, decode_lease, decode_note, decode_row, head_key,
+        self, Head, Id, Mark, batch_name, decode_lease, decode_note, decode_row, head_key,
         head_name, lease_prefix, log_key, log_seq, mark_key, note_prefix, row_key, row_prefix,
     },
 };
-use crate::{Epoch, Error, Loaded, Seq, Storage, memory::put_of};
+use crate::{
+    Epoch, Error, Loaded, Seq, Storage,
+    memory::put_of,
+    stored::{Broken, StoredBatch},
+};
 
 /// One keyspace as of one moment.
 pub(super) struct View<'a> {
@@ -31,8 +35,7 @@ impl Disk {
             let (key, stored) = item.into_inner().map_err(read_error)?;
             let text = String::from_utf8_lossy(&key).into_owned();
             let head = Head::decode(&stored).map_err(|broken| broken.of(&text, "its head"))?;
-            let name =
-                head_name(&key).ok_or_else(|| layout::Broken::Misplaced.of(&text, "its head"))?;
+            let name = head_name(&key).ok_or_else(|| Broken::Misplaced.of(&text, "its head"))?;
             heads.push((name, head));
         }
         Ok(heads)
@@ -103,9 +106,9 @@ impl View<'_> {
             }
             if due > self.head.seq {
                 // Head and batch are written as one, so the head was lost.
-                return Err(layout::Broken::Misplaced.of(self.name.as_str(), "its head"));
+                return Err(Broken::Misplaced.of(self.name.as_str(), "its head"));
             }
-            let batch = StoredBatch::decode(due, &stored)
+            let batch = StoredBatch::decode(&batch_name(due), &stored)
                 .map_err(|broken| broken.of(self.name.as_str(), format!("batch {due}")))?;
             Ok((due, batch, stored.len()))
         });
@@ -222,7 +225,7 @@ impl View<'_> {
             .get(&self.disk.log, log_key(self.id(), seq))
             .map_err(read_error)?
             .ok_or_else(|| self.missing(seq))?;
-        StoredBatch::decode(seq, &stored)
+        StoredBatch::decode(&batch_name(seq), &stored)
             .map_err(|broken| broken.of(self.name.as_str(), format!("batch {seq}")))
     }
 }

@@ -117,6 +117,15 @@ pub trait Connection: Send {
         piece: &Piece,
     ) -> Result<bool, Failure>;
 
+    /// Writes and removes cells and sets the mark, if `epoch` stands and the
+    /// keyspace never had a log; the head's revision follows the mark's.
+    async fn install(
+        &mut self,
+        keyspace: &KeyspaceName,
+        epoch: Epoch,
+        piece: &Piece,
+    ) -> Result<bool, Failure>;
+
     /// Brings a keyspace whose log is all folded to a head of a person's
     /// choice, without a leader, and its mark with it; makes it if need be.
     /// False if there is log left.

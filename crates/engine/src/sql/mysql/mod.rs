@@ -1,0 +1,183 @@
+//! A real database, by mysql_async: which server is used, and how a session is
+//! made fit.
+//!
+//! All sessions of a process go to one server, because Galera's nodes, and a
+//! primary and its old primary, agree only on what is certified: writers that
+//! alternate between them would meet conflicts. The list's order decides; the
+//! next server is taken when one cannot be connected to, and kept.
+
+mod append;
+mod connection;
+mod failure;
+mod flavour;
+mod fold;
+mod pages;
+mod schema;
+mod session;
+mod text;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use errors::{DATABASE_ACCESS, DATABASE_PACKET, DATABASE_UNREACHABLE};
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use tokio::time::timeout;
+
+use self::{flavour::Flavour, session::Session, text::Text};
+use super::{Connection, Database, Endpoint, Failure, SqlConfig, Tls};
+use crate::Error;
+
+/// A value of etcd's largest request, escaped, and what stands beside it.
+const PACKET_BYTES_MIN: usize = 4 * 1024 * 1024;
+
+pub struct Mysql {
+    config: SqlConfig,
+    /// One for each endpoint.
+    opts: Vec<Opts>,
+    used: Arc<AtomicUsize>,
+}
+
+// === impl Mysql ===
+
+impl Mysql {
+    pub fn new(config: SqlConfig) -> Result<Mysql, Error> {
+        if config.endpoints.is_empty() {
+            let problem = "the list of servers is empty".to_owned();
+            return Err(Error::Database { code: DATABASE_UNREACHABLE, problem });
+        }
+        let opts = config.endpoints.iter().map(|endpoint| opts(&config, endpoint)).collect();
+        Ok(Mysql { config, opts, used: Arc::default() })
+    }
+
+    async fn try_connect(&self, index: usize) -> Result<Session, Failure> {
+        let opened = timeout(self.config.connect_timeout, Conn::new(self.opts[index].clone()));
+        let conn = match opened.await {
+            Err(_) => return Err(Failure::Unavailable("it does not greet in time".to_owned())),
+            Ok(Err(error)) => return Err(failure::of_connect(&error)),
+            Ok(Ok(conn)) => conn,
+        };
+        let mut session =
+            Session::new(conn, index, self.used.clone(), self.config.statement_timeout);
+        prepare(&mut session).await?;
+        Ok(session)
+    }
+}
+
+#[async_trait]
+impl Database for Mysql {
+    async fn connect(&self) -> Result<Box<dyn Connection>, Failure> {
+        let first = self.used.load(Relaxed);
+        let mut problems = Vec::new();
+        let mut refused = None;
+        for step in 0..self.opts.len() {
+            let index = (first + step) % self.opts.len();
+            match self.try_connect(index).await {
+                Ok(session) => {
+                    if index != first {
+                        let (from, to) =
+                            (&self.config.endpoints[first], &self.config.endpoints[index]);
+                        tracing::warn!(%from, %to, problems = problems.join("; "), "another server of the database is used");
+                        self.used.store(index, Relaxed);
+                    }
+                    return Ok(Box::new(session));
+                }
+                Err(failure) => {
+                    let problem = match failure {
+                        Failure::Refused(error) => refused.insert(error).to_string(),
+                        Failure::Conflict(problem)
+                        | Failure::Unavailable(problem)
+                        | Failure::Lost(problem) => problem,
+                    };
+                    problems.push(format!("{}: {problem}", self.config.endpoints[index]));
+                }
+            }
+        }
+        Err(match refused {
+            Some(error) => Failure::Refused(error),
+            None => Failure::Unavailable(problems.join("; ")),
+        })
+    }
+}
+
+/// Learns what the server is, whether it may be used, and sets the session.
+async fn prepare(session: &mut Session) -> Result<(), Failure> {
+    let mut text = Text::default();
+    text.say("SELECT VERSION(), @@max_allowed_packet, @@global.read_only", &[]);
+    text.say("SHOW STATUS LIKE 'wsrep_ready'", &[]);
+    text.say("SHOW STATUS LIKE 'wsrep_cluster_status'", &[]);
+    let mut answers = session.ask(text).await.map_err(|broke| broke.of_read())?;
+    let cluster = answers.pop().expect("as many answers as questions").texts();
+    let ready = answers.pop().expect("as many answers as questions").texts();
+    let row = answers.pop().and_then(|mut answer| answer.rows.pop());
+    let (version, packet, read_only): (String, usize, String) = row
+        .and_then(|row| mysql_async::from_row_opt(row).ok())
+        .ok_or_else(|| Failure::Unavailable("it does not tell its version".to_owned()))?;
+    if !["0", "OFF"].contains(&read_only.as_str()) {
+        return Err(Failure::Unavailable("it is read-only".to_owned()));
+    }
+    if packet < PACKET_BYTES_MIN {
+        let problem = format!("max_allowed_packet is {packet}");
+        return Err(Failure::Refused(Error::Database { code: DATABASE_PACKET, problem }));
+    }
+    let flavour = Flavour::of(&version, !ready.is_empty());
+    if flavour == Flavour::Galera {
+        let state = |row: &[String]| row.get(1).cloned().unwrap_or_default();
+        let ready = ready.first().map(|row| state(row)).unwrap_or_default();
+        let status = cluster.first().map(|row| state(row)).unwrap_or_default();
+        if ready != "ON" || status != "Primary" {
+            let problem = format!("wsrep_ready is {ready}, wsrep_cluster_status is {status}");
+            return Err(Failure::Unavailable(problem));
+        }
+    }
+    let mut text = Text::default();
+    flavour.settings().iter().for_each(|setting| text.say(setting, &[]));
+    session.ask(text).await.map_err(|broke| broke.of_read())?;
+    session.settle(flavour, packet);
+    Ok(())
+}
+
+fn opts(config: &SqlConfig, endpoint: &Endpoint) -> Opts {
+    /// So that a server that is gone without a word is noticed between calls.
+    const KEEPALIVE: Duration = Duration::from_secs(5);
+    OptsBuilder::default()
+        .ip_or_hostname(endpoint.host.clone())
+        .tcp_port(endpoint.port)
+        .user(Some(config.user.clone()))
+        .pass(config.password.clone().map(|password| password.0))
+        .db_name(Some(config.database.clone()))
+        .prefer_socket(Some(false))
+        .tcp_keepalive(Some(KEEPALIVE))
+        .stmt_cache_size(Some(0))
+        .ssl_opts(ssl_opts(&config.tls))
+        .into()
+}
+
+fn ssl_opts(tls: &Tls) -> Option<SslOpts> {
+    let with_ca = |ca: &Option<std::path::PathBuf>| match ca {
+        Some(path) => SslOpts::default()
+            .with_root_certs(vec![path.clone().into()])
+            .with_disable_built_in_roots(true),
+        None => SslOpts::default(),
+    };
+    match tls {
+        Tls::Disabled => None,
+        Tls::Required => Some(
+            SslOpts::default()
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true),
+        ),
+        Tls::VerifyCa(ca) => Some(with_ca(ca).with_danger_skip_domain_validation(true)),
+        Tls::VerifyIdentity(ca) => Some(with_ca(ca)),
+    }
+}
+
+/// The user may not do this, or not here.
+fn access(problem: String) -> Failure {
+    Failure::Refused(Error::Database { code: DATABASE_ACCESS, problem })
+}
