@@ -121,9 +121,13 @@ pub const MARIADB: &[Package] = &[
     },
 ];
 
+/// Away from the server's own programs, which its scripts find before all
+/// others: whoever runs the server says how rsync is run.
+const RSYNC: &str = "usr/libexec/rsync";
+
 /// What is run of them; each must find all its libraries.
 const PROGRAMS: [&str; 4] =
-    ["usr/sbin/mariadbd", "usr/lib/galera/libgalera_smm.so", "usr/bin/rsync", "usr/bin/lsof"];
+    ["usr/sbin/mariadbd", "usr/lib/galera/libgalera_smm.so", RSYNC, "usr/bin/lsof"];
 
 /// What nobody runs.
 const DISPENSABLE: [&str; 4] = ["usr/share/doc", "usr/share/man", "usr/share/lintian", "etc"];
@@ -131,10 +135,13 @@ const DISPENSABLE: [&str; 4] = ["usr/share/doc", "usr/share/man", "usr/share/lin
 /// Where Debian's libraries are below the folder.
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 
+/// Raised when what is made of the same packages changes.
+const LAYOUT: u32 = 2;
+
 /// Other packages, or other contents of them, give another pin.
 pub fn pin(packages: &[Package]) -> String {
     let digests: Vec<_> = packages.iter().map(|package| &package.digest[..8]).collect();
-    format!("mariadb=={} {}", packages[0].version, digests.join(" "))
+    format!("mariadb=={} layout {LAYOUT} {}", packages[0].version, digests.join(" "))
 }
 
 /// Unpacks the packages into `folder` and initialises a data directory.
@@ -163,6 +170,8 @@ pub fn fetch(packages: &[Package], folder: &Path) -> anyhow::Result<()> {
     for part in DISPENSABLE {
         let _ = fs::remove_dir_all(work.join(part));
     }
+    fs::create_dir_all(work.join("usr/libexec"))?;
+    fs::rename(work.join("usr/bin/rsync"), work.join(RSYNC)).context("move rsync")?;
     check_libraries(&work)?;
     initialise(&work).context("initialise MariaDB's data directory")?;
     let _ = fs::remove_dir_all(folder);
