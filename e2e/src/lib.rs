@@ -5,6 +5,7 @@
 //! process id, and only loopback is used.
 
 mod estate;
+mod etcd;
 mod http;
 mod peer;
 mod process;
@@ -12,6 +13,7 @@ mod scratch;
 mod wait;
 
 pub use estate::{Estate, free_base_port};
+pub use etcd::Etcd;
 pub use http::{Answer, request};
 pub use peer::{etcdctl, etcdctl_until, etcdctl_with_input, kubectl};
 pub use process::{Running, polis, run};

@@ -41,13 +41,18 @@ impl Running {
     /// Starts `polis` with these arguments.
     #[must_use]
     pub fn start(args: &[&str]) -> Running {
-        let mut child = Command::new(polis())
-            .args(args)
+        Running::spawn(Command::new(polis()).args(args))
+    }
+
+    /// Starts any other program.
+    #[must_use]
+    pub fn spawn(command: &mut Command) -> Running {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("start polis");
+            .expect("start the program");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let streams: [Option<Box<dyn std::io::Read + Send>>; 2] = [
             child.stdout.take().map(|stream| Box::new(stream) as _),
@@ -82,7 +87,7 @@ impl Running {
                 return Some(());
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("polis ended with {status}:\n{}", self.printed());
+                panic!("it ended with {status}:\n{}", self.printed());
             }
             None
         });
@@ -102,7 +107,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- polis printed:\n{}\n---", self.printed());
+            eprintln!("--- it printed:\n{}\n---", self.printed());
         }
         // Its own children die with it.
         let _ = self.child.kill();

@@ -16,7 +16,7 @@ use crate::{
     lease::Leases,
     log::Log,
     note::Notes,
-    range::{Readable, range},
+    range::{Readable, page, range},
     txn::{Plan, Run},
     value::Missing,
     watch,
@@ -121,6 +121,34 @@ impl Keyspace {
         values: &Values,
     ) -> Result<RangeResponse, Error> {
         range(&self.index, request, self.readable(visible), visible, values)
+    }
+
+    /// Values to fetch before [`Self::page`] with the same arguments.
+    #[must_use]
+    pub fn page_needs(
+        &self,
+        request: &RangeRequest,
+        bytes_max: usize,
+        visible: Revision,
+    ) -> Vec<Place> {
+        let known = Values::default();
+        let missing = Missing::new(&known);
+        // A refusal is answered by `page` itself.
+        let _ = page(&self.index, request, bytes_max, self.readable(visible), visible, &missing);
+        missing.into_places()
+    }
+
+    /// The beginning of a range, cut at `limit` keys or about `bytes_max`: its
+    /// cost is that of the page, however long the range is. `count` is that of
+    /// the page; sorts and bounds are ignored.
+    pub fn page(
+        &self,
+        request: &RangeRequest,
+        bytes_max: usize,
+        visible: Revision,
+        values: &Values,
+    ) -> Result<RangeResponse, Error> {
+        page(&self.index, request, bytes_max, self.readable(visible), visible, values)
     }
 
     /// Values to fetch before [`Self::poll`] with the same arguments.

@@ -6,7 +6,11 @@ use kv::{
     SortTarget,
 };
 
-use crate::{check::check_range, history::Version, index::Index, value::Resolve};
+use crate::{Handle, check::check_range, history::Version, index::Index, value::Resolve};
+
+/// What a value outside of memory counts for in a page, since its length is
+/// not known before it is fetched. Only large ones are outside.
+const OUTSIDE_BYTES: usize = 256 * 1024;
 
 /// Which revisions can be read.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +64,44 @@ pub(crate) fn range(
     Ok(response)
 }
 
+/// Of the same range, one page in key order: it ends after `limit` keys or
+/// `bytes_max` of keys and values, but never before it has one. Unlike
+/// [`range`] it looks at nothing beyond its end, and so `count` is that of the
+/// page. Sorts and bounds are not for pages.
+pub(crate) fn page(
+    index: &Index,
+    request: &RangeRequest,
+    bytes_max: usize,
+    readable: Readable,
+    header: Revision,
+    values: &impl Resolve,
+) -> Result<RangeResponse, Error> {
+    check_range(&request.range)?;
+    let revision = readable.resolve(request.revision)?;
+    let limit = request.limit.unwrap_or(usize::MAX);
+    let mut response = RangeResponse { revision: header, ..RangeResponse::default() };
+    let mut bytes = 0;
+    for (key, version) in index.range_at(&request.range, revision) {
+        let size = match (&version.value, request.keys_only) {
+            (_, true) => key.len(),
+            (Handle::Inline(value), false) => key.len() + value.len(),
+            (Handle::At(_), false) => OUTSIDE_BYTES,
+        };
+        let is_full = response.count >= limit || bytes + size > bytes_max;
+        if is_full && response.count > 0 {
+            response.more = true;
+            break;
+        }
+        bytes += size;
+        response.count += 1;
+        response.kvs.push(match request.keys_only {
+            true => version.key_only(key),
+            false => version.key_value(key, values),
+        });
+    }
+    Ok(response)
+}
+
 /// Counts the whole range, but keeps no more than the answer needs.
 fn select<'a>(index: &'a Index, request: &'a RangeRequest, revision: Revision) -> Selection<'a> {
     let is_cut_in_key_order = request.sort.is_none();
@@ -86,17 +128,18 @@ fn is_within(bounds: &RevisionBounds, version: &Version) -> bool {
         && bounds.max_create.is_none_or(|max| version.create_revision <= max)
 }
 
-/// Equal targets stay in key order.
+/// Equal targets stay in key order, downward too.
 fn sort_by(kvs: &mut [KeyValue], sort: Sort) {
-    match sort.target {
-        SortTarget::Key => {}
-        SortTarget::Version => kvs.sort_by_key(|kv| kv.version),
-        SortTarget::Create => kvs.sort_by_key(|kv| kv.create_revision),
-        SortTarget::Mod => kvs.sort_by_key(|kv| kv.mod_revision),
-        SortTarget::Value => kvs.sort_by(|a, b| a.value.cmp(&b.value)),
-    }
-    if sort.order == SortOrder::Descending {
-        kvs.reverse();
+    let ascending = |a: &KeyValue, b: &KeyValue| match sort.target {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.cmp(&b.version),
+        SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Value => a.value.cmp(&b.value),
+    };
+    match sort.order {
+        SortOrder::Ascending => kvs.sort_by(ascending),
+        SortOrder::Descending => kvs.sort_by(|a, b| ascending(b, a)),
     }
 }
 

@@ -56,20 +56,22 @@ impl<'a> Plan<'a> {
         Plan { succeeded, ops: ops.collect() }
     }
 
-    /// Refuses what the data does not allow, before anything is written.
+    /// Refuses what the data does not allow, before anything is written. The
+    /// order is etcd's (since 3.6), and so is which fault is named first.
     pub(crate) fn check(&self, keyspace: &Keyspace, readable: Readable) -> Result<(), Error> {
         for op in &self.ops {
             match op {
-                PlannedOp::Range(request) => {
-                    readable.resolve(request.revision)?;
+                PlannedOp::Range(request) if request.revision == Some(Revision::ZERO) => {
+                    return Err(Error::Compacted { compacted: readable.compacted });
                 }
+                PlannedOp::Range(request) => drop(readable.resolve(request.revision)?),
                 PlannedOp::Put(put) => {
+                    if put.lease.is_some_and(|id| !keyspace.leases.contains(id)) {
+                        return Err(Error::LeaseNotFound);
+                    }
                     let keeps = put.ignore_value || put.ignore_lease;
                     if keeps && keyspace.index.live(&put.key).is_none() {
                         return Err(Error::KeyNotFound);
-                    }
-                    if put.lease.is_some_and(|id| !keyspace.leases.contains(id)) {
-                        return Err(Error::LeaseNotFound);
                     }
                 }
                 PlannedOp::Delete(_) => {}

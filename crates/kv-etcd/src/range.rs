@@ -124,10 +124,11 @@ pub fn request_to_wire(request: &RangeRequest) -> pb::RangeRequest {
 }
 
 pub fn request_from_wire(request: &pb::RangeRequest) -> Result<RangeRequest, Error> {
-    let bound = |number| asked(number).map(Revision);
+    // As etcd: a negative bound is one, and below every revision.
+    let bound = |number| (number != 0).then(|| revision_from_wire(number));
     Ok(RangeRequest {
         range: key_range_from_wire(&request.key, &request.range_end)?,
-        revision: bound(request.revision),
+        revision: asked(request.revision).map(Revision),
         limit: asked(request.limit).map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         sort: sort_from_wire(request.sort_order, request.sort_target)?,
         keys_only: request.keys_only,

@@ -6,7 +6,7 @@
 
 use kv::{
     Compare, CompareOp, CompareTarget, DeleteRequest, DeleteResponse, Error, Op, OpResponse,
-    PutRequest, PutResponse, Revision, Txn, TxnResponse,
+    PutRequest, PutResponse, RangeRequest, Revision, Txn, TxnResponse,
 };
 use pb_etcd::etcdserverpb::{
     self as pb,
@@ -67,7 +67,12 @@ fn op_to_wire(op: &Op) -> pb::RequestOp {
 
 fn op_from_wire(op: &pb::RequestOp, budget: usize, total: &mut usize) -> Result<Op, Error> {
     Ok(match op.request.as_ref().ok_or(Error::KeyNotFound)? {
-        request_op::Request::RequestRange(request) => Op::Range(range::request_from_wire(request)?),
+        request_op::Request::RequestRange(request) => {
+            let range = range::request_from_wire(request)?;
+            // As etcd: alone it reads the newest, but here it is long gone.
+            let before_all = (request.revision < 0).then_some(Revision::ZERO);
+            Op::Range(RangeRequest { revision: range.revision.or(before_all), ..range })
+        }
         request_op::Request::RequestPut(request) => Op::Put(put_from_wire(request)?),
         request_op::Request::RequestDeleteRange(request) => Op::Delete(delete_from_wire(request)?),
         request_op::Request::RequestTxn(txn) => Op::Txn(txn_within(txn, budget, total)?),
@@ -209,40 +214,67 @@ pub fn response_to_wire(
     response: TxnResponse,
     header: Option<pb::ResponseHeader>,
 ) -> pb::TxnResponse {
-    let revision = response.revision;
-    pb::TxnResponse {
-        header,
-        succeeded: response.succeeded,
-        responses: response
-            .responses
-            .into_iter()
-            .map(|response| op_response_to_wire(response, revision))
-            .collect(),
+    let after = response.revision;
+    let before = if wrote(&response) { Revision(after.0 - 1) } else { after };
+    Inner { after, stands: before }.txn(response, header)
+}
+
+/// The answers inside of a transaction. As in etcd each says where the keyspace
+/// stood when it had run, and nothing of the cluster; a nested transaction
+/// says nothing at all.
+struct Inner {
+    after: Revision,
+    stands: Revision,
+}
+
+impl Inner {
+    fn txn(
+        &mut self,
+        response: TxnResponse,
+        header: Option<pb::ResponseHeader>,
+    ) -> pb::TxnResponse {
+        let responses = response.responses.into_iter().map(|response| self.op(response));
+        pb::TxnResponse { header, succeeded: response.succeeded, responses: responses.collect() }
+    }
+
+    fn op(&mut self, response: OpResponse) -> pb::ResponseOp {
+        if is_write(&response) {
+            self.stands = self.after;
+        }
+        let header =
+            Some(pb::ResponseHeader { revision: to_i64(self.stands.0), ..Default::default() });
+        let response = match response {
+            OpResponse::Range(range) => {
+                response_op::Response::ResponseRange(range::response_to_wire(range, header))
+            }
+            OpResponse::Put(put) => {
+                response_op::Response::ResponsePut(put_response_to_wire(put, header))
+            }
+            OpResponse::Delete(delete) => {
+                response_op::Response::ResponseDeleteRange(delete_response_to_wire(delete, header))
+            }
+            OpResponse::Txn(txn) => {
+                let header = Some(pb::ResponseHeader::default());
+                response_op::Response::ResponseTxn(self.txn(txn, header))
+            }
+        };
+        pb::ResponseOp { response: Some(response) }
     }
 }
 
-fn op_response_to_wire(response: OpResponse, revision: Revision) -> pb::ResponseOp {
-    // As etcd: an inner answer says its revision and nothing of the cluster.
-    let header = |revision: Revision| {
-        Some(pb::ResponseHeader { revision: to_i64(revision.0), ..Default::default() })
-    };
-    let response = match response {
-        OpResponse::Range(range) => {
-            let header = header(range.revision);
-            response_op::Response::ResponseRange(range::response_to_wire(range, header))
-        }
-        OpResponse::Put(put) => {
-            response_op::Response::ResponsePut(put_response_to_wire(put, header(revision)))
-        }
-        OpResponse::Delete(delete) => response_op::Response::ResponseDeleteRange(
-            delete_response_to_wire(delete, header(revision)),
-        ),
-        OpResponse::Txn(txn) => {
-            let header = header(txn.revision);
-            response_op::Response::ResponseTxn(response_to_wire(txn, header))
-        }
-    };
-    pb::ResponseOp { response: Some(response) }
+fn wrote(response: &TxnResponse) -> bool {
+    response.responses.iter().any(|response| match response {
+        OpResponse::Txn(nested) => wrote(nested),
+        other => is_write(other),
+    })
+}
+
+fn is_write(response: &OpResponse) -> bool {
+    match response {
+        OpResponse::Put(_) => true,
+        OpResponse::Delete(delete) => delete.deleted > 0,
+        OpResponse::Range(_) | OpResponse::Txn(_) => false,
+    }
 }
 
 #[must_use]
@@ -266,18 +298,25 @@ pub fn delete_response_to_wire(
 }
 
 pub fn response_from_wire(response: &pb::TxnResponse) -> Result<TxnResponse, Error> {
+    nested_from_wire(response, header_revision(response.header.as_ref()))
+}
+
+/// A nested transaction is part of the revision of the whole.
+fn nested_from_wire(response: &pb::TxnResponse, revision: Revision) -> Result<TxnResponse, Error> {
+    let responses = response.responses.iter();
     Ok(TxnResponse {
-        revision: header_revision(response.header.as_ref()),
+        revision,
         succeeded: response.succeeded,
-        responses: response
-            .responses
-            .iter()
-            .map(op_response_from_wire)
+        responses: responses
+            .map(|response| op_response_from_wire(response, revision))
             .collect::<Result<_, Error>>()?,
     })
 }
 
-fn op_response_from_wire(response: &pb::ResponseOp) -> Result<OpResponse, Error> {
+fn op_response_from_wire(
+    response: &pb::ResponseOp,
+    revision: Revision,
+) -> Result<OpResponse, Error> {
     let Some(response) = &response.response else {
         // The transaction is done; only what it answered is not known.
         return Err(Error::Unknown("the store left out a response".into()));
@@ -293,7 +332,9 @@ fn op_response_from_wire(response: &pb::ResponseOp) -> Result<OpResponse, Error>
             deleted: usize::try_from(delete.deleted).unwrap_or(0),
             prev_kvs: delete.prev_kvs.iter().map(key_value_from_wire).collect(),
         }),
-        response_op::Response::ResponseTxn(txn) => OpResponse::Txn(response_from_wire(txn)?),
+        response_op::Response::ResponseTxn(txn) => {
+            OpResponse::Txn(nested_from_wire(txn, revision)?)
+        }
     })
 }
 

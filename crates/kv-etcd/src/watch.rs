@@ -39,8 +39,9 @@ pub fn request_from_wire(create: &pb::WatchCreateRequest) -> Result<WatchRequest
     // Only here does etcd read an empty key as the lowest one.
     let lowest = bytes::Bytes::from_static(b"\0");
     let key = if create.key.is_empty() { &lowest } else { &create.key };
+    // As etcd: what lies before the first revision is gone.
     let start = u64::try_from(create.start_revision)
-        .map_err(|_| Error::Other("polis: a watch cannot start at a negative revision".into()))?;
+        .map_err(|_| Error::Compacted { compacted: Revision::ZERO })?;
     let filters = create.filters.iter().filter_map(|filter| match FilterType::try_from(*filter) {
         Ok(FilterType::Noput) => Some(WatchFilter::NoPut),
         Ok(FilterType::Nodelete) => Some(WatchFilter::NoDelete),

@@ -294,6 +294,11 @@ impl Actor {
                 let range = self.vault.range(&leader.keyspace, &request, self.visible).await;
                 let _ = reply.send(range);
             }
+            Request::Page(request, bytes_max, reply) => {
+                let keyspace = &leader.keyspace;
+                let page = self.vault.page(keyspace, &request, bytes_max, self.visible).await;
+                let _ = reply.send(page);
+            }
             Request::Hash(revision, reply) => {
                 let (keyspace, vault) = (&leader.keyspace, &self.vault);
                 let hash = hash::of_keyspace(keyspace, vault, self.visible, revision).await;

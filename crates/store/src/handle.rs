@@ -127,6 +127,17 @@ impl Handle {
         self.ask(|reply| Request::Hash(revision, reply)).await
     }
 
+    /// The beginning of a range; see [`keyspace::Keyspace::page`].
+    pub(crate) async fn page(
+        &self,
+        request: RangeRequest,
+        bytes_max: usize,
+    ) -> Result<RangeResponse, Error> {
+        let range = request.range.clone();
+        let page = self.ask(|reply| Request::Page(request, bytes_max, reply));
+        Ok(self.read(&range, page).await?.0)
+    }
+
     /// Puts a progress item into the stream of each watcher and returns its
     /// revision; none when a watcher is behind.
     pub(crate) async fn mark(&self, ids: Vec<WatcherId>) -> Result<Option<Revision>, Error> {

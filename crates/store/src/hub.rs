@@ -175,9 +175,9 @@ impl Hub {
     /// whether all of them took it, which those who are behind do not.
     pub fn mark(&mut self, ids: &[WatcherId], visible: Revision) -> bool {
         let ready = |id: &WatcherId| {
-            self.watchers.get(id).is_none_or(|watcher| {
-                watcher.is_up_to_date(visible) && watcher.buffer.capacity() > 0
-            })
+            self.watchers
+                .get(id)
+                .is_none_or(|watcher| watcher.has_reached(visible) && watcher.buffer.capacity() > 0)
         };
         if !ids.iter().all(ready) {
             return false;
@@ -217,12 +217,14 @@ impl Watcher {
         Fed::UpToDate
     }
 
-    fn is_up_to_date(&self, visible: Revision) -> bool {
-        !self.behind && self.watch.next() > visible
+    /// Has looked at `visible` and everything before. As in etcd, one whose
+    /// start lies ahead has not, and there is nothing to tell it yet.
+    fn has_reached(&self, visible: Revision) -> bool {
+        !self.behind && self.watch.next() == visible.next()
     }
 
     fn owes_progress(&self, visible: Revision) -> bool {
-        self.wants_progress && self.told < visible && self.is_up_to_date(visible)
+        self.wants_progress && self.told < visible && self.has_reached(visible)
     }
 
     fn tell_progress(&mut self, visible: Revision) {

@@ -31,6 +31,11 @@ mod request;
 mod retention;
 mod vault;
 
+mod contest;
+mod election;
+mod lock;
+
+mod gateway;
 mod grpc;
 mod metrics;
 mod pages;

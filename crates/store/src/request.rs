@@ -16,6 +16,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) enum Request {
     /// Answered at once, from what is durable.
     Range(RangeRequest, Reply<RangeResponse>),
+    /// A page of at most so many bytes, likewise.
+    Page(RangeRequest, usize, Reply<RangeResponse>),
     Hash(Option<Revision>, Reply<KeyspaceHash>),
     Watch(WatchRequest, Reply<Watching>),
     Mark(Vec<WatcherId>, Reply<Option<Revision>>),
@@ -73,6 +75,7 @@ impl Request {
         // A caller that has gone away needs no answer.
         match self {
             Request::Range(_, reply) => drop(reply.send(Err(error))),
+            Request::Page(_, _, reply) => drop(reply.send(Err(error))),
             Request::Hash(_, reply) => drop(reply.send(Err(error))),
             Request::Watch(_, reply) => drop(reply.send(Err(error))),
             Request::Mark(_, reply) => drop(reply.send(Err(error))),

@@ -6,15 +6,22 @@ use std::sync::Arc;
 use http::{Request, Response, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 use kv_etcd::SERVER_MESSAGE_BYTES_MAX;
-use pb_etcd::etcdserverpb::{
-    auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
-    lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
+use pb_etcd::{
+    etcdserverpb::{
+        auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+        lease_server::LeaseServer, maintenance_server::MaintenanceServer,
+        watch_server::WatchServer,
+    },
+    health::health_server::HealthServer,
+    v3electionpb::election_server::ElectionServer,
+    v3lockpb::lock_server::LockServer,
 };
 use rustls::pki_types::CertificateDer;
 use tonic::{Code, Status, body::Body, codegen::Service};
 
 use crate::{
     access::{Access, Grant},
+    gateway,
     grpc::Face,
     metrics::{Method, Metrics},
     pages,
@@ -31,6 +38,9 @@ pub(crate) struct Router {
     cluster: ClusterServer<Face>,
     maintenance: MaintenanceServer<Face>,
     auth: AuthServer<Face>,
+    lock: LockServer<Face>,
+    election: ElectionServer<Face>,
+    health: HealthServer<Face>,
 }
 
 // === impl Router ===
@@ -44,6 +54,9 @@ impl Router {
             cluster: ClusterServer::new(face.clone()),
             maintenance: MaintenanceServer::new(face.clone()),
             auth: AuthServer::new(face.clone()),
+            lock: LockServer::new(face.clone()),
+            election: ElectionServer::new(face.clone()),
+            health: HealthServer::new(face.clone()),
             metrics,
             access,
             face,
@@ -65,6 +78,10 @@ impl Router {
         mut request: Request<Incoming>,
         grant: &Arc<Grant>,
     ) -> Response<Body> {
+        if !is_grpc(&request) && gateway::serves(request.uri().path()) {
+            request.extensions_mut().insert(grant.clone());
+            return gateway::answer(self, request).await;
+        }
         if !is_grpc(&request) {
             let (head, _) = request.into_parts();
             let (keyspaces, metrics) = (&self.face.keyspaces, &self.metrics);
@@ -76,19 +93,27 @@ impl Router {
             return Status::unimplemented(text).into_http();
         };
         request.extensions_mut().insert(grant.clone());
+        self.call(method, request.map(Body::new)).await
+    }
+
+    /// Has the method's service answer, and counts it.
+    pub async fn call(&self, method: Method, request: Request<Body>) -> Response<Body> {
         self.metrics.start(method);
-        let response = self.call(method, request).await;
+        let response = self.dispatch(method, request).await;
         self.metrics.finish(method, code(&response));
         response
     }
 
-    async fn call(&self, method: Method, request: Request<Incoming>) -> Response<Body> {
+    async fn dispatch(&self, method: Method, request: Request<Body>) -> Response<Body> {
         let answered: Result<Response<Body>, Infallible> = match method.service() {
             "etcdserverpb.KV" => self.kv.clone().call(request).await,
             "etcdserverpb.Watch" => self.watch.clone().call(request).await,
             "etcdserverpb.Lease" => self.lease.clone().call(request).await,
             "etcdserverpb.Cluster" => self.cluster.clone().call(request).await,
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request).await,
+            "v3lockpb.Lock" => self.lock.clone().call(request).await,
+            "v3electionpb.Election" => self.election.clone().call(request).await,
+            "grpc.health.v1.Health" => self.health.clone().call(request).await,
             _ => self.auth.clone().call(request).await,
         };
         answered.unwrap_or_else(|never| match never {})

@@ -86,6 +86,18 @@ impl Vault {
         keyspace.range(request, visible, &values)
     }
 
+    /// As [`Self::range`], one page.
+    pub async fn page(
+        &self,
+        keyspace: &Keyspace,
+        request: &RangeRequest,
+        bytes_max: usize,
+        visible: Revision,
+    ) -> Result<RangeResponse, Error> {
+        let values = self.fetch(|| keyspace.page_needs(request, bytes_max, visible)).await?;
+        keyspace.page(request, bytes_max, visible, &values)
+    }
+
     /// A watcher's next events.
     pub async fn poll(
         &self,

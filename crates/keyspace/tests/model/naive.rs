@@ -70,15 +70,18 @@ impl Naive {
         for op in self.branch(txn).1 {
             match op {
                 Op::Range(range) => {
+                    if range.revision == Some(Revision::ZERO) {
+                        return Err(Error::Compacted { compacted: Revision(self.compacted) });
+                    }
                     self.readable(range.revision, self.revision())?;
                 }
                 Op::Put(put) => {
+                    if put.lease.is_some_and(|id| !self.leases.contains_key(&id)) {
+                        return Err(Error::LeaseNotFound);
+                    }
                     let keeps = put.ignore_value || put.ignore_lease;
                     if keeps && !self.newest().contains_key(&put.key) {
                         return Err(Error::KeyNotFound);
-                    }
-                    if put.lease.is_some_and(|id| !self.leases.contains_key(&id)) {
-                        return Err(Error::LeaseNotFound);
                     }
                 }
                 Op::Delete(_) => {}
@@ -286,15 +289,16 @@ fn read(map: &Map, request: &RangeRequest, header: u64) -> RangeResponse {
         })
         .collect();
     if let Some(sort) = request.sort {
-        kvs.sort_by(|a, b| match sort.target {
+        let ascending = |a: &KeyValue, b: &KeyValue| match sort.target {
             SortTarget::Key => a.key.cmp(&b.key),
             SortTarget::Version => a.version.cmp(&b.version),
             SortTarget::Create => a.create_revision.cmp(&b.create_revision),
             SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
             SortTarget::Value => a.value.cmp(&b.value),
-        });
-        if sort.order == SortOrder::Descending {
-            kvs.reverse();
+        };
+        match sort.order {
+            SortOrder::Ascending => kvs.sort_by(ascending),
+            SortOrder::Descending => kvs.sort_by(|a, b| ascending(b, a)),
         }
     }
     let limit = request.limit.unwrap_or(usize::MAX);

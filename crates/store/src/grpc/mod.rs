@@ -3,8 +3,11 @@
 
 mod auth;
 mod cluster;
+mod election;
+mod health;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod watch;
 

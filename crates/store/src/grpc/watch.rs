@@ -96,12 +96,17 @@ struct Over;
 impl Conversation {
     async fn run(mut self, mut requests: Streaming<pb::WatchRequest>) {
         let drain = self.face.drain.clone();
+        let mut listening = true;
         loop {
             let handled = tokio::select! {
-                request = requests.message() => match request {
+                request = requests.message(), if listening => match request {
                     Ok(Some(request)) => self.request(request).await,
-                    // The client has said all it had to say, or is gone.
-                    Ok(None) | Err(_) => return,
+                    // As etcd: who has said all it had to say may still listen.
+                    Ok(None) => {
+                        listening = false;
+                        Ok(())
+                    }
+                    Err(_) => return,
                 },
                 Some((id, item)) = self.items.next() => self.item(id, item).await,
                 () = self.responses.closed() => return,
@@ -126,21 +131,25 @@ impl Conversation {
     }
 
     async fn create(&mut self, create: WatchCreateRequest) -> Result<(), Over> {
-        let id = match self.choose_id(create.watch_id) {
-            Ok(id) => id,
-            Err(reason) => return self.refuse(reason).await,
+        // As etcd, in this order: what is refused here takes no id.
+        let request = match watch::request_from_wire(&create) {
+            Ok(request) => request,
+            Err(error) => return self.refuse(error.to_string()).await,
         };
         if is_empty(&create) {
             return self.refuse("mvcc: watcher range is empty".into()).await;
         }
-        let subscribed = match watch::request_from_wire(&create) {
-            Ok(request) => self.handle.subscribe(request).await,
-            Err(error) => Err(error),
+        let id = match self.choose_id(create.watch_id) {
+            Ok(id) => id,
+            Err(reason) => return self.refuse(reason).await,
         };
-        let subscription = match subscribed {
+        let mut subscription = match self.handle.subscribe(request).await {
             Ok(subscription) => subscription,
             Err(error) => return self.refuse(cancel_reason(&error)).await,
         };
+        // Its first item says that it is in place: told at once, so that
+        // clients hear of their watches in the order in which they asked.
+        let created = subscription.next().await.unwrap_or(Err(Error::NotLeader));
         let options = Options {
             watcher: subscription.id(),
             progress: create.progress_notify,
@@ -148,7 +157,7 @@ impl Conversation {
         };
         self.watches.insert(id, options);
         self.items.insert(id, subscription);
-        Ok(())
+        self.item(id, created).await
     }
 
     fn choose_id(&mut self, asked: WatchId) -> Result<WatchId, String> {
@@ -240,12 +249,15 @@ impl Conversation {
     async fn end(&mut self, id: WatchId, error: Error) -> Result<(), Over> {
         self.watches.remove(&id);
         self.items.remove(&id);
-        let (compact_revision, cancel_reason) = match &error {
-            Error::Compacted { compacted } => (to_i64(compacted.0), error.to_string()),
-            _ => (0, cancel_reason(&error)),
+        // As etcd: of a compaction the revision alone is told.
+        let (at, compact_revision, cancel_reason) = match &error {
+            Error::Compacted { compacted } => {
+                (Some(Revision::ZERO), to_i64(compacted.0), String::new())
+            }
+            _ => (None, 0, cancel_reason(&error)),
         };
         self.send(pb::WatchResponse {
-            header: self.face.header(&self.handle, None),
+            header: self.face.header(&self.handle, at),
             watch_id: id,
             canceled: true,
             compact_revision,

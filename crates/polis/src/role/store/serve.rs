@@ -8,6 +8,8 @@ use identity::{ClientAuth, Credentials, Files};
 use crate::pki::TRUST_DOMAIN;
 
 #[derive(Clone, Debug, clap::Args)]
+// Named, since clap names the group after the type, and the outer one is named so too.
+#[group(id = "serve")]
 pub struct Args {
     /// Folder for the log
     #[arg(long)]
