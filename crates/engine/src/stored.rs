@@ -88,10 +88,6 @@ impl EncodedBatch {
         Ok(EncodedBatch { epoch: batch.epoch, seq: batch.seq, revision, bytes })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The stored form under `name`, once it is known where the keyspace stands
     /// after it.
     pub(crate) fn finish(mut self, name: &[u8], revision: Revision) -> Vec<u8> {
@@ -99,6 +95,15 @@ impl EncodedBatch {
         seal(name, &mut self.bytes);
         self.bytes
     }
+}
+
+/// Which batch this is, and where the keyspace stands after it.
+pub(crate) fn batch_header(stored: &[u8]) -> Result<(Seq, Revision), Broken> {
+    let header = stored.get(..BATCH_HEADER_BYTES).ok_or(DecodeError::Truncated)?;
+    if header[0] != FORMAT_VERSION {
+        return Err(DecodeError::NewerFormat(header[0]).into());
+    }
+    Ok((Seq(number(&header[9..17])), Revision(number(&header[17..25]))))
 }
 
 // === impl StoredBatch ===

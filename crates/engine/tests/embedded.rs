@@ -8,7 +8,7 @@ use common::{Folder, batch, claim, commit, fold, name, put};
 use engine::{Embedded, EmbeddedConfig, Engine, Error, Seq};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use keyspace::Keyspace;
-use kv::Revision;
+use kv::{KeyspaceName, Revision};
 
 #[tokio::test]
 async fn what_was_committed_is_there_after_a_restart() {
@@ -57,12 +57,12 @@ async fn a_torn_last_write_is_as_if_it_had_never_been() {
             commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "value")])).await;
         }
     }
-    let journal = folder.journal();
-    let bytes = std::fs::read(&journal).expect("it is readable");
+    let file = folder.log_file();
+    let bytes = std::fs::read(&file).expect("it is readable");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
     for torn in [1, 8, 30] {
         let crashed = folder.copy();
-        std::fs::write(crashed.journal(), &bytes[..end - torn]).expect("it is writable");
+        std::fs::write(crashed.log_file(), &bytes[..end - torn]).expect("it is writable");
         let engine = crashed.open();
         let loaded = engine.load(&ks).await.expect("it loads");
         assert_eq!((loaded.seq, loaded.log.len()), (Seq(2), 2), "{torn} bytes torn off");
@@ -100,19 +100,29 @@ fn tamper(folder: &Folder, change: impl Fn(&fjall::Keyspace)) {
     db.persist(PersistMode::SyncAll).expect("it can be synced");
 }
 
+/// Writes until the log's first files were given back, though nothing was
+/// folded: the batches moved.
+async fn fill(folder: &Folder, keyspaces: &[&KeyspaceName]) {
+    const BATCHES: u64 = 40;
+    let engine = folder.open_short(1);
+    for ks in keyspaces {
+        let epoch = claim(&engine, ks).await;
+        for seq in 1..=BATCHES {
+            commit(&engine, ks, batch(epoch, seq, vec![put(seq + 1, "k", &"v".repeat(9_000))]))
+                .await;
+        }
+    }
+    engine.reclaim().await.expect("files are given back");
+    for ks in keyspaces {
+        assert_eq!(engine.load(ks).await.expect("it loads").log.len() as u64, BATCHES);
+    }
+}
+
 #[tokio::test]
 async fn a_hurt_batch_is_named_and_nothing_of_its_keyspace_is_served() {
     let folder = Folder::new();
     let (hurt, whole) = (name("hurt"), name("whole"));
-    {
-        let engine = folder.open();
-        for ks in [&hurt, &whole] {
-            let epoch = claim(&engine, ks).await;
-            for seq in 1..=3 {
-                commit(&engine, ks, batch(epoch, seq, vec![put(seq + 1, "k", "value")])).await;
-            }
-        }
-    }
+    fill(&folder, &[&hurt, &whole]).await;
     // The first keyspace has number 0.
     let second_batch = [&b"l"[..], &0u32.to_be_bytes(), &2u64.to_be_bytes()].concat();
     tamper(&folder, |log| {
@@ -125,12 +135,80 @@ async fn a_hurt_batch_is_named_and_nothing_of_its_keyspace_is_served() {
     let error = engine.load(&hurt).await.expect_err("it is hurt");
     assert_eq!(error.code(), Some(errors::STORE_DATA_CORRUPT));
     assert!(error.to_string().contains("keyspace hurt, batch 2: "), "{error}");
-    assert_eq!(engine.load(&whole).await.expect("it is whole").log.len(), 3);
+    assert_eq!(engine.load(&whole).await.expect("it is whole").log.len(), 40);
     drop(engine);
 
     tamper(&folder, |log| log.remove(&second_batch).expect("writable"));
     let error = folder.open().load(&hurt).await.expect_err("it has a hole").to_string();
-    assert!(error.contains("keyspace hurt, batch 2: it is missing"), "{error}");
+    assert!(error.contains("batch 2: it is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_log_file_that_is_missing_or_lost_its_end_is_never_passed_over() {
+    let folder = Folder::new();
+    let ks = name("a");
+    {
+        let engine = folder.open_short(100);
+        let epoch = claim(&engine, &ks).await;
+        for seq in 1..=40 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", &"v".repeat(9_000))]))
+                .await;
+        }
+    }
+    let files = folder.log_files().len();
+    assert!(files > 4, "{files} files");
+    // The last stands ready, and has nothing in it.
+    for missing in 0..files - 2 {
+        let hurt = folder.copy();
+        std::fs::remove_file(&hurt.log_files()[missing]).expect("it is there");
+        let opened = Embedded::open(EmbeddedConfig::new(hurt.path()));
+        let error = opened.err().map(|error| error.code());
+        assert_eq!(error, Some(Some(errors::STORE_DATA_CORRUPT)), "file {missing}");
+
+        let hurt = folder.copy();
+        let file = &hurt.log_files()[missing];
+        let bytes = std::fs::read(file).expect("it is readable");
+        std::fs::write(file, &bytes[..bytes.len() / 2]).expect("it is writable");
+        let opened = Embedded::open(EmbeddedConfig::new(hurt.path()));
+        assert!(opened.is_err(), "half of file {missing}");
+    }
+    assert_eq!(folder.open().load(&ks).await.expect("it loads").seq, Seq(40));
+}
+
+#[tokio::test]
+async fn files_are_given_back_and_used_again_while_batches_move_or_are_folded() {
+    const BATCHES: u64 = 600;
+    let folder = Folder::new();
+    let (busy, quiet) = (name("busy"), name("quiet"));
+    for round in 0..3 {
+        let engine = folder.open_short(2);
+        let slow = claim(&engine, &quiet).await;
+        commit(&engine, &quiet, batch(slow, round + 1, vec![put(round + 2, "k", "rare")])).await;
+        let epoch = claim(&engine, &busy).await;
+        for number in 1..=BATCHES {
+            let seq = round * BATCHES + number;
+            let key = format!("key-{}", seq % 10);
+            commit(&engine, &busy, batch(epoch, seq, vec![put(seq + 1, &key, &"v".repeat(900))]))
+                .await;
+            if seq % 200 == 0 {
+                fold(&engine, &busy, epoch, Revision(seq - 100)).await;
+            }
+        }
+        engine.reclaim().await.expect("files are given back");
+        let crashed = folder.copy();
+        drop(engine);
+        for folder in [&crashed, &folder] {
+            let engine = folder.open_short(2);
+            let loaded = engine.load(&busy).await.expect("it loads");
+            assert_eq!(loaded.seq, Seq((round + 1) * BATCHES));
+            let (config, now) = (keyspace::Config::default(), rt::Millis(0));
+            let keyspace = Keyspace::load(config, loaded.base, loaded.log, now).expect("no gap");
+            assert_eq!(keyspace.keys(), 10);
+            assert_eq!(engine.load(&quiet).await.expect("it loads").seq, Seq(round + 1));
+        }
+    }
+    let files = folder.log_files().len();
+    assert!(files <= 5, "{files} files");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,34 +241,40 @@ async fn batches_that_arrive_together_share_a_sync() {
 
 /// A torn write can only be the last one; anything earlier was acknowledged.
 #[tokio::test]
-async fn a_flipped_bit_in_the_journal_never_loses_a_batch_silently() {
+async fn a_flipped_bit_never_loses_a_batch_silently() {
     let folder = Folder::new();
     let ks = name("a");
     {
-        let engine = folder.open();
+        let engine = folder.open_short(1);
         let epoch = claim(&engine, &ks).await;
         for seq in 1..=6 {
             commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "value")])).await;
         }
-    }
-    let bytes = std::fs::read(folder.journal()).expect("it is readable");
-    let end = bytes.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
-    // Copies are quick without the zeros behind.
-    std::fs::write(folder.journal(), &bytes[..end]).expect("it is writable");
-    let mut silent = Vec::new();
-    for at in (0..end).step_by(3) {
-        let crashed = folder.copy();
-        let mut hurt = bytes[..end].to_vec();
-        hurt[at] ^= 0x40;
-        std::fs::write(crashed.journal(), &hurt).expect("it is writable");
-        let Ok(engine) = Embedded::open(EmbeddedConfig::new(crashed.path())) else { continue };
-        match engine.load(&ks).await {
-            Err(_) => {}
-            Ok(loaded) if loaded.seq >= Seq(5) => {}
-            Ok(loaded) => silent.push((at, loaded.seq)),
+        engine.reclaim().await.expect("the first batches move");
+        for seq in 7..=9 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "value")])).await;
         }
     }
-    assert_eq!(silent, [], "of {end} bytes");
+    folder.shrink();
+    let mut silent = Vec::new();
+    for file in folder.files() {
+        let bytes = std::fs::read(&file).expect("it is readable");
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let place = file.strip_prefix(folder.path()).expect("it is inside");
+        for at in (0..end).filter(|at| bytes[*at] != 0).step_by(5) {
+            let crashed = folder.copy();
+            let mut hurt = bytes.clone();
+            hurt[at] ^= 0x40;
+            std::fs::write(crashed.path().join(place), &hurt).expect("it is writable");
+            let Ok(engine) = Embedded::open(EmbeddedConfig::new(crashed.path())) else { continue };
+            match engine.load(&ks).await {
+                Err(_) => {}
+                Ok(loaded) if loaded.seq >= Seq(8) => {}
+                Ok(loaded) => silent.push((place.to_owned(), at, loaded.seq)),
+            }
+        }
+    }
+    assert_eq!(silent, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,8 +313,8 @@ async fn a_load_beside_writes_and_folds_is_of_one_moment() {
 async fn a_long_history_is_kept_small_and_whole() {
     const BATCHES: u64 = 900;
     const VALUE_BYTES: usize = 128 * 1024;
-    // What is live, plus the journals that the library keeps.
-    const DISK_BYTES_MAX: u64 = 3 * 64 * 1024 * 1024;
+    // What is live, the log's files, and the journals that the trees keep.
+    const DISK_BYTES_MAX: u64 = 4 * 64 * 1024 * 1024;
     let folder = Folder::new();
     let (busy, quiet) = (name("busy"), name("quiet"));
     let value = "v".repeat(VALUE_BYTES);
@@ -269,10 +353,10 @@ async fn what_was_folded_away_is_given_back_to_the_disk() {
             .collect();
         commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", &value)])).await;
     }
-    fold(&engine, &ks, epoch, Revision(21)).await;
     let before = engine.metrics().disk_bytes;
+    fold(&engine, &ks, epoch, Revision(21)).await;
     engine.reclaim().await.expect("reclaimed");
-    // All of the log but its last batch; the journal's file stays.
+    // All of the log but its last batch.
     let given_back = before - engine.metrics().disk_bytes;
     assert!(given_back > 10_000_000, "{given_back} of {before} bytes");
     assert_eq!(engine.load(&ks).await.expect("it loads").seq, Seq(20));

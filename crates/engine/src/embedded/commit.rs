@@ -1,7 +1,8 @@
-//! The committer: the one thread that adds to logs and raises epochs.
+//! The committer: the one thread that adds to the log and raises epochs.
 
 use std::{
     collections::HashMap,
+    io,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -9,12 +10,15 @@ use std::{
 
 use fjall::PersistMode;
 use keyspace::Fold;
-use kv::KeyspaceName;
+use kv::{KeyspaceName, Revision};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Disk,
-    layout::{Head, Id, Mark, batch_name, head_key, log_key, mark_key},
+    Disk, entry,
+    index::{Site, Stored},
+    layout::{Head, Id, Mark, batch_name, head_key, mark_key},
+    tidy::end_process,
+    wal::{FRAME_HEADER_BYTES, Wal},
 };
 use crate::{Epoch, Error, Outcome, Raised, Seq, stored::EncodedBatch};
 
@@ -35,14 +39,32 @@ pub(super) struct Committer {
 
 #[derive(Debug)]
 enum Request {
-    Append { keyspace: KeyspaceName, batch: EncodedBatch, answer: oneshot::Sender<Outcome> },
-    Raise { keyspace: KeyspaceName, seen: Epoch, answer: oneshot::Sender<Raised> },
-    Install { keyspace: KeyspaceName, epoch: Epoch, piece: Fold, answer: oneshot::Sender<Outcome> },
+    Append {
+        keyspace: KeyspaceName,
+        batch: EncodedBatch,
+        answer: oneshot::Sender<Outcome>,
+    },
+    Raise {
+        keyspace: KeyspaceName,
+        seen: Epoch,
+        answer: oneshot::Sender<Raised>,
+    },
+    Install {
+        keyspace: KeyspaceName,
+        epoch: Epoch,
+        piece: Fold,
+        answer: oneshot::Sender<Outcome>,
+    },
+    /// End the log's file, so that all of it can be given back.
+    Rotate {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 /// What the thread owns.
 struct Thread {
     disk: Arc<Disk>,
+    wal: Wal,
     heads: HashMap<KeyspaceName, Head>,
     next_id: u32,
 }
@@ -53,10 +75,17 @@ struct Unwinding;
 
 /// Requests decided together; answered once they are durable.
 struct Group {
-    write: fjall::OwnedWriteBatch,
-    bytes: usize,
+    /// With room for its header.
+    frame: Vec<u8>,
     batches: u64,
+    changes: Vec<Change>,
     answers: Vec<Answer>,
+}
+
+/// What others learn once the group is durable.
+enum Change {
+    Raised { keyspace: KeyspaceName, id: Id, epoch: Epoch },
+    Batch { keyspace: KeyspaceName, seq: Seq, revision: Revision, offset: usize, length: usize },
 }
 
 enum Answer {
@@ -67,14 +96,15 @@ enum Answer {
 // === impl Committer ===
 
 impl Committer {
-    pub(super) fn start(disk: Arc<Disk>) -> Result<Committer, Error> {
-        let heads: HashMap<_, _> = disk.heads()?.into_iter().collect();
+    pub(super) fn start(disk: Arc<Disk>, wal: Wal) -> Result<Committer, Error> {
+        let heads: HashMap<_, _> =
+            disk.index().lines().map(|(name, line)| (name.clone(), line.head)).collect();
         let next_id = heads.values().map(|head| head.id.0 + 1).max().unwrap_or(0);
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let path = disk.path.clone();
         let thread = std::thread::Builder::new()
             .name("engine-commit".into())
-            .spawn(move || Thread { disk, heads, next_id }.run(queue))
+            .spawn(move || Thread { disk, wal, heads, next_id }.run(queue))
             .map_err(|error| Error::Open { path, source: crate::Storage(error.to_string()) })?;
         Ok(Committer { requests: Some(requests), thread: Some(thread) })
     }
@@ -107,6 +137,12 @@ impl Committer {
         Ok(outcome.await.unwrap_or(Outcome::Unknown))
     }
 
+    pub(super) async fn rotate(&self) -> Result<(), Error> {
+        let (answer, rotated) = oneshot::channel();
+        self.send(Request::Rotate { answer }).await?;
+        rotated.await.map_err(|_| Error::Stopped)
+    }
+
     async fn send(&self, request: Request) -> Result<(), Error> {
         let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
         requests.send(request).await.map_err(|_| Error::Stopped)
@@ -129,14 +165,16 @@ impl Thread {
     fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         let _guard = Unwinding;
         while let Some(first) = queue.blocking_recv() {
-            let mut group = Group::new(&self.disk);
+            let mut group = Group::default();
             self.decide(first, &mut group);
-            while group.bytes < GROUP_BYTES_MAX
+            while group.frame.len() < GROUP_BYTES_MAX
                 && let Ok(next) = queue.try_recv()
             {
                 self.decide(next, &mut group);
             }
-            group.commit(&self.disk);
+            if let Err(error) = self.commit(group) {
+                end_process(&error);
+            }
         }
     }
 
@@ -144,27 +182,34 @@ impl Thread {
     fn decide(&mut self, request: Request, group: &mut Group) {
         match request {
             Request::Append { keyspace, batch, answer } => {
-                let outcome = self.append(&keyspace, batch, group);
+                let outcome = self.append(keyspace, batch, group);
                 group.answers.push(Answer::Append(answer, outcome));
             }
             Request::Raise { keyspace, seen, answer } => {
-                let raised = self.raise(&keyspace, seen, group);
+                let raised = self.raise(keyspace, seen, group);
                 group.answers.push(Answer::Raise(answer, raised));
             }
             Request::Install { keyspace, epoch, piece, answer } => {
-                let outcome = self.install(&keyspace, epoch, piece, group);
+                let outcome = self.install(&keyspace, epoch, piece);
                 group.answers.push(Answer::Append(answer, outcome));
+            }
+            Request::Rotate { answer } => {
+                if let Err(error) = self.wal.rotate(0) {
+                    end_process(&error);
+                }
+                // Whoever no longer waits has no use for the answer.
+                let _ = answer.send(());
             }
         }
     }
 
     fn append(
         &mut self,
-        keyspace: &KeyspaceName,
+        keyspace: KeyspaceName,
         batch: EncodedBatch,
         group: &mut Group,
     ) -> Outcome {
-        let Some(head) = self.heads.get_mut(keyspace) else {
+        let Some(head) = self.heads.get_mut(&keyspace) else {
             return Outcome::Deposed;
         };
         if batch.epoch != head.epoch || batch.seq != head.seq.next() {
@@ -172,15 +217,15 @@ impl Thread {
         }
         head.seq = batch.seq;
         head.revision = batch.revision.unwrap_or(head.revision);
-        group.bytes += batch.len();
+        let (seq, revision) = (head.seq, head.revision);
+        let stored = batch.finish(&batch_name(seq), revision);
+        let offset = entry::put_batch(&mut group.frame, head.id, &stored);
         group.batches += 1;
-        let stored = batch.finish(&batch_name(head.seq), head.revision);
-        group.write.insert(&self.disk.log, log_key(head.id, head.seq), stored);
-        group.write.insert(&self.disk.log, head_key(keyspace), head.encode());
+        group.changes.push(Change::Batch { keyspace, seq, revision, offset, length: stored.len() });
         Outcome::Committed
     }
 
-    fn raise(&mut self, keyspace: &KeyspaceName, seen: Epoch, group: &mut Group) -> Raised {
+    fn raise(&mut self, keyspace: KeyspaceName, seen: Epoch, group: &mut Group) -> Raised {
         let head = self.heads.entry(keyspace.clone()).or_insert_with(|| {
             let id = Id(self.next_id);
             self.next_id += 1;
@@ -190,32 +235,62 @@ impl Thread {
             return Raised::Lost(head.epoch);
         }
         head.epoch = seen.next();
-        group.write.insert(&self.disk.log, head_key(keyspace), head.encode());
-        Raised::Won(head.epoch)
+        let (id, epoch) = (head.id, head.epoch);
+        entry::put_raised(&mut group.frame, id, epoch, &keyspace);
+        group.changes.push(Change::Raised { keyspace, id, epoch });
+        Raised::Won(epoch)
     }
-}
 
-impl Thread {
-    /// Only into a log that is empty, so the mark needs no batch behind it.
-    fn install(
-        &mut self,
-        keyspace: &KeyspaceName,
-        epoch: Epoch,
-        piece: Fold,
-        group: &mut Group,
-    ) -> Outcome {
+    /// Into the base at once, and only where the log is empty: so the mark needs
+    /// no batch behind it.
+    fn install(&mut self, keyspace: &KeyspaceName, epoch: Epoch, piece: Fold) -> Outcome {
         let head = self.heads.get_mut(keyspace);
         let Some(head) = head.filter(|head| head.epoch == epoch && head.seq == Seq(0)) else {
             return Outcome::Deposed;
         };
         head.revision = head.revision.max(piece.revision);
         let mark = Mark { seq: head.seq, revision: piece.revision, compacted: piece.compacted };
-        // A piece is as large as its caller made it: one for each group.
-        group.bytes += GROUP_BYTES_MAX;
-        self.disk.write_fold(&mut group.write, head.id, piece);
-        group.write.insert(&self.disk.log, mark_key(head.id), mark.encode());
-        group.write.insert(&self.disk.log, head_key(keyspace), head.encode());
+        let mut write = self.disk.db.batch().durability(Some(PersistMode::SyncData));
+        self.disk.write_fold(&mut write, head.id, piece);
+        write.insert(&self.disk.log, mark_key(head.id), mark.encode());
+        write.insert(&self.disk.log, head_key(keyspace), head.encode());
+        if let Err(error) = write.commit() {
+            end_process(&error);
+        }
+        if let Some(line) = self.disk.index().line_mut(keyspace) {
+            line.head = *head;
+        }
         Outcome::Committed
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "measures a sync; decides nothing")]
+    fn commit(&mut self, mut group: Group) -> io::Result<()> {
+        if !group.changes.is_empty() {
+            let start = Instant::now();
+            let (segment, at) = self.wal.append(&mut group.frame)?;
+            let took: Duration = start.elapsed();
+            self.disk.counters.synced(group.batches, took);
+            let mut index = self.disk.index();
+            for change in group.changes {
+                match change {
+                    Change::Raised { keyspace, id, epoch } => index.raise(&keyspace, id, epoch),
+                    Change::Batch { keyspace, seq, revision, offset, length } => {
+                        let line = index.line_mut(&keyspace).expect("it was raised before");
+                        let (segment, at) = (segment.clone(), at + offset as u64);
+                        let site = Site::File { segment, at, length };
+                        line.push(seq, Stored { revision, site });
+                    }
+                }
+            }
+        }
+        for answer in group.answers {
+            // Whoever no longer waits has no use for the answer.
+            match answer {
+                Answer::Append(to, outcome) => drop(to.send(outcome)),
+                Answer::Raise(to, raised) => drop(to.send(raised)),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -232,39 +307,11 @@ impl Drop for Unwinding {
 
 // === impl Group ===
 
-impl Group {
-    fn new(disk: &Disk) -> Group {
-        // Data is enough: what a sync of the file's times would add is not
-        // needed to read it again (fdatasync(2)).
-        let write = disk.db.batch().durability(Some(PersistMode::SyncData));
-        Group { write, bytes: 0, batches: 0, answers: Vec::new() }
+impl Default for Group {
+    fn default() -> Group {
+        let frame = vec![0; FRAME_HEADER_BYTES];
+        Group { frame, batches: 0, changes: Vec::new(), answers: Vec::new() }
     }
-
-    #[allow(clippy::disallowed_methods, reason = "measures a sync; decides nothing")]
-    fn commit(self, disk: &Disk) {
-        if !self.write.is_empty() {
-            let start = Instant::now();
-            if let Err(error) = self.write.commit() {
-                end_process(&error);
-            }
-            let took: Duration = start.elapsed();
-            disk.counters.synced(self.batches, took);
-        }
-        for answer in self.answers {
-            // Whoever no longer waits has no use for the answer.
-            match answer {
-                Answer::Append(to, outcome) => drop(to.send(outcome)),
-                Answer::Raise(to, raised) => drop(to.send(raised)),
-            }
-        }
-    }
-}
-
-/// After a failed write or sync nobody can say what is on disk: a retry can
-/// report success for pages the kernel has dropped.
-pub(super) fn end_process(error: &fjall::Error) -> ! {
-    tracing::error!(%error, "the store's log could not be written; ending the process");
-    std::process::abort()
 }
 
 #[cfg(test)]
@@ -272,7 +319,7 @@ mod tests {
     use std::{os::unix::process::ExitStatusExt as _, process::Command};
 
     use super::*;
-    use crate::Batch;
+    use crate::{Batch, Seq};
 
     #[tokio::test]
     async fn what_was_handed_over_and_not_answered_is_unknown() {

@@ -1,17 +1,17 @@
 //! Folding log into the base, a piece at a time.
 
-use fjall::{OwnedWriteBatch, PersistMode};
+use fjall::OwnedWriteBatch;
 use keyspace::Fold;
 use kv::{KeyspaceName, Revision};
 
 use super::{
     Disk,
-    commit::end_process,
     layout::{
-        Id, Mark, encode_lease, encode_note, encode_row, lease_key, log_key, mark_key, note_key,
-        row_key,
+        Id, Mark, encode_lease, encode_note, encode_row, head_key, lease_key, log_key, mark_key,
+        note_key, row_key,
     },
     read::View,
+    tidy::end_process,
 };
 use crate::{Epoch, Error, Outcome, Seq};
 
@@ -20,7 +20,8 @@ const PIECE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A stretch of log, folded.
 struct Piece {
-    from: Seq,
+    /// Batches that stand in the tree, and not in a file.
+    in_tree: Vec<Seq>,
     mark: Mark,
     fold: Fold,
     is_last: bool,
@@ -30,10 +31,9 @@ struct Piece {
 
 impl Disk {
     /// Folds every batch that ends before `revision`. Each piece writes its
-    /// rows, moves the mark and removes its log in one atomic write; so a crash
-    /// leaves whole pieces, and rows are never less durable than the removal of
-    /// the log they replace. Each is synced like any other write, because only
-    /// the journal's last write may be one that was not.
+    /// rows and moves the mark in one atomic write; so a crash leaves whole
+    /// pieces. None is synced by itself: the log's files are kept until all of
+    /// them are.
     pub(super) fn fold(
         &self,
         name: &KeyspaceName,
@@ -41,30 +41,38 @@ impl Disk {
         revision: Revision,
     ) -> Result<Outcome, Error> {
         loop {
-            let Some(view) = self.view(name)?.filter(|view| view.epoch() == epoch) else {
+            let Some(view) = self
+                .view(name, |line| line.batches_before(revision))?
+                .filter(|view| view.epoch() == epoch)
+            else {
                 return Ok(Outcome::Deposed);
             };
             let piece = Piece::read(&view, revision)?;
             let is_last = piece.is_last;
-            self.write_piece(view.id(), piece);
+            self.write_piece(&view, piece);
             if is_last {
+                self.shelf.stir();
                 return Ok(Outcome::Committed);
             }
         }
     }
 
-    fn write_piece(&self, id: Id, piece: Piece) {
-        let Piece { from, mark, fold, is_last: _ } = piece;
-        let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
+    fn write_piece(&self, view: &View<'_>, piece: Piece) {
+        let Piece { in_tree, mark, fold, is_last: _ } = piece;
+        let id = view.id();
+        let mut write = self.db.batch();
         self.write_fold(&mut write, id, fold);
-        let mut seq = from;
-        while seq <= mark.seq {
+        for seq in in_tree {
             write.remove(&self.log, log_key(id, seq));
-            seq = seq.next();
         }
         write.insert(&self.log, mark_key(id), mark.encode());
+        // A head is never behind its mark.
+        write.insert(&self.log, head_key(view.name), view.head.encode());
         if let Err(error) = write.commit() {
             end_process(&error);
+        }
+        if let Some(line) = self.index().line_mut(view.name) {
+            line.fold_to(mark.seq);
         }
     }
 
@@ -97,15 +105,11 @@ impl Disk {
 
 impl Piece {
     fn read(view: &View<'_>, floor: Revision) -> Result<Piece, Error> {
-        let mut piece = Piece {
-            from: view.mark.seq.next(),
-            mark: view.mark,
-            fold: Fold::default(),
-            is_last: true,
-        };
+        let mut piece =
+            Piece { in_tree: Vec::new(), mark: view.mark, fold: Fold::default(), is_last: true };
         let mut bytes = 0;
         for batch in view.batches() {
-            let (seq, batch, length) = batch?;
+            let (seq, batch, length, in_tree) = batch?;
             if batch.revision >= floor {
                 break;
             }
@@ -114,6 +118,7 @@ impl Piece {
                 break;
             }
             bytes += length;
+            piece.in_tree.extend(in_tree.then_some(seq));
             piece.mark.seq = seq;
             piece.mark.revision = batch.revision;
             batch.records.into_iter().for_each(|record| piece.fold.add(record));

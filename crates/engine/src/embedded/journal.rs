@@ -1,12 +1,11 @@
-//! The library's journal, looked at before the library opens it.
+//! The trees' journal, looked at before the library opens it.
 //!
-//! On opening, the library cuts a journal off at the first entry it cannot
-//! read, and takes it for a torn write. That is right for the last write only:
-//! we sync each one before the next begins, so whatever stands before a whole
-//! later write was acknowledged, and a hole there is damage. It also refuses a
-//! last write of which the disk kept the end but not the middle. So we decide
-//! here: damage is an error, a torn last write is removed, and the library is
-//! left with a journal that ends cleanly.
+//! It is synced only when a file of our own log is given back, so after a crash
+//! it may end in writes of which the disk kept any part. The library refuses
+//! some of those; so we cut the journal off at the first write that is not
+//! whole. Nothing is lost by it: what was written after the last sync stands in
+//! our log still. And when the damage lies before that sync, the trees fall
+//! back to where our log does not reach any more, which is noticed as a hole.
 //!
 //! Format (fjall 3, `journal/entry.rs`): a write is `1` count:u32 seqno:u64,
 //! then its items, then `3` xxh3-of-items:u64 `FJL\3`. An item is `2` type:u8
@@ -36,18 +35,14 @@ const PIECE_BYTES: usize = 256 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Clean,
-    /// Something that is no whole write, and nothing whole after it.
-    Torn {
-        at: usize,
-    },
-    /// Something that is no whole write, before one that is.
-    Hurt {
+    /// Here stands something that is no whole write.
+    Broken {
         at: usize,
     },
 }
 
-/// Checks all journals in `folder`, and removes a torn last write. The caller
-/// holds the folder's lock.
+/// Checks all journals in `folder`, and cuts the newest where it is not whole.
+/// The caller holds the folder's lock.
 pub(super) fn mend(folder: &Path) -> Result<(), Error> {
     let mut journals = journals(folder).map_err(|error| Error::open(folder, error))?;
     // Only the newest is written to; the others were synced when it was begun.
@@ -55,9 +50,7 @@ pub(super) fn mend(folder: &Path) -> Result<(), Error> {
     for path in journals {
         match examine(&read(&path)?) {
             Verdict::Clean => {}
-            Verdict::Torn { at } | Verdict::Hurt { at } => {
-                return Err(Error::CorruptJournal { path, at });
-            }
+            Verdict::Broken { at } => return Err(Error::CorruptJournal { path, at }),
         }
     }
     let Some(path) = newest else {
@@ -65,9 +58,8 @@ pub(super) fn mend(folder: &Path) -> Result<(), Error> {
     };
     match examine(&read(&path)?) {
         Verdict::Clean => Ok(()),
-        Verdict::Hurt { at } => Err(Error::CorruptJournal { path, at }),
-        Verdict::Torn { at } => {
-            tracing::warn!(path = %path.display(), at, "removing a write that a crash cut short");
+        Verdict::Broken { at } => {
+            tracing::warn!(path = %path.display(), at, "removing writes that a crash cut short");
             cut(&path, at as u64).map_err(|error| Error::open(&path, error))
         }
     }
@@ -128,17 +120,14 @@ fn examine(bytes: &[u8]) -> Verdict {
         if Some(seqno) <= last {
             // No checksum covers the number that decides which write of a key
             // is the newest; but it must rise.
-            return Verdict::Hurt { at };
+            return Verdict::Broken { at };
         }
         (at, last) = (end, Some(seqno));
     }
     if is_zeros(&bytes[at..]) {
         return Verdict::Clean;
     }
-    match (at + 1..bytes.len()).any(|later| write_at(bytes, later).is_some()) {
-        true => Verdict::Hurt { at },
-        false => Verdict::Torn { at },
-    }
+    Verdict::Broken { at }
 }
 
 /// Without most of the zeros at the end: a fresh journal is 64 MiB of them.
@@ -231,25 +220,25 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_write_may_be_torn() {
+    fn what_is_not_whole_is_found_where_it_begins() {
         let (first, last) = (write(1, b"one"), write(2, &[5; 9000]));
         let journal = [&first[..], &last, &[0; 20_000]].concat();
         assert_eq!(examine(&journal), Verdict::Clean);
         assert_eq!(examine(&[]), Verdict::Clean);
         assert_eq!(examine(&[0; 9999]), Verdict::Clean);
         for end in (first.len() + 1..first.len() + last.len()).step_by(97) {
-            assert_eq!(examine(&journal[..end]), Verdict::Torn { at: first.len() }, "{end}");
+            assert_eq!(examine(&journal[..end]), Verdict::Broken { at: first.len() }, "{end}");
         }
         // The disk kept the end of the last write but not its middle.
         let mut holed = journal.clone();
         holed[first.len() + 100..first.len() + 5000].fill(0);
-        assert_eq!(examine(&holed), Verdict::Torn { at: first.len() });
+        assert_eq!(examine(&holed), Verdict::Broken { at: first.len() });
         for byte in 0..first.len() {
             let mut hurt = journal.clone();
             hurt[byte] ^= 2;
             // A number that was raised is noticed where the next is no higher.
             let at = if (5..13).contains(&byte) { first.len() } else { 0 };
-            assert_eq!(examine(&hurt), Verdict::Hurt { at }, "{byte}");
+            assert_eq!(examine(&hurt), Verdict::Broken { at }, "{byte}");
         }
     }
 }

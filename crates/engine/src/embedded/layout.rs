@@ -1,14 +1,15 @@
-//! What is stored under which key. Every value starts with a format version
-//! and ends in a checksum.
+//! What is stored under which key of the trees. Every value starts with a
+//! format version and ends in a checksum.
 //!
 //! | tree | key | value |
 //! |---|---|---|
 //! | log | `c` | the cluster's id |
-//! | log | `h` name | [`Head`]: who may write, and how far the log goes |
+//! | log | `w` | where the log's files begin |
+//! | log | `h` name | [`Head`]: who may write, and how far the log goes; behind its files |
 //! | log | `m` id | [`Mark`]: how far the log was folded into the base |
 //! | log | `s` id lease | a lease of the base |
 //! | log | `n` id name | a note of the base |
-//! | log | `l` id seq | a batch |
+//! | log | `l` id seq | a batch whose file was given back |
 //! | rows | id key | a live key of the base |
 //!
 //! `id` is the keyspace's number, four bytes, so that long names are not
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use keyspace::{DecodeError, FORMAT_VERSION, LeaseRow, NoteRow, Row};
 use kv::{KeyspaceName, LeaseId, Revision};
 
+use super::wal::Start;
 use crate::{
     Epoch, Error, Seq,
     checksum::{open, seal},
@@ -26,6 +28,7 @@ use crate::{
 };
 
 pub(super) const CLUSTER_KEY: &[u8] = b"c";
+pub(super) const START_KEY: &[u8] = b"w";
 const HEAD: u8 = b'h';
 const MARK: u8 = b'm';
 const LEASE: u8 = b's';
@@ -33,7 +36,7 @@ const NOTE: u8 = b'n';
 const LOG: u8 = b'l';
 
 /// A keyspace's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id(pub u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +98,10 @@ pub(super) fn log_key(id: Id, seq: Seq) -> Vec<u8> {
     key
 }
 
+pub(super) fn log_prefix(id: Id) -> Vec<u8> {
+    tagged(LOG, id)
+}
+
 /// The seq in a key of the log.
 pub(super) fn log_seq(key: &[u8]) -> Option<Seq> {
     Some(Seq(u64::from_be_bytes(*key.last_chunk()?)))
@@ -123,6 +130,15 @@ pub(super) fn decode_cluster(stored: &[u8]) -> Result<u64, Error> {
     decode_numbers(CLUSTER_KEY, stored)
         .map(|[id]| id)
         .map_err(|broken| broken.of("-", "the cluster id"))
+}
+
+pub(super) fn encode_start(start: Start) -> Vec<u8> {
+    encode_numbers(START_KEY, &[start.segment, start.frame])
+}
+
+pub(super) fn decode_start(stored: &[u8]) -> Result<Start, Broken> {
+    let [segment, frame] = decode_numbers(START_KEY, stored)?;
+    Ok(Start { segment, frame })
 }
 
 // === impl Head ===

@@ -1,24 +1,31 @@
-//! The engine on local disk: an LSM tree (fjall) with one journal, and one
-//! group commit for all keyspaces.
+//! The engine on local disk: one log and one group commit for all keyspaces.
 //!
-//! A single committer thread owns who may write ([`commit`]). While one sync
-//! is under way, batches of every keyspace gather; they go to disk as one
-//! atomic write with one sync. Folding log into the base ([`fold`]) runs beside
-//! it in small atomic pieces, and reading ([`read`]) uses snapshots, so neither
-//! holds up a commit. A failed write or sync ends the process: after it nobody
-//! can say what is on disk, and only a fresh start reads what really is.
+//! The log is made of files of our own ([`wal`]), and a single committer thread
+//! owns who may write to it ([`commit`]). While one sync is under way, batches
+//! of every keyspace gather; they go to disk as one frame with one sync. The
+//! base is in an LSM tree (fjall). Folding log into it ([`fold`]) and giving
+//! files back ([`tidy`]) run beside the committer, and reading ([`read`]) uses
+//! snapshots; so none of them holds up a commit, which never waits for the file
+//! system's own tables either. A failed write or sync ends the process: after
+//! it nobody can say what is on disk, and only a fresh start reads what really
+//! is.
 
 mod commit;
+mod entry;
 mod fold;
+mod index;
 mod journal;
 mod layout;
 mod read;
+mod recover;
 mod scan;
+mod tidy;
+mod wal;
 
 use std::{
     fs::TryLockError,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -29,7 +36,12 @@ use kv::{KeyspaceName, Revision};
 use rt::random::Random;
 use tokio::task::spawn_blocking;
 
-use self::commit::Committer;
+use self::{
+    commit::Committer,
+    index::Index,
+    tidy::Tidy,
+    wal::{Recovered, Shelf, Wal},
+};
 use crate::{
     Batch, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, ReplicaId, Scan, Storage,
     metrics::Counters, stored::EncodedBatch,
@@ -44,6 +56,11 @@ pub struct EmbeddedConfig {
     pub cache_bytes: u64,
     /// Each of the two trees gathers this much before it writes a table.
     pub memtable_bytes: u64,
+    /// Length of the log's files.
+    pub segment_bytes: u64,
+    /// Full files of the log that may wait for their batches to be folded;
+    /// beyond it the oldest is given back, and its batches move into a tree.
+    pub segments_max: usize,
 }
 
 /// Open until dropped.
@@ -51,7 +68,7 @@ pub struct EmbeddedConfig {
 pub struct Embedded {
     disk: Arc<Disk>,
     committer: Committer,
-    folding: Arc<Mutex<()>>,
+    _tidy: Tidy,
     reclaiming: Arc<Mutex<()>>,
 }
 
@@ -59,11 +76,18 @@ pub struct Embedded {
 struct Disk {
     path: PathBuf,
     db: Database,
-    /// Heads, marks, leases and the log: written once, soon removed.
+    /// Heads, marks, leases, notes, and batches whose file was given back.
     log: fjall::Keyspace,
     /// The base: rewritten when a key's change leaves the log.
     rows: fjall::Keyspace,
     cluster_id: u64,
+    index: Mutex<Index>,
+    shelf: Arc<Shelf>,
+    segments_max: usize,
+    /// One at a time: two folds of one keyspace would take the same log.
+    folding: Mutex<()>,
+    /// One at a time: two would give the same files back.
+    giving_back: Mutex<()>,
     counters: Counters,
     /// Released last, when nothing writes any more.
     _lock: std::fs::File,
@@ -75,7 +99,9 @@ const LOCK_FILE: &str = "polis.lock";
 /// Flushing and compaction must not wait for each other, or writes would.
 const WORKER_THREADS: usize = 2;
 
-/// The least that the library allows, and hours of our writes.
+const WAL_FOLDER: &str = "wal";
+
+/// The tree's own journal: the least that the library allows.
 const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Writing out a memtable takes milliseconds, and some seconds on a slow disk.
@@ -88,7 +114,13 @@ impl EmbeddedConfig {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> EmbeddedConfig {
         const MIB: u64 = 1024 * 1024;
-        EmbeddedConfig { path: path.into(), cache_bytes: 4 * MIB, memtable_bytes: 4 * MIB }
+        EmbeddedConfig {
+            path: path.into(),
+            cache_bytes: 4 * MIB,
+            memtable_bytes: 4 * MIB,
+            segment_bytes: 16 * MIB,
+            segments_max: 16,
+        }
     }
 }
 
@@ -97,9 +129,14 @@ impl EmbeddedConfig {
 impl Embedded {
     /// Opens or makes the data. Blocks: on a large journal for a second or so.
     pub fn open(config: EmbeddedConfig) -> Result<Embedded, Error> {
-        let disk = Arc::new(Disk::open(config)?);
-        let committer = Committer::start(disk.clone())?;
-        Ok(Embedded { disk, committer, folding: Arc::default(), reclaiming: Arc::default() })
+        let path = config.path.clone();
+        let (disk, recovered) = Disk::open(config)?;
+        let disk = Arc::new(disk);
+        let wal = Wal::new(disk.shelf.clone(), recovered);
+        let wal = wal.map_err(|error| Error::open(&path, error))?;
+        let committer = Committer::start(disk.clone(), wal)?;
+        let tidy = Tidy::start(disk.clone())?;
+        Ok(Embedded { disk, committer, _tidy: tidy, reclaiming: Arc::default() })
     }
 
     /// Runs what reads or folds on a thread that may block.
@@ -119,7 +156,7 @@ impl Engine for Embedded {
     }
 
     async fn keyspaces(&self) -> Result<Vec<KeyspaceName>, Error> {
-        self.blocking(|disk| Ok(disk.heads()?.into_iter().map(|(name, _)| name).collect())).await
+        Ok(self.disk.index().lines().map(|(name, _)| name.clone()).collect())
     }
 
     async fn raise(
@@ -147,16 +184,15 @@ impl Engine for Embedded {
         revision: Revision,
     ) -> Result<Outcome, Error> {
         let name = keyspace.clone();
-        let folding = self.folding.clone();
         self.blocking(move |disk| {
-            // One fold at a time: two of one keyspace would take the same log.
-            let _folding = folding.lock().expect("a fold does not panic");
+            let _folding = disk.folding.lock().expect("a fold does not panic");
             disk.fold(&name, epoch, revision)
         })
         .await
     }
 
     async fn reclaim(&self) -> Result<(), Error> {
+        self.committer.rotate().await?;
         let reclaiming = self.reclaiming.clone();
         self.blocking(move |disk| {
             // Whoever comes second wants what the first is doing.
@@ -193,14 +229,15 @@ impl Engine for Embedded {
     fn metrics(&self) -> Metrics {
         // An error leaves the size unknown, which is not worth an answer of
         // its own: a disk in trouble shows in the next commit.
-        self.disk.counters.read(self.disk.db.disk_space().unwrap_or(0))
+        let trees = self.disk.db.disk_space().unwrap_or(0);
+        self.disk.counters.read(trees + self.disk.shelf.bytes())
     }
 }
 
 // === impl Disk ===
 
 impl Disk {
-    fn open(config: EmbeddedConfig) -> Result<Disk, Error> {
+    fn open(config: EmbeddedConfig) -> Result<(Disk, Recovered), Error> {
         let path = config.path.clone();
         let lock = lock(&path)?;
         journal::mend(&path)?;
@@ -209,8 +246,7 @@ impl Disk {
             .cache_size(config.cache_bytes)
             .worker_threads(WORKER_THREADS)
             .max_journaling_size(JOURNAL_BYTES_MAX)
-            // Each commit syncs by itself; without this a write would first
-            // be handed to the system once more.
+            // What is in the log need not be handed to the system twice.
             .manual_journal_persist(true)
             .open()
             .map_err(open_error)?;
@@ -218,8 +254,28 @@ impl Disk {
         let log = db.keyspace("log", options).map_err(open_error)?;
         let rows = db.keyspace("rows", options).map_err(open_error)?;
         let cluster_id = Self::cluster_id(&db, &log, &path)?;
-        let counters = Counters::default();
-        Ok(Disk { path, db, log, rows, cluster_id, counters, _lock: lock })
+        let (index, recovered) = recover::recover(&path, &db, &log, cluster_id)?;
+        let folder = path.join(WAL_FOLDER);
+        let shelf = Shelf::new(folder, cluster_id, config.segment_bytes, recovered.last);
+        let disk = Disk {
+            path,
+            db,
+            log,
+            rows,
+            cluster_id,
+            index: Mutex::new(index),
+            shelf: Arc::new(shelf),
+            segments_max: config.segments_max,
+            folding: Mutex::default(),
+            giving_back: Mutex::default(),
+            counters: Counters::default(),
+            _lock: lock,
+        };
+        Ok((disk, recovered))
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().expect("nobody panics while holding it")
     }
 
     fn cluster_id(db: &Database, log: &fjall::Keyspace, path: &Path) -> Result<u64, Error> {
@@ -240,6 +296,7 @@ impl Disk {
     /// in memory alone.
     #[allow(clippy::disallowed_methods, reason = "may block, and the library has no signal")]
     fn reclaim(&self) -> Result<(), Error> {
+        self.give_back(0)?;
         for tree in [&self.log, &self.rows] {
             tree.rotate_memtable().map_err(Storage::from).map_err(Error::Read)?;
         }

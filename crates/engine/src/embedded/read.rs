@@ -6,9 +6,10 @@ use kv::{KeyspaceName, Value};
 
 use super::{
     Disk,
+    index::{Line, Site, Stored},
     layout::{
-        self, Head, Id, Mark, batch_name, decode_lease, decode_note, decode_row, head_key,
-        head_name, lease_prefix, log_key, log_seq, mark_key, note_prefix, row_key, row_prefix,
+        Head, Id, Mark, batch_name, decode_lease, decode_note, decode_row, lease_prefix, log_key,
+        mark_key, note_prefix, row_key, row_prefix,
     },
 };
 use crate::{
@@ -21,28 +22,18 @@ use crate::{
 pub(super) struct View<'a> {
     disk: &'a Disk,
     snapshot: Snapshot,
-    name: &'a KeyspaceName,
+    pub name: &'a KeyspaceName,
     pub head: Head,
     pub mark: Mark,
+    /// What was picked of the log after the mark, in order.
+    log: Vec<(Seq, Stored)>,
 }
 
 // === impl Disk ===
 
 impl Disk {
-    pub(super) fn heads(&self) -> Result<Vec<(KeyspaceName, Head)>, Error> {
-        let mut heads = Vec::new();
-        for item in self.db.snapshot().prefix(&self.log, layout::HEAD_PREFIX) {
-            let (key, stored) = item.into_inner().map_err(read_error)?;
-            let text = String::from_utf8_lossy(&key).into_owned();
-            let head = Head::decode(&stored).map_err(|broken| broken.of(&text, "its head"))?;
-            let name = head_name(&key).ok_or_else(|| Broken::Misplaced.of(&text, "its head"))?;
-            heads.push((name, head));
-        }
-        Ok(heads)
-    }
-
     pub(super) fn load(&self, name: &KeyspaceName) -> Result<Loaded, Error> {
-        let Some(view) = self.view(name)? else {
+        let Some(view) = self.view(name, |line| line.batches().collect())? else {
             return Ok(Loaded::default());
         };
         Ok(Loaded {
@@ -54,7 +45,10 @@ impl Disk {
     }
 
     pub(super) fn fetch(&self, name: &KeyspaceName, places: &[Place]) -> Result<Values, Error> {
-        let view = self.view(name)?;
+        let written_with = |line: &Line, place: &Place| line.batch_at(place.written);
+        let view = self.view(name, |line| {
+            places.iter().filter_map(|place| written_with(line, place)).collect()
+        })?;
         let mut values = Values::default();
         for place in places {
             let value = match &view {
@@ -67,17 +61,56 @@ impl Disk {
     }
 
     /// `None` when nobody has claimed the keyspace.
-    pub(super) fn view<'a>(&'a self, name: &'a KeyspaceName) -> Result<Option<View<'a>>, Error> {
-        let snapshot = self.db.snapshot();
-        let Some(stored) = snapshot.get(&self.log, head_key(name)).map_err(read_error)? else {
-            return Ok(None);
+    pub(super) fn view<'a>(
+        &'a self,
+        name: &'a KeyspaceName,
+        pick: impl FnOnce(&Line) -> Vec<(Seq, Stored)>,
+    ) -> Result<Option<View<'a>>, Error> {
+        // The log first: what is folded meanwhile is in the base of the
+        // snapshot, and passed over in the log.
+        let (head, folded, mut log) = {
+            let index = self.index();
+            let Some(line) = index.line(name) else {
+                return Ok(None);
+            };
+            line.whole(name)?;
+            (line.head, line.folded, pick(line))
         };
-        let head = Head::decode(&stored).map_err(|broken| broken.of(name.as_str(), "its head"))?;
+        let snapshot = self.db.snapshot();
         let stored = snapshot.get(&self.log, mark_key(head.id)).map_err(read_error)?;
         let mark = stored.map(|stored| Mark::decode(&stored)).transpose();
-        let mark = mark.map_err(|broken| broken.of(name.as_str(), "its mark"))?;
-        Ok(Some(View { disk: self, snapshot, name, head, mark: mark.unwrap_or_default() }))
+        let mark = mark.map_err(|broken| broken.of(name.as_str(), "its mark"))?.unwrap_or_default();
+        if mark.seq < folded {
+            return Err(Broken::Misplaced.of(name.as_str(), "its mark"));
+        }
+        log.retain(|(seq, _)| *seq > mark.seq);
+        Ok(Some(View { disk: self, snapshot, name, head, mark, log }))
     }
+
+    /// A batch as it was written.
+    pub(super) fn stored(
+        &self,
+        name: &KeyspaceName,
+        id: Id,
+        seq: Seq,
+        stored: &Stored,
+    ) -> Result<Vec<u8>, Error> {
+        match &stored.site {
+            Site::File { segment, at, length } => {
+                segment.read(*at, *length).map_err(|error| Error::Read(error.into()))
+            }
+            Site::Tree => {
+                let found = self.log.get(log_key(id, seq)).map_err(read_error)?;
+                let found = found.ok_or_else(|| missing(name, seq))?;
+                Ok(found.to_vec())
+            }
+        }
+    }
+}
+
+fn missing(name: &KeyspaceName, seq: Seq) -> Error {
+    let problem = "it is missing".to_owned();
+    Error::Corrupt { keyspace: name.to_string(), what: format!("batch {seq}"), problem }
 }
 
 // === impl View ===
@@ -91,50 +124,39 @@ impl View<'_> {
         self.head.epoch
     }
 
-    /// Batches that are not in the base, in order. A batch that is missing or
-    /// hurt is an error: what comes after it must not be served without it.
-    pub(super) fn batches(&self) -> impl Iterator<Item = Result<(Seq, StoredBatch, usize), Error>> {
-        let id = self.id();
-        let range = log_key(id, self.mark.seq.next())..=log_key(id, Seq(u64::MAX));
-        let items = self.snapshot.range(&self.disk.log, range);
-        let mut due = self.mark.seq;
-        let mut batches = items.map(move |item| {
-            due = due.next();
-            let (key, stored) = item.into_inner().map_err(read_error)?;
-            if log_seq(&key) != Some(due) {
-                return Err(self.missing(due));
-            }
-            if due > self.head.seq {
-                // Head and batch are written as one, so the head was lost.
-                return Err(Broken::Misplaced.of(self.name.as_str(), "its head"));
-            }
-            let batch = StoredBatch::decode(&batch_name(due), &stored)
-                .map_err(|broken| broken.of(self.name.as_str(), format!("batch {due}")))?;
-            Ok((due, batch, stored.len()))
-        });
-        // The last one is checked by whoever reads to the end.
-        std::iter::from_fn(move || batches.next())
+    /// Batches that are not in the base, in order; each with its length and
+    /// whether it stands in the tree.
+    pub(super) fn batches(
+        &self,
+    ) -> impl Iterator<Item = Result<(Seq, StoredBatch, usize, bool), Error>> {
+        self.log.iter().map(|(seq, stored)| {
+            let bytes = self.bytes(*seq, stored)?;
+            let batch = self.decode(*seq, &bytes)?;
+            Ok((*seq, batch, bytes.len(), matches!(stored.site, Site::Tree)))
+        })
     }
 
     fn log(&self) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
-        let mut last = self.mark.seq;
         for batch in self.batches() {
-            let (seq, batch, _) = batch?;
-            records.extend(batch.records);
-            last = seq;
-        }
-        // The head is written with each batch, so a log that ends early has
-        // lost its end.
-        if last != self.head.seq.max(self.mark.seq) {
-            return Err(self.missing(last.next()));
+            records.extend(batch?.1.records);
         }
         Ok(records)
     }
 
-    pub(super) fn missing(&self, seq: Seq) -> Error {
-        let problem = "it is missing".to_owned();
-        Error::Corrupt { keyspace: self.name.to_string(), what: format!("batch {seq}"), problem }
+    /// From the file, or from the tree as it was when this view was taken.
+    fn bytes(&self, seq: Seq, stored: &Stored) -> Result<Vec<u8>, Error> {
+        if let Site::Tree = stored.site {
+            let found = self.snapshot.get(&self.disk.log, log_key(self.id(), seq));
+            let found = found.map_err(read_error)?;
+            return Ok(found.ok_or_else(|| missing(self.name, seq))?.to_vec());
+        }
+        self.disk.stored(self.name, self.id(), seq, stored)
+    }
+
+    fn decode(&self, seq: Seq, bytes: &[u8]) -> Result<StoredBatch, Error> {
+        StoredBatch::decode(&batch_name(seq), bytes)
+            .map_err(|broken| broken.of(self.name.as_str(), format!("batch {seq}")))
     }
 
     fn base(&self) -> Result<Base, Error> {
@@ -196,37 +218,15 @@ impl View<'_> {
                 },
             ));
         }
-        let batch = self.batch_of(place)?;
+        let found = self.log.iter().find(|(_, stored)| stored.revision >= place.written);
+        let Some((seq, stored)) = found else { return Ok(None) };
+        let batch = self.decode(*seq, &self.bytes(*seq, stored)?)?;
         Ok(batch.records.iter().find_map(|record| match record {
             Record::Txn { revision, changes } if *revision == place.written => {
                 put_of(changes, place)
             }
             _ => None,
         }))
-    }
-
-    /// Revisions rise with seq, so the batch is found by halving.
-    fn batch_of(&self, place: &Place) -> Result<StoredBatch, Error> {
-        let (mut low, mut high) = (self.mark.seq.next(), self.head.seq);
-        while low < high {
-            let middle = Seq(low.0 + (high.0 - low.0) / 2);
-            if self.batch(middle)?.revision < place.written {
-                low = middle.next();
-            } else {
-                high = middle;
-            }
-        }
-        self.batch(low)
-    }
-
-    fn batch(&self, seq: Seq) -> Result<StoredBatch, Error> {
-        let stored = self
-            .snapshot
-            .get(&self.disk.log, log_key(self.id(), seq))
-            .map_err(read_error)?
-            .ok_or_else(|| self.missing(seq))?;
-        StoredBatch::decode(&batch_name(seq), &stored)
-            .map_err(|broken| broken.of(self.name.as_str(), format!("batch {seq}")))
     }
 }
 

@@ -33,6 +33,13 @@ impl Folder {
         Embedded::open(EmbeddedConfig::new(&self.0)).expect("the folder opens")
     }
 
+    /// With log files so short that they are soon given back.
+    pub fn open_short(&self, segments_max: usize) -> Embedded {
+        let config = EmbeddedConfig::new(&self.0);
+        let config = EmbeddedConfig { segment_bytes: 64 * 1024, segments_max, ..config };
+        Embedded::open(config).expect("the folder opens")
+    }
+
     /// What a crash at this moment would leave.
     pub fn copy(&self) -> Folder {
         let copy = Folder::new();
@@ -40,15 +47,36 @@ impl Folder {
         copy
     }
 
-    /// The journal that is written to.
-    pub fn journal(&self) -> PathBuf {
+    /// Cuts the zeros off that files end in, so that copies are quick.
+    pub fn shrink(&self) {
+        for path in self.files() {
+            let bytes = std::fs::read(&path).expect("it is readable");
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            // The header of a file of the log, and of its first frame.
+            let end = end.max(bytes.len().min(8192));
+            std::fs::write(&path, &bytes[..end]).expect("it is writable");
+        }
+    }
+
+    /// Those that are written to all along: the trees' journal and the log.
+    pub fn files(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(&self.0).expect("the folder is there");
-        let mut journals: Vec<PathBuf> = entries
-            .map(|entry| entry.expect("an entry").path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "jnl"))
-            .collect();
-        journals.sort();
-        journals.pop().expect("there is a journal")
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let journals = paths.filter(|path| path.extension().is_some_and(|kind| kind == "jnl"));
+        journals.chain(self.log_files()).collect()
+    }
+
+    /// The first file of the log.
+    pub fn log_file(&self) -> PathBuf {
+        self.log_files().remove(0)
+    }
+
+    pub fn log_files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.0.join("wal")).expect("the folder is there");
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.expect("an entry").path()).collect();
+        files.sort();
+        files
     }
 }
 
