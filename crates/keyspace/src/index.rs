@@ -1,7 +1,7 @@
 //! Every key with its history, in byte order.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     ops::Bound::{Excluded, Included, Unbounded},
 };
 
@@ -62,16 +62,32 @@ impl Index {
 
     /// Returns the stored key.
     pub(crate) fn push(&mut self, key: &Bytes, version: Version) -> Bytes {
-        if let Some((stored, _)) = self.keys.get_key_value(&key[..]) {
-            let stored = stored.clone();
-            self.keys.get_mut(&key[..]).expect("just found").push(version);
-            return stored;
+        self.write(key, |_| version)
+    }
+
+    /// Adds the version that `next` makes of the key's live one. Looks for a
+    /// key that is known only once. Returns the stored key.
+    pub(crate) fn write(
+        &mut self,
+        key: &Bytes,
+        next: impl FnOnce(Option<(&Bytes, &Version)>) -> Version,
+    ) -> Bytes {
+        match self.keys.entry(key.clone()) {
+            Entry::Occupied(mut known) => {
+                let stored = known.key().clone();
+                let before = known.get().newest();
+                let version = next((!before.is_deletion()).then_some((&stored, before)));
+                known.get_mut().push(version);
+                stored
+            }
+            Entry::Vacant(_) => {
+                // A key usually arrives as a slice of a whole frame; a copy of
+                // its own lets that frame go.
+                let stored = Bytes::copy_from_slice(key);
+                self.keys.insert(stored.clone(), History::new(next(None)));
+                stored
+            }
         }
-        // A key usually arrives as a slice of a whole frame; a copy of its own
-        // lets that frame go.
-        let stored = Bytes::copy_from_slice(key);
-        self.keys.insert(stored.clone(), History::new(version));
-        stored
     }
 
     /// Forgets what of `key` cannot be read at `floor` or later.

@@ -194,28 +194,28 @@ impl<'k, V: Resolve> Run<'k, V> {
 
     fn put(&mut self, request: &PutRequest) -> PutResponse {
         let revision = self.writes_at();
-        let before = self.keyspace.index.live(&request.key);
-        let prev_kv = before
-            .filter(|_| request.prev_kv)
-            .map(|(key, version)| version.key_value(key, self.values));
-        let value = match before {
-            Some((key, version)) if request.ignore_value => {
-                self.values.resolve(key, &version.value)
+        let values = self.values;
+        let (mut prev_kv, mut old_lease) = (None, None);
+        let mut value = request.value.clone();
+        let (mut create_revision, mut version) = (revision, 1);
+        let mut lease = request.lease;
+        let key = self.keyspace.index.write(&request.key, |before| {
+            if let Some((key, old)) = before {
+                (create_revision, version) = (old.create_revision, old.version + 1);
+                old_lease = old.lease;
+                prev_kv = request.prev_kv.then(|| old.key_value(key, values));
+                if request.ignore_value {
+                    value = values.resolve(key, &old.value);
+                }
+                if request.ignore_lease {
+                    lease = old_lease;
+                }
             }
-            _ => request.value.clone(),
-        };
-        // The record goes to the log and is gone; what stays is a copy of its
-        // own, since a slice of a whole frame would keep all of it.
-        let kept = Handle::Inline(kv::Value::copy_from_slice(&value));
-        let (create_revision, version, old_lease) = match before {
-            Some((_, old)) => (old.create_revision, old.version + 1, old.lease),
-            None => (revision, 1, None),
-        };
-        let lease = if request.ignore_lease { old_lease } else { request.lease };
-        let key = self.keyspace.index.push(
-            &request.key,
-            Version { mod_revision: revision, create_revision, version, lease, value: kept },
-        );
+            // The record goes to the log and is gone; what stays is a copy of
+            // its own, since a slice of a whole frame would keep all of it.
+            let kept = Handle::Inline(kv::Value::copy_from_slice(&value));
+            Version { mod_revision: revision, create_revision, version, lease, value: kept }
+        });
         self.move_lease(&key, old_lease, lease);
         self.touched.push(Touched { key: key.clone(), deleted: false });
         self.changes.push(Change::Put { key, value, create_revision, version, lease });

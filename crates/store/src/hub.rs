@@ -38,6 +38,8 @@ pub(crate) struct WatcherId(u64);
 #[derive(Default)]
 pub(crate) struct Hub {
     watchers: BTreeMap<WatcherId, Watcher>,
+    /// Of those, how many want to hear of progress.
+    wants_progress: usize,
     /// One for each watcher that is behind.
     waiting: FuturesUnordered<BoxFuture<'static, WatcherId>>,
     last_id: u64,
@@ -94,13 +96,16 @@ impl Hub {
             wants_progress: request.progress_notify,
             told: visible,
         };
+        self.wants_progress += usize::from(watcher.wants_progress);
         self.watchers.insert(id, watcher);
         self.feed(id, keyspace, visible, vault).await;
         Ok((id, items))
     }
 
     pub fn remove(&mut self, id: WatcherId) {
-        self.watchers.remove(&id);
+        if let Some(watcher) = self.watchers.remove(&id) {
+            self.wants_progress -= usize::from(watcher.wants_progress);
+        }
     }
 
     /// Sends everyone who keeps up what has become visible.
@@ -159,7 +164,9 @@ impl Hub {
 
     /// Whether someone who asked for progress has not heard of `visible`.
     pub fn owes_progress(&self, visible: Revision) -> bool {
-        self.watchers.values().any(|watcher| watcher.owes_progress(visible))
+        // Asked at every wake, and there may be thousands who never want any.
+        self.wants_progress > 0
+            && self.watchers.values().any(|watcher| watcher.owes_progress(visible))
     }
 
     /// Tells those who asked for it how far they are.

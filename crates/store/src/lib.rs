@@ -36,6 +36,7 @@ mod election;
 mod lock;
 
 mod gateway;
+mod gather;
 mod grpc;
 mod metrics;
 mod pages;

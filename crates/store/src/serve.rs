@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{access::Grant, route::Router};
+use crate::{access::Grant, gather::Gather, route::Router};
 
 /// Every process of a large estate with a few connections each.
 const CONNECTIONS_MAX: usize = 4096;
@@ -147,7 +147,7 @@ async fn talk(
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER_MAX);
-    let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(Gather::new(io)), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection ended");
     }
