@@ -109,11 +109,16 @@ impl Database for Mysql {
 async fn prepare(session: &mut Session) -> Result<(), Failure> {
     let mut text = Text::default();
     text.say("SELECT VERSION(), @@max_allowed_packet, @@global.read_only", &[]);
+    // Nothing where there is no Galera at all.
+    text.say("SHOW VARIABLES LIKE 'wsrep_on'", &[]);
     text.say("SHOW STATUS LIKE 'wsrep_ready'", &[]);
     text.say("SHOW STATUS LIKE 'wsrep_cluster_status'", &[]);
     let mut answers = session.ask(text).await.map_err(|broke| broke.of_read())?;
-    let cluster = answers.pop().expect("as many answers as questions").texts();
-    let ready = answers.pop().expect("as many answers as questions").texts();
+    let mut setting = || {
+        let answer = answers.pop().expect("as many answers as questions");
+        answer.texts().pop().and_then(|mut row| row.pop()).unwrap_or_default()
+    };
+    let (status, ready, wsrep) = (setting(), setting(), setting());
     let row = answers.pop().and_then(|mut answer| answer.rows.pop());
     let (version, packet, read_only): (String, usize, String) = row
         .and_then(|row| mysql_async::from_row_opt(row).ok())
@@ -125,15 +130,10 @@ async fn prepare(session: &mut Session) -> Result<(), Failure> {
         let problem = format!("max_allowed_packet is {packet}");
         return Err(Failure::Refused(Error::Database { code: DATABASE_PACKET, problem }));
     }
-    let flavour = Flavour::of(&version, !ready.is_empty());
-    if flavour == Flavour::Galera {
-        let state = |row: &[String]| row.get(1).cloned().unwrap_or_default();
-        let ready = ready.first().map(|row| state(row)).unwrap_or_default();
-        let status = cluster.first().map(|row| state(row)).unwrap_or_default();
-        if ready != "ON" || status != "Primary" {
-            let problem = format!("wsrep_ready is {ready}, wsrep_cluster_status is {status}");
-            return Err(Failure::Unavailable(problem));
-        }
+    let flavour = Flavour::of(&version, wsrep == "ON");
+    if flavour == Flavour::Galera && (ready != "ON" || status != "Primary") {
+        let problem = format!("wsrep_ready is {ready}, wsrep_cluster_status is {status}");
+        return Err(Failure::Unavailable(problem));
     }
     let mut text = Text::default();
     flavour.settings().iter().for_each(|setting| text.say(setting, &[]));
