@@ -124,7 +124,7 @@ async fn open(engine: &dyn Engine) -> Writer {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 proptest! {
@@ -159,6 +159,26 @@ proptest! {
             }
             writer.commit(&engine).await;
             assert_eq!(picture(&load(&engine).await), picture(&writer.keyspace));
+        });
+    }
+
+    #[test]
+    fn an_sql_engine_gives_back_what_it_was_given(steps in vec(step(), 1..40)) {
+        runtime().block_on(async {
+            for server in common::sql::servers() {
+                let url = server.database().await;
+                let mut engine = common::sql::open(&url).await;
+                let mut writer = open(&engine).await;
+                for step in &steps {
+                    writer.step(&engine, step).await;
+                    if matches!(step, Step::Reopen) {
+                        engine = common::sql::open(&url).await;
+                        assert_eq!(picture(&load(&engine).await), picture(&writer.keyspace));
+                    }
+                }
+                writer.commit(&engine).await;
+                assert_eq!(picture(&load(&engine).await), picture(&writer.keyspace));
+            }
         });
     }
 }

@@ -107,6 +107,7 @@ async fn in_base(
     }))
 }
 
+/// A cell's name without its kind.
 fn row(name: &[u8]) -> String {
-    format!("row {:?}", String::from_utf8_lossy(name))
+    format!("row {:?}", String::from_utf8_lossy(name.get(1..).unwrap_or_default()))
 }

@@ -1,6 +1,7 @@
 //! What the engine's tests share.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod lossy;
 pub mod sql;
 
 use std::{

@@ -33,6 +33,15 @@ impl Server {
         format!("{}/{name}", self.url)
     }
 
+    /// Holds what the statement locks until the answer is dropped.
+    pub async fn hold(&self, sql: &str) -> Conn {
+        let opts = Opts::from_url(&self.url).expect("a good URL");
+        let mut conn = Conn::new(opts).await.expect("it accepts");
+        conn.query_drop("BEGIN").await.expect("it may be asked");
+        conn.query_drop(sql).await.expect("it may be asked");
+        conn
+    }
+
     pub async fn query(&self, sql: &str) {
         let opts = Opts::from_url(&self.url).expect("a good URL");
         let mut conn = Conn::new(opts).await.expect("it accepts");
