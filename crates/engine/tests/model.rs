@@ -166,7 +166,7 @@ proptest! {
     fn an_sql_engine_gives_back_what_it_was_given(steps in vec(step(), 1..40)) {
         runtime().block_on(async {
             for server in common::sql::servers() {
-                let url = server.database().await;
+                let url = server.database();
                 let mut engine = common::sql::open(&url).await;
                 let mut writer = open(&engine).await;
                 for step in &steps {

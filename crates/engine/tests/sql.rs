@@ -16,9 +16,10 @@ use engine::{
 };
 use keyspace::Keyspace;
 use kv::Revision;
+use testkit::{Fault, FaultProxy, Flow, When};
 
 async fn lossy(server: &Server) -> (Lossy, Sql) {
-    let config = SqlConfig::parse(&server.database().await).expect("a good URL");
+    let config = SqlConfig::parse(&server.database()).expect("a good URL");
     let lossy = Lossy::new(Mysql::new(config).expect("there are servers"));
     let engine = Sql::open(Arc::new(lossy.handle())).await.expect("it opens");
     (lossy, engine)
@@ -142,7 +143,7 @@ async fn a_fold_whose_answers_are_lost_is_folded_once() {
 async fn of_replicas_that_race_for_a_keyspace_one_wins_each_epoch() {
     const RACERS: u64 = 8;
     for server in servers() {
-        let url = server.database().await;
+        let url = server.database();
         let mut engines = Vec::new();
         for _ in 0..RACERS {
             engines.push(Arc::new(open(&url).await));
@@ -177,7 +178,7 @@ async fn of_replicas_that_race_for_a_keyspace_one_wins_each_epoch() {
 #[tokio::test]
 async fn writers_that_depose_each_other_lose_nothing_acknowledged() {
     for server in servers() {
-        let url = server.database().await;
+        let url = server.database();
         let ks = name("a");
         let mut writers = Vec::new();
         for id in 1..=2 {
@@ -223,7 +224,7 @@ async fn writers_that_depose_each_other_lose_nothing_acknowledged() {
 #[tokio::test]
 async fn a_head_that_another_holds_is_waited_for() {
     for server in servers() {
-        let url = server.database().await;
+        let url = server.database();
         let engine = open(&url).await;
         let ks = name("a");
         let epoch = claim(&engine, &ks).await;
@@ -269,7 +270,7 @@ async fn a_batch_beyond_a_packet_goes_in_steps_and_a_value_beyond_it_is_refused(
 #[tokio::test]
 async fn damage_is_named_and_nothing_of_the_keyspace_is_served() {
     for server in servers() {
-        let url = server.database().await;
+        let url = server.database();
         let database = url.rsplit('/').next().expect("a name");
         let engine = open(&url).await;
         let ks = name("a");
@@ -283,21 +284,21 @@ async fn damage_is_named_and_nothing_of_the_keyspace_is_served() {
             assert_eq!(error.code(), Some(errors::STORE_DATA_CORRUPT));
             error.to_string()
         };
-        let change = async |sql: &str| {
-            server.query(&sql.replace("polis_", &format!("{database}.polis_"))).await
+        let change = |sql: &str| {
+            server.query(&sql.replace("polis_", &format!("{database}.polis_")));
         };
         let flip = "SET data = INSERT(data, 9, 1, CHAR(ASCII(SUBSTRING(data, 9, 1)) ^ 1))";
-        change(&format!("UPDATE polis_log {flip} WHERE seq = 4")).await;
+        change(&format!("UPDATE polis_log {flip} WHERE seq = 4"));
         assert!(problem().await.contains("keyspace a, batch 4: its checksum"));
-        change(&format!("UPDATE polis_log {flip} WHERE seq = 4")).await;
+        change(&format!("UPDATE polis_log {flip} WHERE seq = 4"));
         engine.load(&ks).await.expect("it is whole again");
-        change("DELETE FROM polis_log WHERE seq = 4").await;
+        change("DELETE FROM polis_log WHERE seq = 4");
         assert!(problem().await.contains("keyspace a, batch 4: it is missing"));
-        change("DELETE FROM polis_log WHERE seq > 2").await;
+        change("DELETE FROM polis_log WHERE seq > 2");
         assert!(problem().await.contains("keyspace a, batch 3: it is missing"));
-        change("UPDATE polis_keyspace SET seq = 2").await;
+        change("UPDATE polis_keyspace SET seq = 2");
         engine.load(&ks).await.expect("nothing shows that there was more");
-        change("UPDATE polis_cell SET value = REVERSE(value)").await;
+        change("UPDATE polis_cell SET value = REVERSE(value)");
         assert!(problem().await.contains("row \"k\": its checksum"));
     }
 }
@@ -354,17 +355,95 @@ async fn what_a_person_must_mend_has_a_code() {
     let nobody = "mysql://root@127.0.0.1:9/polis";
     assert_eq!(code(nobody).await, Some(errors::DATABASE_UNREACHABLE));
     for server in servers() {
-        let url = server.database().await;
+        let url = server.database();
         let database = url.rsplit('/').next().expect("a name");
         assert_eq!(code(&format!("{url}_missing")).await, Some(errors::DATABASE_ACCESS));
         let stranger = url.replace("root@", "stranger@");
         assert_eq!(code(&stranger).await, Some(errors::DATABASE_ACCESS));
         drop(open(&url).await);
-        server.query(&format!("UPDATE {database}.polis_meta SET schema_version = 99")).await;
+        server.query(&format!("UPDATE {database}.polis_meta SET schema_version = 99"));
         assert_eq!(code(&url).await, Some(errors::DATABASE_NEWER));
-        server.query(&format!("UPDATE {database}.polis_meta SET schema_version = 1")).await;
+        server.query(&format!("UPDATE {database}.polis_meta SET schema_version = 1"));
         // A server that is gone is passed over.
         let engine = open(&url.replace("root@", "root@127.0.0.1:9,")).await;
         claim(&engine, &name("a")).await;
+    }
+}
+
+/// As [`a_lost_answer_to_a_batch_is_settled_by_the_next_claim`], on the wire.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_cut_at_a_commit_loses_nothing_acknowledged() {
+    let late = Duration::from_millis(200);
+    let faults = [
+        (Fault::CutBefore, Some(0)),
+        (Fault::CutAfter, Some(1)),
+        (Fault::CutAndLate(late), None),
+        (Fault::SwallowBefore, Some(0)),
+        (Fault::SwallowAfter, Some(1)),
+    ];
+    for server in servers() {
+        let url = server.database();
+        let database = url.rsplit('/').next().expect("a name");
+        let proxy = FaultProxy::start(server.port());
+        let engine = open(&format!("{}?statement-timeout-ms=700", proxy.url(database))).await;
+        let ks = name("a");
+        let mut seq = Seq(0);
+        for (fault, applied) in faults {
+            let epoch = claim(&engine, &ks).await;
+            let armed = proxy.strike(When::Commit, fault);
+            let record = put(seq.0 + 2, "k", "lost");
+            let outcome = engine.append(&ks, batch(epoch, seq.0 + 1, vec![record])).await;
+            assert_eq!(outcome.expect("an answer"), Outcome::Unknown, "{fault:?}");
+            assert!(armed.has_struck());
+
+            let epoch = claim(&engine, &ks).await;
+            let loaded = engine.load(&ks).await.expect("it loads").seq;
+            assert!(applied.is_none_or(|applied| loaded.0 == seq.0 + applied), "{fault:?}");
+            tokio::time::sleep(2 * late).await;
+            assert_eq!(engine.load(&ks).await.expect("it loads").seq, loaded, "{fault:?}");
+            seq = loaded.next();
+            commit(&engine, &ks, batch(epoch, seq.0, vec![put(seq.0 + 1, "k", "v")])).await;
+        }
+        // A claim's own commit, cut on either side.
+        for fault in [Fault::CutBefore, Fault::CutAfter, Fault::CutAndLate(late)] {
+            let seen = engine.load(&ks).await.expect("it loads").epoch;
+            proxy.strike(When::Commit, fault);
+            let raised = engine.raise(&ks, seen, ReplicaId(7)).await.expect("an answer");
+            assert_eq!(raised, Raised::Won(seen.next()), "{fault:?}");
+            tokio::time::sleep(2 * late).await;
+            assert_eq!(engine.load(&ks).await.expect("it loads").epoch, seen.next());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stalls_or_is_gone_is_left_for_the_next_one() {
+    for server in servers() {
+        let url = server.database();
+        let database = url.rsplit('/').next().expect("a name");
+        let (first, second) = (FaultProxy::start(server.port()), FaultProxy::start(server.port()));
+        let (one, two) = (first.port(), second.port());
+        let url = format!(
+            "mysql://root@127.0.0.1:{one},127.0.0.1:{two}/{database}?statement-timeout-ms=700"
+        );
+        let engine = open(&url).await;
+        let ks = name("a");
+        for (stopped, other) in [(&first, &second), (&second, &first)] {
+            let epoch = claim(&engine, &ks).await;
+            let seq = engine.load(&ks).await.expect("it loads").seq.next();
+            other.set_flow(Flow::Open);
+            stopped.set_flow(if std::ptr::eq(stopped, &first) {
+                Flow::Stalled
+            } else {
+                Flow::Refused
+            });
+            let outcome =
+                engine.append(&ks, batch(epoch, seq.0, vec![put(seq.0 + 1, "k", "v")])).await;
+            assert_eq!(outcome.expect("an answer"), Outcome::Unknown);
+            let began = tokio::time::Instant::now();
+            let epoch = claim(&engine, &ks).await;
+            commit(&engine, &ks, batch(epoch, seq.0, vec![put(seq.0 + 1, "k", "v")])).await;
+            println!("went over to the other server in {:?}", began.elapsed());
+        }
     }
 }

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::{Sql, SqlConfig};
 use mysql_async::{Conn, Opts, prelude::Queryable as _};
+use testkit::{MariaDb, Seekdb};
 
-/// A server, by the URL of its root user without a database.
-pub struct Server {
-    url: String,
-}
+/// A server that the tests of a process share.
+#[derive(Clone, Copy)]
+pub struct Server(&'static testkit::Server);
 
-pub fn servers() -> Vec<Server> {
-    let urls = std::env::var("POLIS_TEST_DATABASES").unwrap_or_default();
-    urls.split_whitespace().map(|url| Server { url: url.to_owned() }).collect()
+#[must_use]
+pub fn servers() -> [Server; 2] {
+    [Server(Seekdb::shared()), Server(MariaDb::shared())]
 }
 
 // === impl Server ===
@@ -20,33 +20,33 @@ pub fn servers() -> Vec<Server> {
 impl Server {
     /// On a database of its own.
     pub async fn engine(&self) -> Sql {
-        open(&self.database().await).await
+        open(&self.database()).await
     }
 
     /// Makes an empty database and returns its URL.
-    pub async fn database(&self) -> String {
+    #[must_use]
+    pub fn database(&self) -> String {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("polis_{}_{number}", std::process::id());
-        self.query(&format!("DROP DATABASE IF EXISTS {name}")).await;
-        self.query(&format!("CREATE DATABASE {name}")).await;
-        format!("{}/{name}", self.url)
+        self.0.empty_database(&format!("polis_{number}"))
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port()
     }
 
     /// Holds what the statement locks until the answer is dropped.
     pub async fn hold(&self, sql: &str) -> Conn {
-        let opts = Opts::from_url(&self.url).expect("a good URL");
+        let opts = Opts::from_url(&self.0.url()).expect("a good URL");
         let mut conn = Conn::new(opts).await.expect("it accepts");
         conn.query_drop("BEGIN").await.expect("it may be asked");
         conn.query_drop(sql).await.expect("it may be asked");
         conn
     }
 
-    pub async fn query(&self, sql: &str) {
-        let opts = Opts::from_url(&self.url).expect("a good URL");
-        let mut conn = Conn::new(opts).await.expect("it accepts");
-        conn.query_drop(sql).await.expect("it may be asked");
-        conn.disconnect().await.expect("it says goodbye");
+    pub fn query(&self, sql: &str) {
+        self.0.query(sql).expect("it may be asked");
     }
 }
 
