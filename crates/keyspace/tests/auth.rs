@@ -243,6 +243,17 @@ fn a_token_is_void_once_its_user_is_deleted_made_anew_or_given_a_password() {
 }
 
 #[test]
+fn a_token_is_void_once_auth_was_off() {
+    let mut world = World::guarded();
+    let old = world.token("app");
+    world.must(&Order::Disable);
+    assert_eq!(world.may(&Caller::Nobody, vec![Op::get("secret")]), Ok(()), "all is open");
+    world.must(&enable());
+    assert_eq!(world.may(&old, vec![Op::get("app/1")]), Err(AuthError::InvalidAuthToken.into()));
+    assert_eq!(world.may(&world.token("app"), vec![Op::get("app/1")]), Ok(()));
+}
+
+#[test]
 fn a_user_without_a_password_never_gets_one() {
     let mut world = World::new();
     world.must(&Order::UserAdd { name: user("cert"), password: Password::Never });
