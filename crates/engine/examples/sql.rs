@@ -1,10 +1,12 @@
 //! What batches cost on a database, beside the least that it could take.
 //!
-//! `cargo run --release -p polis-engine --example sql -- URL` writes batches of
-//! 16, 128 and 512 rows (256-byte values) for some seconds each, over one
-//! connection and one after the other, as a keyspace's leader does. The raw
-//! loop sends the same bytes as the simplest transaction there is: one row of
-//! fences updated, one row of log inserted. URL names an empty database.
+//! `cargo run --release -p polis-engine --example sql -- WHAT` writes batches of
+//! 1 to 512 rows (256-byte values) for some seconds each, over one connection
+//! and one after the other, as a keyspace's leader does. WHAT is the URL of an
+//! empty database, or one of `seekdb`, `mariadb`, `galera` (five nodes), which
+//! are started for it from the peers of `cargo xtask peers`. The raw loop sends
+//! as many bytes in the simplest transaction there is: one row of fences
+//! updated, one row of log inserted.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement needs real time")]
 
@@ -21,7 +23,13 @@ const BATCHES: [u64; 4] = [1, 16, 128, 512];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("say which database: mysql://USER@HOST:PORT/NAME")?;
+    let what = std::env::args().nth(1).ok_or("say which: seekdb, mariadb, galera or a URL")?;
+    let url = match what.as_str() {
+        "seekdb" => testkit::Seekdb::shared().empty_database("measure"),
+        "mariadb" => testkit::MariaDb::shared().empty_database("measure"),
+        "galera" => testkit::Galera::shared().empty_database("measure"),
+        url => url.to_owned(),
+    };
     let config = SqlConfig::parse(&url)?;
     let first = config.endpoints[0].to_string();
     let raw_url = format!("mysql://{}@{first}/{}", config.user, config.database);

@@ -304,6 +304,14 @@ async fn the_sql_engine_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn the_sql_engine_keeps_the_contract_on_a_cluster() {
+    let url = testkit::Galera::shared().empty_database("contract");
+    let engine = common::sql::open(&url).await;
+    every_rule(&engine).await;
+    every_shared_rule(&engine).await;
+}
+
+#[tokio::test]
 async fn the_memory_engine_fails_as_it_is_told() {
     let engine = Memory::new();
     let ks = name("a");
