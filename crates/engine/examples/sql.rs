@@ -6,7 +6,8 @@
 //! empty database, or one of `seekdb`, `mariadb`, `galera` (five nodes), which
 //! are started for it from the peers of `cargo xtask peers`. The raw loop sends
 //! as many bytes in the simplest transaction there is: one row of fences
-//! updated, one row of log inserted.
+//! updated, one row of log inserted; all in one packet of text, and then as
+//! prepared statements, one after the other.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement needs real time")]
 
@@ -35,14 +36,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let raw_url = format!("mysql://{}@{first}/{}", config.user, config.database);
     let engine = Sql::connect(config).await?;
     let mut raw = Raw::connect(&raw_url).await?;
-    println!("rows a batch | engine rows/s | batches/s | p50 ms | p99 ms | raw rows/s | ratio");
+    println!(
+        "rows a batch | engine rows/s | batches/s | p50 ms | p99 ms | raw rows/s | prepared | ratio"
+    );
     for rows in BATCHES {
         let (ours, p50, p99) = appends(&engine, rows).await?;
         let ceiling = raw.appends(rows).await?;
+        let prepared = raw.prepared_appends(rows).await?;
         println!(
-            "{rows:12} | {:13.0} | {ours:9.0} | {p50:6.2} | {p99:6.2} | {:10.0} | {:.2}",
+            "{rows:12} | {:13.0} | {ours:9.0} | {p50:6.2} | {p99:6.2} | {:10.0} | {:8.0} | {:.2}",
             ours * rows as f64,
             ceiling * rows as f64,
+            prepared * rows as f64,
             ours / ceiling
         );
     }
@@ -122,6 +127,23 @@ impl Raw {
                 ))
                 .await?;
             seq = next;
+        }
+        Ok(seq as f64 / start.elapsed().as_secs_f64())
+    }
+
+    async fn prepared_appends(&mut self, rows: u64) -> Result<f64, Box<dyn std::error::Error>> {
+        self.0.query_drop("UPDATE raw_fence SET seq = 0; DELETE FROM raw_log").await?;
+        let update = self.0.prep("UPDATE raw_fence SET seq = ? WHERE id = 1 AND seq = ?").await?;
+        let insert = self.0.prep("INSERT INTO raw_log VALUES (?, ?)").await?;
+        let data = vec![b'x'; rows as usize * (VALUE_BYTES + 50)];
+        let start = Instant::now();
+        let mut seq = 0u64;
+        while start.elapsed() < RUN {
+            self.0.query_drop("BEGIN").await?;
+            self.0.exec_drop(&update, (seq + 1, seq)).await?;
+            self.0.exec_drop(&insert, (seq + 1, &data)).await?;
+            self.0.query_drop("COMMIT").await?;
+            seq += 1;
         }
         Ok(seq as f64 / start.elapsed().as_secs_f64())
     }

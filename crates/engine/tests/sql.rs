@@ -447,3 +447,43 @@ async fn a_server_that_stalls_or_is_gone_is_left_for_the_next_one() {
         }
     }
 }
+
+/// What docs/operate/databases.md grants, and nothing more.
+#[tokio::test]
+async fn the_least_privileges_are_enough_and_a_password_is_used() {
+    for server in servers() {
+        let url = server.database();
+        let database = url.rsplit('/').next().expect("a name");
+        server.query("CREATE USER 'least'@'%' IDENTIFIED BY 'sesame'");
+        let verbs = "SELECT, INSERT, UPDATE, DELETE, CREATE";
+        server.query(&format!("GRANT {verbs} ON {database}.* TO 'least'@'%'"));
+        let config = SqlConfig::parse(&url.replace("root@", "least@")).expect("a good URL");
+        assert!(!format!("{config:?}").contains("sesame"));
+        let wrong = Sql::connect(config.clone().with_password(Some("guess".to_owned()))).await;
+        assert_eq!(wrong.expect_err("it is wrong").code(), Some(errors::DATABASE_ACCESS));
+
+        let right = config.with_password(Some("sesame".to_owned()));
+        let engine = Sql::connect(right.clone()).await.expect("it opens");
+        let ks = name("a");
+        let epoch = claim(&engine, &ks).await;
+        for seq in 1..=3 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "v")])).await;
+        }
+        common::fold(&engine, &ks, epoch, Revision(3)).await;
+        engine.look().await.expect("an answer");
+        engine.recover(&[]).await.expect("it can be recovered");
+        // The tables are there: nothing need be made any more.
+        server.query(&format!("REVOKE CREATE ON {database}.* FROM 'least'@'%'"));
+        Sql::connect(right.clone()).await.expect("it opens again");
+        server.query(&format!("REVOKE DELETE ON {database}.* FROM 'least'@'%'"));
+        let engine = Sql::connect(right).await.expect("it opens");
+        let epoch = claim(&engine, &ks).await;
+        let loaded = engine.load(&ks).await.expect("it loads");
+        let record = put(loaded.base.revision.0 + 1, "k", "v");
+        commit(&engine, &ks, batch(epoch, loaded.seq.0 + 1, vec![record])).await;
+        let refused = engine.compact(&ks, epoch, loaded.base.revision.next().next()).await;
+        let error = refused.expect_err("it may not delete");
+        assert_eq!(error.code(), Some(errors::DATABASE_ACCESS), "{error}");
+        server.query("DROP USER 'least'@'%'");
+    }
+}
