@@ -19,7 +19,7 @@ use kv::{KeyspaceName, Revision};
 
 /// A typical object of ours.
 const VALUE_BYTES: usize = 512;
-const RUN: Duration = Duration::from_secs(3);
+const RUN: Duration = Duration::from_secs(8);
 const IDLE: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -42,6 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             rate / raw
         );
     }
+    println!("syncs by seconds: {}", slow_syncs(&engine.metrics()));
     let (memory_kib, cpu_before) = usage()?;
     tokio::time::sleep(IDLE).await;
     let (_, cpu_after) = usage()?;
@@ -54,6 +55,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(engine);
     std::fs::remove_dir_all(&folder)?;
     Ok(())
+}
+
+/// Those that took longer than the disk needs, by upper bound.
+fn slow_syncs(metrics: &engine::Metrics) -> String {
+    let bounds = engine::SYNC_SECONDS_BOUNDS.iter().map(|bound| format!("≤{bound}"));
+    let counts = bounds.chain(["more".to_owned()]).zip(metrics.sync_seconds);
+    let some = counts.filter(|(_, count)| *count > 0);
+    some.map(|(bound, count)| format!("{bound}: {count}")).collect::<Vec<_>>().join("  ")
 }
 
 fn raw_syncs(folder: &Path) -> std::io::Result<f64> {

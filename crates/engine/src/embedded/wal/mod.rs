@@ -25,6 +25,9 @@ use crate::{Error, Storage};
 /// Room for the header that [`Wal::append`] fills in.
 pub(super) const FRAME_HEADER_BYTES: usize = frame::HEADER_BYTES;
 
+/// How far beyond its length a file may grow: enough for seconds of writes.
+const GROWTH_MAX: u64 = 4;
+
 /// The end of the log, which only the committer holds.
 #[derive(Debug)]
 pub(super) struct Wal {
@@ -64,7 +67,12 @@ impl Wal {
     /// Makes a frame durable, for whose header there is room at its start.
     /// Returns where it stands.
     pub fn append(&mut self, frame: &mut Vec<u8>) -> io::Result<(Arc<Segment>, u64)> {
-        if self.at + frame.len().next_multiple_of(8) as u64 > self.current.length {
+        let end = self.at + frame.len().next_multiple_of(8) as u64;
+        let is_full = end > self.current.length;
+        // The next file is late: better to grow this one for a while, at a
+        // plain file's speed, than to wait.
+        let may_grow = end <= self.current.length * GROWTH_MAX;
+        if is_full && (self.shelf.is_ready() || !may_grow) {
             self.rotate(frame.len())?;
         }
         frame::seal(frame, self.number, self.current.salt);

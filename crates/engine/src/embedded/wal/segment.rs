@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{OnceLock, atomic::AtomicU64},
+    time::Instant,
 };
 
 use rt::random::Random;
@@ -25,7 +26,7 @@ const FORMAT: u64 = 1;
 const HEADER_USED_BYTES: usize = 8 + 4 * 8 + 8;
 
 /// Written in one go while a file is prepared.
-const PIECE_BYTES: usize = 1024 * 1024;
+const PIECE_BYTES: usize = 512 * 1024;
 
 const EXTENSION: &str = "wal";
 /// A file that is being prepared; one that a crash left is removed.
@@ -94,14 +95,7 @@ impl Segment {
             .open(&unfinished)?;
         file.set_len(plan.length)?;
         if written {
-            let zeros = vec![0; PIECE_BYTES];
-            let mut at = 0;
-            while at < plan.length {
-                let piece =
-                    PIECE_BYTES.min(usize::try_from(plan.length - at).unwrap_or(PIECE_BYTES));
-                file.write_all_at(&zeros[..piece], at)?;
-                at += piece as u64;
-            }
+            write_blocks(&file, plan.length)?;
         }
         Segment::finish(plan, file, &unfinished)
     }
@@ -193,6 +187,23 @@ impl Plan<'_> {
     fn path(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{:016}.{extension}", self.number))
     }
+}
+
+/// In pieces, with as much time between them as each took, because commits want
+/// the disk too.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, which may block")]
+fn write_blocks(file: &File, length: u64) -> io::Result<()> {
+    let zeros = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while at < length {
+        let start = Instant::now();
+        let piece = PIECE_BYTES.min(usize::try_from(length - at).unwrap_or(PIECE_BYTES));
+        file.write_all_at(&zeros[..piece], at)?;
+        file.sync_data()?;
+        at += piece as u64;
+        std::thread::sleep(start.elapsed());
+    }
+    Ok(())
 }
 
 fn encode(numbers: [u64; 4]) -> Vec<u8> {

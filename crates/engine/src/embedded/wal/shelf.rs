@@ -151,6 +151,11 @@ impl Shelf {
         Segment::create(self.plan(number), false)
     }
 
+    /// The next file can be taken at once.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state().ready.is_some()
+    }
+
     /// A file for a frame that needs `least` bytes of it.
     pub(super) fn take(&self, least: u64) -> io::Result<Segment> {
         let mut state = self.state();
