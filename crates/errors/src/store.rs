@@ -16,6 +16,8 @@ pub const DATABASE_ACCESS: Code = Code(122);
 pub const DATABASE_NEWER: Code = Code(123);
 pub const DATABASE_PACKET: Code = Code(124);
 pub const DATABASE_UNFIT: Code = Code(125);
+pub const STORE_DATABASE_OLDER: Code = Code(130);
+pub const STORE_DATABASE_OTHER: Code = Code(131);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -117,5 +119,24 @@ pub(crate) const TABLE: &[Entry] = &[
         cause: "They are not as the store makes them: another engine than InnoDB, which has \
                 transactions, or columns that somebody changed.",
         remedy: "Use an empty database of its own for the store.",
+    },
+    Entry {
+        code: STORE_DATABASE_OLDER,
+        title: "the database is older than what this replica has seen",
+        cause: "A keyspace stands at an earlier batch, epoch or revision than a replica of the \
+                store has seen it at: a backup was restored, or the database lost what it had \
+                confirmed. Clients would be given revisions again that they have seen with other \
+                contents, so nothing of the keyspace is served.",
+        remedy: "Bring back the database as it was. If what is missing is lost for good, accept \
+                 that with `polis store recover --accept-loss`.",
+    },
+    Entry {
+        code: STORE_DATABASE_OTHER,
+        title: "the database is not the one this replica belongs to",
+        cause: "The cluster id in the database is not the one that this replica remembers in its \
+                data folder: the URL leads elsewhere, the database was made anew, or a loss was \
+                accepted on another replica.",
+        remedy: "Correct --database or --data-dir; after an accepted loss, run `polis store \
+                 recover --accept-loss` with this replica's data folder too.",
     },
 ];

@@ -321,6 +321,11 @@ impl Keyspace {
         applied
     }
 
+    #[must_use]
+    pub fn has_leases(&self) -> bool {
+        self.leases.next_expiry().is_some()
+    }
+
     /// When to call [`Self::expire`] next.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Millis> {

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     time::Duration,
 };
 
@@ -94,6 +95,28 @@ impl Leases {
             remaining: Duration::from_millis(lease.expires.since(now)),
             keys: if keys { lease.keys.iter().cloned().collect() } else { Vec::new() },
         })
+    }
+
+    /// Each lease after `after` by id, with its time to live and what is left.
+    pub(crate) fn remaining_after(
+        &self,
+        after: Option<LeaseId>,
+        now: Millis,
+    ) -> impl Iterator<Item = (LeaseId, Duration, Duration)> + '_ {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let leases = self.by_id.range((from, Bound::Unbounded));
+        leases.map(move |(id, lease)| {
+            (*id, lease.ttl, Duration::from_millis(lease.expires.since(now)))
+        })
+    }
+
+    /// Lets it run out after `remaining`, if that is before its time.
+    pub(crate) fn shorten(&mut self, id: LeaseId, remaining: Duration, now: Millis) {
+        let Some(lease) = self.by_id.get_mut(&id) else { return };
+        let expires = lease.expires.min(now.plus(as_ms(remaining)));
+        self.by_expiry.remove(&(lease.expires, id));
+        lease.expires = expires;
+        self.by_expiry.insert((expires, id));
     }
 
     /// The lease whose time ran out first.

@@ -20,6 +20,7 @@
 pub mod auth;
 mod base;
 mod check;
+mod checkpoint;
 mod codec;
 mod history;
 mod index;
@@ -36,6 +37,7 @@ mod watch;
 
 pub use base::{Base, Fold, LeaseRow, NoteRow, Row};
 pub use check::KEY_BYTES_MAX;
+pub use checkpoint::{LEASE_CHECKPOINT_EVERY, LEASE_CHECKPOINTS_AT_ONCE_MAX};
 pub use codec::{DecodeError, FORMAT_VERSION};
 pub use keyspace::{Applied, Config, Keyspace};
 pub use lease::{LEASE_TTL_MAX, LEASES_EXPIRED_AT_ONCE_MAX};

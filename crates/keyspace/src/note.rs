@@ -37,6 +37,10 @@ impl Keyspace {
         self.notes.0.get(name)
     }
 
+    pub(crate) fn has_notes(&self) -> bool {
+        !self.notes.0.is_empty()
+    }
+
     /// Those whose names start with `prefix`, by name.
     pub fn notes<'a>(
         &'a self,

@@ -12,17 +12,59 @@ use std::{
 use futures::future::BoxFuture;
 use http::Uri;
 use hyper_util::rt::TokioIo;
+use kv::Error;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
 /// Time to reach the store and agree on keys. A paused store accepts TCP (its
 /// kernel does) and then says nothing; this is when we stop believing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// One ping in this time while nothing else moves: 0.2 packets a second and
+/// connection cost nothing, and detection stays within seconds.
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+/// A store that is alive answers a ping in microseconds; three seconds outlast
+/// a long fsync or a swapped-out process.
+pub const PING_ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// What the store may send in one stream before somebody reads it, and so what
+/// an unread watch costs at most. A list of megabytes takes some round trips.
+const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+/// In all streams together so much that it never binds, because a watch that
+/// nobody reads must stop itself and not every request beside it. Memory stays
+/// bounded by the streams' own windows.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+
+/// A channel to `https://HOST:PORT`, or `http://HOST:PORT` without TLS, that
+/// connects on first use and again after each failure. Must be called inside a
+/// tokio runtime.
+pub fn channel(endpoint: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Channel, Error> {
+    let bad = |why: String| Error::Unreachable(format!("{endpoint}: {why}"));
+    let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
+    let tls = match (parsed.uri().scheme_str(), tls) {
+        (Some("https"), Some(tls)) => Some(tls),
+        (Some("https"), None) => return Err(bad("https needs a TLS configuration".into())),
+        (Some("http"), _) => None,
+        _ => return Err(bad("an endpoint is https://HOST:PORT or http://HOST:PORT".into())),
+    };
+    if parsed.uri().port_u16().is_none() {
+        return Err(bad("an endpoint names its port".into()));
+    }
+    Ok(parsed
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER_MAX)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .connect_with_connector_lazy(Connector::new(tls)))
+}
 
 /// Makes connections for a tonic channel.
 #[derive(Clone)]

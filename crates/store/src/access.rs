@@ -18,6 +18,8 @@ const SYSTEM_NAMESPACE: &str = "polis-system";
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     rules: Option<Vec<Rule>>,
+    /// Stores like this one, which pass on what others ask of them.
+    replicas: Option<Who>,
 }
 
 /// One sentence: these may use those. Whoever several rules name may use what
@@ -50,6 +52,8 @@ pub enum Pattern {
 pub(crate) struct Grant {
     patterns: Vec<Pattern>,
     pub common_name: Option<String>,
+    /// What it passes on, it passes on for others.
+    pub is_replica: bool,
 }
 
 // === impl Access ===
@@ -57,7 +61,13 @@ pub(crate) struct Grant {
 impl Access {
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Access {
-        Access { rules: Some(rules) }
+        Access { rules: Some(rules), replicas: None }
+    }
+
+    /// Lets these use every keyspace, and speak for whoever asked them.
+    #[must_use]
+    pub fn with_replicas(self, replicas: Who) -> Access {
+        Access { replicas: Some(replicas), ..self }
     }
 
     /// The rules of an estate of ours: API servers keep the federation and the
@@ -75,6 +85,7 @@ impl Access {
             Rule { who: service("payments", "ledger"), keyspaces: vec![prefix("ledger-")] },
             Rule { who: Who::Group(MASTERS.into()), keyspaces: vec![Pattern::All] },
         ])
+        .with_replicas(service(SYSTEM_NAMESPACE, "store"))
     }
 
     /// What the holder of a verified chain may use; of none, without TLS.
@@ -88,13 +99,16 @@ impl Access {
             };
             peer.inspect_err(told).ok()
         });
+        let replica = self.replicas.as_ref().zip(peer.as_ref());
+        let is_replica = replica.is_some_and(|(replicas, peer)| replicas.is(peer));
         let patterns = match (&self.rules, &peer) {
             (None, _) => vec![Pattern::All],
+            (Some(_), Some(_)) if is_replica => vec![Pattern::All],
             (Some(rules), Some(peer)) => patterns(rules, peer),
             (Some(_), None) => Vec::new(),
         };
         let common_name = peer.and_then(|peer| peer.common_name).filter(|name| !name.is_empty());
-        Grant { patterns, common_name }
+        Grant { patterns, common_name, is_replica }
     }
 }
 
@@ -142,7 +156,7 @@ mod tests {
     /// Of these names, those that `peer` may use.
     fn open(access: &Access, peer: &Peer) -> Vec<&'static str> {
         let patterns = patterns(access.rules.as_deref().expect("rules"), peer);
-        let grant = Grant { patterns, common_name: None };
+        let grant = Grant { patterns, common_name: None, is_replica: false };
         let names = ["default", "federation", "federation-2", "unit-rz01", "ledger-05"];
         let covered = |name: &&str| grant.covers(&KeyspaceName::new(name).expect("a name"));
         names.into_iter().filter(covered).collect()

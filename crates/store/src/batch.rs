@@ -24,12 +24,17 @@ pub(crate) const CHANGES_MAX: usize = 512;
 /// record of a few megabytes is still written in one go.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The note that names the replica which a person has chosen.
+pub(crate) const CHOSEN_NOTE: &str = "leader";
+
 #[derive(Default)]
 pub(crate) struct Batch {
     pub records: Vec<Record>,
     answers: Vec<Answer>,
     /// The highest compaction in it.
     pub compacted: Option<Revision>,
+    /// A person has chosen who is to lead.
+    pub chooses_leader: bool,
     bytes: usize,
 }
 
@@ -64,6 +69,10 @@ impl Batch {
         self.records.is_empty()
     }
 
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// Answers everyone: with what was computed, or with `error`.
     pub fn answer(self, error: Option<Error>) {
         for answer in self.answers {
@@ -91,13 +100,20 @@ impl Batch {
             Change::Revoke(id, reply) => {
                 let permitted = context.keyspace.permit_lease_change(&caller, id);
                 let applied = permitted.and_then(|()| context.keyspace.lease_revoke(id));
-                let response = applied.map(|applied| self.record(applied));
+                let response = applied.map(|applied| {
+                    self.record(applied);
+                    self.record(context.keyspace.forget_checkpoint(id));
+                });
                 self.hold(reply, response);
             }
             Change::KeepAlive(id, reply) => {
                 let permitted = context.keyspace.permit_lease_change(&caller, id);
-                let (keyspace, now) = (&mut *context.keyspace, context.now);
-                self.hold(reply, permitted.and_then(|()| keyspace.lease_keep_alive(id, now)));
+                let renewed = permitted.and_then(|()| {
+                    let ttl = context.keyspace.lease_keep_alive(id, context.now)?;
+                    self.record(context.keyspace.forget_checkpoint(id));
+                    Ok(ttl)
+                });
+                self.hold(reply, renewed);
             }
             Change::LeaseInfo { id, keys, reply } => {
                 let permitted = context.keyspace.permit_lease_info(&caller, id, keys);
@@ -117,6 +133,12 @@ impl Batch {
                 let auth = context.keyspace.auth().clone();
                 self.hold(reply, Ok(auth));
             }
+            Change::Prefer(name, reply) => {
+                let applied = context.keyspace.set_note(CHOSEN_NOTE.into(), Some(name.into()));
+                self.record(applied);
+                self.chooses_leader = true;
+                self.hold(reply, Ok(()));
+            }
         }
     }
 
@@ -124,8 +146,20 @@ impl Batch {
     pub fn expire(&mut self, keyspace: &mut Keyspace, now: Millis) {
         let expired = keyspace.expire(now);
         for id in self.record(expired) {
+            self.record(keyspace.forget_checkpoint(id));
             tracing::debug!(lease = %id, "lease expired");
         }
+    }
+
+    /// What is left of the next long leases after `after`.
+    pub fn checkpoint(
+        &mut self,
+        keyspace: &mut Keyspace,
+        after: Option<LeaseId>,
+        now: Millis,
+    ) -> Option<LeaseId> {
+        let noted = keyspace.lease_checkpoint(after, now);
+        self.record(noted)
     }
 
     pub fn compact(

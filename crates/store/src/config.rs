@@ -11,13 +11,20 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where clients connect; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// Shown in member lists.
+    /// Shown in member lists. Replicas over one database need names of their
+    /// own that they keep: who leads what follows from them.
     pub name: String,
     /// The URLs at which clients reach this store; empty means the address it
     /// listens on.
     pub advertise: Vec<String>,
     /// Our certificate, and whose client certificates we accept.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Our certificate when we forward to another replica, and which replicas
+    /// we believe; needed where their URLs say `https`.
+    pub replica_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Where to remember how far the database had come; only while the process
+    /// lives, without.
+    pub high_water: Option<PathBuf>,
     /// Which keyspaces a client certificate opens. With rules and without TLS
     /// none open to anyone.
     pub access: Access,
@@ -75,6 +82,8 @@ impl Config {
             name: "store".into(),
             advertise: Vec::new(),
             tls: None,
+            replica_tls: None,
+            high_water: None,
             access: Access::default(),
             insecure: false,
             quota_bytes: Config::QUOTA_BYTES,

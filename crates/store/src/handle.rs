@@ -119,6 +119,19 @@ impl Handle {
         self.change(|reply| Change::Order(order, reply)).await
     }
 
+    /// Shows that the actor answers; one that leads, after the batch under way.
+    pub(crate) async fn ping(&self) -> Result<(), Error> {
+        match self.standing.is_leading() {
+            true => self.leases().await.map(|_| ()),
+            false => self.ask(Request::Ping).await,
+        }
+    }
+
+    /// Chooses who is to lead, by name.
+    pub(crate) async fn prefer(&self, replica: String) -> Result<(), Error> {
+        self.change(|reply| Change::Prefer(replica, reply)).await
+    }
+
     pub(crate) async fn leases(&self) -> Result<Vec<LeaseId>, Error> {
         self.change(Change::Leases).await
     }

@@ -108,6 +108,14 @@ impl Hub {
         }
     }
 
+    /// Nothing of the keyspace may be served any more: ends every watch.
+    pub fn end_all(&mut self, error: &Error) {
+        for watcher in std::mem::take(&mut self.watchers).into_values() {
+            // Whoever has no room finds its stream ended.
+            let _ = watcher.buffer.try_send(Err(error.clone()));
+        }
+    }
+
     /// Sends everyone who keeps up what has become visible.
     pub async fn publish(&mut self, keyspace: &Keyspace, visible: Revision, vault: &Vault) {
         let keeping_up: Vec<WatcherId> = self

@@ -15,12 +15,15 @@ use crate::{
     actor::{self, Actor, Mailbox, REQUESTS_MAX},
     guard::Guard,
     quota::Quota,
+    replica::{Lead, Replicas},
     standing::Standing,
     vault::Vault,
 };
 
 pub(crate) struct Keyspaces {
     engine: Arc<dyn Engine>,
+    /// `None` where only one process can open the log.
+    replicas: Option<Replicas>,
     config: Config,
     clock: Clock,
     quota: Arc<Quota>,
@@ -31,9 +34,43 @@ pub(crate) struct Keyspaces {
 // === impl Keyspaces ===
 
 impl Keyspaces {
-    pub fn new(engine: Arc<dyn Engine>, config: Config, clock: Clock, drain: Drain) -> Keyspaces {
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        replicas: Option<Replicas>,
+        config: Config,
+        clock: Clock,
+        drain: Drain,
+    ) -> Keyspaces {
         let quota = Arc::new(Quota::new(engine.clone(), config.quota_bytes));
-        Keyspaces { engine, config, clock, quota, drain, by_name: Mutex::default() }
+        Keyspaces { engine, replicas, config, clock, quota, drain, by_name: Mutex::default() }
+    }
+
+    /// Follows or leads whatever is on the board, so that a copy of it is here
+    /// before anyone asks.
+    pub fn start_all(self: &Arc<Keyspaces>) {
+        let Some(replicas) = &self.replicas else { return };
+        let (mut names, keyspaces) = (replicas.names(), Arc::downgrade(self));
+        let drain = self.drain.clone();
+        rt::spawn(TaskKind::Critical, "keyspaces of others", async move {
+            loop {
+                let known = names.borrow_and_update().clone();
+                let Some(keyspaces) = keyspaces.upgrade() else { return };
+                for name in known {
+                    if let Err(error) = keyspaces.get(&name) {
+                        tracing::warn!(keyspace = %name, %error, "not followed");
+                    }
+                }
+                drop(keyspaces);
+                tokio::select! {
+                    changed = names.changed() => if changed.is_err() { return },
+                    () = drain.started() => return,
+                }
+            }
+        });
+    }
+
+    pub fn replicas(&self) -> Option<&Replicas> {
+        self.replicas.as_ref()
     }
 
     pub fn engine(&self) -> &dyn Engine {
@@ -62,6 +99,26 @@ impl Keyspaces {
         Ok(handle)
     }
 
+    /// Resolves once nobody has led it for longer than a takeover takes.
+    pub async fn leaderless(&self, keyspace: &KeyspaceName) {
+        let Some(replicas) = &self.replicas else { return std::future::pending().await };
+        let mut leaderless = replicas.leaderless();
+        // An error is the end of the process.
+        let _ = leaderless.wait_for(|names| names.contains(keyspace)).await;
+    }
+
+    /// Who leads it, by name, as far as we know.
+    pub fn leader(&self, keyspace: &Handle) -> Option<String> {
+        let Some(replicas) = &self.replicas else { return Some(self.config.name.clone()) };
+        if keyspace.standing().is_leading() {
+            return Some(replicas.me().name.clone());
+        }
+        match &replicas.situation(keyspace.name()).borrow().lead {
+            Lead::Other(peer) => Some(peer.name.clone()),
+            Lead::Nobody | Lead::Me | Lead::Silent { .. } => None,
+        }
+    }
+
     /// Everyone that has been asked for anything.
     pub fn started(&self) -> Vec<Handle> {
         self.by_name().values().cloned().collect()
@@ -82,14 +139,15 @@ impl Keyspaces {
             },
         };
         let vault = Vault::new(self.engine.clone(), name.clone(), &config.rules);
-        let shared = actor::Shared {
+        let commons = actor::Commons {
             clock: self.clock.clone(),
             standing: standing.clone(),
             guard: guard.clone(),
             quota: self.quota.clone(),
+            replicas: self.replicas.clone(),
         };
         let mailbox = Mailbox { requests: requests_rx, gone: gone_rx };
-        let actor = Actor::new(vault, config, shared, mailbox);
+        let actor = Actor::new(vault, config, commons, mailbox);
         rt::spawn(TaskKind::Critical, "keyspace", actor.run(self.drain.clone()));
         Handle::new(name.clone(), requests, gone, standing, guard)
     }

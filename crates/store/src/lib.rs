@@ -21,12 +21,17 @@ mod standing;
 
 mod actor;
 mod batch;
+mod claim;
+mod follower;
 mod grace;
 mod handle;
 mod hash;
 mod hub;
 mod keyspaces;
+mod leader;
+mod proof;
 mod quota;
+mod replica;
 mod request;
 mod retention;
 mod vault;
@@ -35,6 +40,7 @@ mod contest;
 mod election;
 mod lock;
 
+mod forward;
 mod gateway;
 mod gather;
 mod grpc;

@@ -92,6 +92,15 @@ impl Method {
     pub fn service(self) -> &'static str {
         METHODS[self.0].0
     }
+
+    pub fn name(self) -> &'static str {
+        METHODS[self.0].1
+    }
+
+    /// The caller sends more than one message.
+    pub fn is_bidi(self) -> bool {
+        METHODS[self.0].2 == "bidi_stream"
+    }
 }
 
 // === impl Metrics ===
@@ -128,8 +137,13 @@ impl Metrics {
         let started = keyspaces.started();
         let sum = |figure: fn(&crate::Handle) -> u64| started.iter().map(figure).sum::<u64>();
         let size = engine.disk_bytes;
-        gauge(page, "etcd_server_has_leader", 1)?;
-        gauge(page, "etcd_server_is_leader", 1)?;
+        let led = |handle: &&crate::Handle| keyspaces.leader(handle).is_some();
+        let leads = |handle: &&crate::Handle| handle.standing().is_leading();
+        let leaderless = started.iter().filter(|handle| !led(handle)).count();
+        gauge(page, "etcd_server_has_leader", u64::from(leaderless == 0))?;
+        gauge(page, "etcd_server_is_leader", u64::from(started.iter().any(|h| leads(&h))))?;
+        let leads = started.iter().filter(leads).count() as u64;
+        gauge(page, "polis_store_keyspaces_led", leads)?;
         gauge(page, &format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}}"), 1)?;
         gauge(page, "etcd_server_quota_backend_bytes", keyspaces.quota().limit_bytes())?;
         gauge(page, "etcd_mvcc_db_total_size_in_bytes", size)?;

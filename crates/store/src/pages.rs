@@ -65,8 +65,9 @@ async fn health(keyspaces: &Keyspaces) -> Result<(), String> {
         return Err("ALARM NOSPACE".into());
     }
     let handle = keyspaces.get(&KeyspaceName::default()).map_err(|error| error.to_string())?;
-    match tokio::time::timeout(HEALTH_TIMEOUT, handle.leases()).await {
-        Ok(Ok(_)) => Ok(()),
+    match tokio::time::timeout(HEALTH_TIMEOUT, handle.ping()).await {
+        Ok(Ok(())) if keyspaces.leader(&handle).is_none() => Err("RAFT NO LEADER".into()),
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the store does not answer in time".into()),
     }

@@ -21,6 +21,8 @@ pub(crate) enum Request {
     Hash(Option<Revision>, Reply<KeyspaceHash>),
     Watch(WatchRequest, Reply<Watching>),
     Mark(Vec<WatcherId>, Reply<Option<Revision>>),
+    /// Answered by whoever can answer reads.
+    Ping(Reply<()>),
     /// Takes its turn in a batch, and is answered when the batch is durable.
     Change(Asked),
 }
@@ -51,6 +53,8 @@ pub(crate) enum Change {
     Order(Order, Reply<()>),
     /// Users and roles, after every change before.
     Auth(Reply<Arc<Auth>>),
+    /// Which replica is to lead while it lives, by name.
+    Prefer(String, Reply<()>),
 }
 
 /// A watcher in place.
@@ -79,6 +83,7 @@ impl Request {
             Request::Hash(_, reply) => drop(reply.send(Err(error))),
             Request::Watch(_, reply) => drop(reply.send(Err(error))),
             Request::Mark(_, reply) => drop(reply.send(Err(error))),
+            Request::Ping(reply) => drop(reply.send(Err(error))),
             Request::Change(asked) => asked.change.refuse(error),
         }
     }
@@ -98,6 +103,7 @@ impl Change {
             Change::Leases(reply) => drop(reply.send(Err(error))),
             Change::Order(_, reply) => drop(reply.send(Err(error))),
             Change::Auth(reply) => drop(reply.send(Err(error))),
+            Change::Prefer(_, reply) => drop(reply.send(Err(error))),
         }
     }
 
@@ -113,6 +119,7 @@ impl Change {
             Change::Leases(reply) => reply.is_closed(),
             Change::Order(_, reply) => reply.is_closed(),
             Change::Auth(reply) => reply.is_closed(),
+            Change::Prefer(_, reply) => reply.is_closed(),
         }
     }
 }

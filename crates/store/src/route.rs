@@ -3,9 +3,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::{Request, Response, header::CONTENT_TYPE};
+use http::{Request, Response, header::CONTENT_TYPE, request::Parts};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use kv_etcd::SERVER_MESSAGE_BYTES_MAX;
+use kv::{Error, KeyspaceName};
+use kv_etcd::{SERVER_MESSAGE_BYTES_MAX, status};
 use pb_etcd::{
     etcdserverpb::{
         auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
@@ -21,6 +23,7 @@ use tonic::{Code, Status, body::Body, codegen::Service};
 
 use crate::{
     access::{Access, Grant},
+    forward::{self, Forward, Place, Sent, Way},
     gateway,
     grpc::Face,
     metrics::{Method, Metrics},
@@ -32,6 +35,8 @@ pub(crate) struct Router {
     face: Face,
     access: Access,
     metrics: Arc<Metrics>,
+    /// `None` where only one process can open the log.
+    forward: Option<Forward>,
     kv: KvServer<Face>,
     watch: WatchServer<Face>,
     lease: LeaseServer<Face>,
@@ -46,7 +51,12 @@ pub(crate) struct Router {
 // === impl Router ===
 
 impl Router {
-    pub fn new(face: Face, access: Access, metrics: Arc<Metrics>) -> Router {
+    pub fn new(
+        face: Face,
+        access: Access,
+        metrics: Arc<Metrics>,
+        forward: Option<Forward>,
+    ) -> Router {
         Router {
             kv: KvServer::new(face.clone()).max_decoding_message_size(SERVER_MESSAGE_BYTES_MAX),
             watch: WatchServer::new(face.clone()),
@@ -58,6 +68,7 @@ impl Router {
             election: ElectionServer::new(face.clone()),
             health: HealthServer::new(face.clone()),
             metrics,
+            forward,
             access,
             face,
         }
@@ -99,9 +110,99 @@ impl Router {
     /// Has the method's service answer, and counts it.
     pub async fn call(&self, method: Method, request: Request<Body>) -> Response<Body> {
         self.metrics.start(method);
-        let response = self.dispatch(method, request).await;
+        let response = self.lead(method, request).await;
         self.metrics.finish(method, code(&response));
         response
+    }
+
+    /// Answers here, or by whoever leads the keyspace.
+    async fn lead(&self, method: Method, request: Request<Body>) -> Response<Body> {
+        let Some(forward) = self.forward.as_ref().filter(|_| forward::needs_leader(method)) else {
+            return self.dispatch(method, request).await;
+        };
+        let (head, body) = request.into_parts();
+        // What is refused anyway is refused here.
+        let grant = head.extensions.get::<Arc<Grant>>();
+        let is_open = |name: &KeyspaceName| grant.is_some_and(|grant| grant.covers(name));
+        let keyspace = forward::keyspace(&head).filter(is_open);
+        let handle = keyspace.and_then(|name| self.face.keyspaces.get(&name).ok());
+        let Some(handle) = handle.filter(|_| !forward::was_forwarded(&head)) else {
+            return self.dispatch(method, Request::from_parts(head, body)).await;
+        };
+        let way = forward.way(handle);
+        match method.is_bidi() {
+            true => self.lead_stream(way, method, head, body).await,
+            false => self.lead_whole(way, method, head, body).await,
+        }
+    }
+
+    async fn lead_stream(
+        &self,
+        mut way: Way<'_>,
+        method: Method,
+        head: Parts,
+        body: Body,
+    ) -> Response<Body> {
+        match way.settled().await {
+            Place::Here => self.dispatch(method, Request::from_parts(head, body)).await,
+            Place::There(peer) => match way.send(&peer, head, body).await {
+                Sent::Answered(response) => response,
+                Sent::Never(error) => {
+                    tracing::info!(leader = peer.name, %error, "not passed on");
+                    status::to_status(&Error::NotLeader).into_http()
+                }
+                Sent::Unknown => unknown(),
+            },
+            Place::Nobody => status::to_status(&Error::NotLeader).into_http(),
+        }
+    }
+
+    async fn lead_whole(
+        &self,
+        mut way: Way<'_>,
+        method: Method,
+        head: Parts,
+        body: Body,
+    ) -> Response<Body> {
+        let body = match Limited::new(body, forward::BODY_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return Status::resource_exhausted(error.to_string()).into_http(),
+        };
+        loop {
+            let is_over = way.is_over();
+            match way.place() {
+                Place::Here => {
+                    let (head, body) = forward::again(&head, &body);
+                    let answer = self.dispatch(method, Request::from_parts(head, body)).await;
+                    if is_over || !forward::is_refused(&answer) {
+                        return answer;
+                    }
+                }
+                _ if forward::is_serializable(method, &body) => {
+                    let (head, body) = forward::again(&head, &body);
+                    return self.dispatch(method, Request::from_parts(head, body)).await;
+                }
+                Place::There(peer) => {
+                    let (head, body) = forward::again(&head, &body);
+                    match way.send(&peer, head, body).await {
+                        Sent::Answered(answer) if is_over || !forward::is_refused(&answer) => {
+                            return answer;
+                        }
+                        Sent::Answered(_) => {}
+                        Sent::Never(error) => {
+                            tracing::debug!(leader = peer.name, %error, "not passed on");
+                        }
+                        Sent::Unknown if forward::is_idempotent(method) => {}
+                        Sent::Unknown => return unknown(),
+                    }
+                }
+                Place::Nobody => {}
+            }
+            if is_over {
+                return status::to_status(&Error::NotLeader).into_http();
+            }
+            way.turn().await;
+        }
     }
 
     async fn dispatch(&self, method: Method, request: Request<Body>) -> Response<Body> {
@@ -118,6 +219,11 @@ impl Router {
         };
         answered.unwrap_or_else(|never| match never {})
     }
+}
+
+/// Whoever led may have done it, or not.
+fn unknown() -> Response<Body> {
+    status::to_status(&Error::Unknown("the leader was lost".into())).into_http()
 }
 
 fn is_grpc<B>(request: &Request<B>) -> bool {

@@ -1,7 +1,10 @@
 //! Where a keyspace stands, for whoever does not need to ask its actor:
 //! response headers and metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use kv::Revision;
 
@@ -12,6 +15,7 @@ pub(crate) struct Standing {
     revision: AtomicU64,
     compacted: AtomicU64,
     epoch: AtomicU64,
+    leading: AtomicBool,
     pub keys: AtomicU64,
     pub watchers: AtomicU64,
     pub slow_watchers: AtomicU64,
@@ -32,6 +36,15 @@ impl Standing {
     /// Zero until the keyspace is loaded.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Relaxed)
+    }
+
+    /// Whether this process takes changes.
+    pub fn is_leading(&self) -> bool {
+        self.leading.load(SeqCst)
+    }
+
+    pub fn set_leading(&self, leading: bool) {
+        self.leading.store(leading, SeqCst);
     }
 
     pub fn set(&self, epoch: u64, revision: Revision, compacted: Revision) {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use engine::{Embedded, EmbeddedConfig, Engine};
+use engine::{Embedded, EmbeddedConfig, Engine, Replica, ReplicaId};
 use kv::{KeyspaceName, Kv};
 use rt::{Clock, Drain, drain::Drained, drain::Trigger, random::Random};
 use tokio::net::TcpListener;
@@ -10,10 +10,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Access, Config, Error, Handle,
+    forward::Forward,
     grpc::{Face, Member},
     keyspaces::Keyspaces,
     metrics::Metrics,
     passwords::Passwords,
+    replica::{HighWater, Replicas},
     route::Router,
     serve::serve,
 };
@@ -33,8 +35,11 @@ pub struct Store {
     tls: Option<TlsAcceptor>,
     access: Access,
     passwords: Arc<Passwords>,
+    forward: Option<Forward>,
     /// Ends the keyspaces, once nobody can ask them any more.
     keyspaces_end: Trigger,
+    /// Then the task that knows the other replicas.
+    replicas_end: Trigger,
 }
 
 // === impl Store ===
@@ -61,10 +66,30 @@ impl Store {
         let local_addr = listener.local_addr().map_err(listen)?;
         let member = Arc::new(Member::new(engine.cluster_id(), &config, local_addr));
         let (keyspaces_end, keyspaces_drain) = rt::drain::channel();
+        let (replicas_end, replicas_drain) = rt::drain::channel();
         let access = config.access.clone();
         let passwords = Arc::new(Passwords::new(config.bcrypt_cost));
-        let keyspaces = Arc::new(Keyspaces::new(engine, config, clock, keyspaces_drain));
-        Ok(Store { keyspaces, member, listener, local_addr, tls, access, passwords, keyspaces_end })
+        let replicas = replicas(&engine, &config, &member, &clock)?;
+        if let Some(replicas) = &replicas {
+            replicas.start(replicas_drain);
+        }
+        let replica_tls = config.replica_tls.clone();
+        let forward = replicas.clone().map(|replicas| Forward::new(replicas, replica_tls));
+        let keyspaces = Keyspaces::new(engine, replicas, config, clock, keyspaces_drain);
+        let keyspaces = Arc::new(keyspaces);
+        keyspaces.start_all();
+        Ok(Store {
+            keyspaces,
+            member,
+            listener,
+            local_addr,
+            tls,
+            access,
+            passwords,
+            forward,
+            keyspaces_end,
+            replicas_end,
+        })
     }
 
     /// Where clients connect.
@@ -90,16 +115,44 @@ impl Store {
             tls,
             access,
             passwords,
+            forward,
             keyspaces_end,
+            replicas_end,
         } = self;
         tracing::debug!(%local_addr, secured = tls.is_some(), "store serving");
         let face = Face { keyspaces, member, passwords, drain: drain.clone() };
-        let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default())));
+        let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default()), forward));
         serve(listener, tls, router, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
             tracing::warn!("keyspaces still busy at the end of the drain");
         }
+        if replicas_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
+            tracing::warn!("this replica is still on the board");
+        }
     }
+}
+
+/// Where several processes can open the log.
+fn replicas(
+    engine: &Arc<dyn Engine>,
+    config: &Config,
+    member: &Member,
+    clock: &Clock,
+) -> Result<Option<Replicas>, Error> {
+    if engine.shared().is_none() {
+        return Ok(None);
+    }
+    let high_water = HighWater::open(config.high_water.clone()).map_err(|source| {
+        Error::DataFolder { path: config.high_water.clone().unwrap_or_default(), source }
+    })?;
+    let me = Replica {
+        // Zero means nobody.
+        id: ReplicaId(Random::from_entropy().next_u64().max(1)),
+        name: member.name.clone(),
+        urls: member.client_urls.clone(),
+        beat: 0,
+    };
+    Ok(Some(Replicas::new(engine.clone(), me, high_water, clock.clone())))
 }
 
 fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Error> {
@@ -127,8 +180,18 @@ impl Member {
             true => vec![format!("{scheme}://{local_addr}")],
             false => config.advertise.clone(),
         };
-        // One member for each cluster now: its id follows from the cluster's.
-        let member_id = Random::seeded(cluster_id).next_u64().max(1);
-        Member { cluster_id, member_id, name: config.name.clone(), client_urls }
+        let name = config.name.clone();
+        let mut member = Member { cluster_id, member_id: 0, name, client_urls };
+        member.member_id = member.id_of(&member.name);
+        member
+    }
+
+    /// The same after a restart: replicas have names of their own.
+    pub fn id_of(&self, name: &str) -> u64 {
+        // FNV-1a's 64-bit prime, and then mixed.
+        let hash = name.bytes().fold(self.cluster_id, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Random::seeded(hash).next_u64().max(1)
     }
 }

@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
-use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, ReplicaId, Seq};
+use engine::{Batch, Board, Engine, Epoch, Loaded, Outcome, Raised, ReplicaId, Seq, Shared, Tail};
 use keyspace::{Keyspace, Place, Record, Values, Watch};
 use kv::{Error, KeyspaceName, RangeRequest, RangeResponse, Revision, Txn, WatchBatch};
 
 use crate::quota::Quota;
+
+/// Log that a follower reads at once: a few batches of the largest kind.
+const TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[derive(Clone)]
 pub(crate) struct Vault {
@@ -49,6 +52,37 @@ impl Vault {
             true => Claim::Won(loaded),
             false => Claim::Lost,
         })
+    }
+
+    fn shared(&self) -> &dyn Shared {
+        self.engine.shared().expect("only a log that is shared is asked for what others did")
+    }
+
+    pub async fn raise(&self, seen: Epoch, by: ReplicaId) -> Result<Raised, engine::Error> {
+        self.engine.raise(&self.name, seen, by).await
+    }
+
+    pub async fn load(&self) -> Result<Loaded, engine::Error> {
+        self.engine.load(&self.name).await
+    }
+
+    pub async fn tail(&self, after: Seq) -> Result<Tail, engine::Error> {
+        self.shared().tail(&self.name, after, TAIL_BYTES_MAX).await
+    }
+
+    pub async fn look(&self) -> Result<Board, engine::Error> {
+        self.shared().look().await
+    }
+
+    /// The epoch that stands at some moment between call and answer.
+    pub async fn epoch(&self) -> Result<Epoch, engine::Error> {
+        let board = self.look().await?;
+        let head = board.heads.iter().find(|head| head.keyspace == self.name);
+        Ok(head.map_or(Epoch::default(), |head| head.epoch))
+    }
+
+    pub async fn release(&self, epoch: Epoch) -> Result<Outcome, engine::Error> {
+        self.shared().release(&self.name, epoch).await
     }
 
     /// Owns all that it needs, so that the actor can go on meanwhile.

@@ -1,4 +1,4 @@
-//! Cluster: one member.
+//! Cluster: the replicas that live are the members.
 
 use pb_etcd::etcdserverpb::{self as pb, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
@@ -13,16 +13,8 @@ impl Cluster for Face {
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         let handle = self.any_handle(&request)?;
         handle.check_known().await.map_err(refusal)?;
-        let member = pb::Member {
-            id: self.member.member_id,
-            name: self.member.name.clone(),
-            // Members of ours do not speak etcd's peer protocol.
-            peer_ur_ls: Vec::new(),
-            client_ur_ls: self.member.client_urls.clone(),
-            is_learner: false,
-        };
         let header = self.header(&handle, None);
-        Ok(Response::new(pb::MemberListResponse { header, members: vec![member] }))
+        Ok(Response::new(pb::MemberListResponse { header, members: self.members() }))
     }
 
     async fn member_add(

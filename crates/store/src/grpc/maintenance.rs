@@ -1,6 +1,6 @@
 //! Maintenance: Status, Alarm, Defragment, Hash, HashKV.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use futures::Stream;
 use kv::Revision;
@@ -11,6 +11,10 @@ use pb_etcd::etcdserverpb::{
 use tonic::{Request, Response, Status};
 
 use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Face, refusal};
+
+/// A lead that was given away is taken within a look or two.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
+const MOVE_LOOK_EVERY: Duration = Duration::from_millis(10);
 
 type Snapshot = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;
 
@@ -41,7 +45,8 @@ impl Maintenance for Face {
         handle.check_known().await.map_err(refusal)?;
         // A question to the actor, so that a store that only seems alive does
         // not pass for healthy.
-        handle.trusted().leases().await.map_err(refusal)?;
+        handle.trusted().ping().await.map_err(refusal)?;
+        let leader = self.keyspaces.leader(&handle);
         let standing = handle.standing();
         let size = to_i64(self.keyspaces.engine().metrics().disk_bytes);
         let errors = self.alarms().iter().map(|_| "alarm:NOSPACE".to_owned()).collect();
@@ -51,7 +56,7 @@ impl Maintenance for Face {
             db_size: size,
             db_size_in_use: size,
             db_size_quota: to_i64(self.keyspaces.quota().limit_bytes()),
-            leader: self.member.member_id,
+            leader: leader.map_or(0, |name| self.member.id_of(&name)),
             raft_index: standing.revision().0,
             raft_applied_index: standing.revision().0,
             raft_term: standing.epoch(),
@@ -116,10 +121,28 @@ impl Maintenance for Face {
 
     async fn move_leader(
         &self,
-        _: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        Err(Status::unimplemented("polis: this store is one process and leads always"))
+        let handle = self.any_handle(&request)?;
+        handle.check_admin().await.map_err(refusal)?;
+        let target = request.get_ref().target_id;
+        let members = self.members();
+        let target = members
+            .iter()
+            .find(|member| member.id == target)
+            .ok_or_else(|| Status::failed_precondition("etcdserver: bad leader transferee"))?;
+        handle.trusted().prefer(target.name.clone()).await.map_err(refusal)?;
+        let moved = async {
+            while self.keyspaces.leader(&handle).as_ref() != Some(&target.name) {
+                tokio::time::sleep(MOVE_LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(MOVE_TIMEOUT, moved).await.map_err(|_| {
+            Status::unavailable("etcdserver: request timed out, leader transfer took too long")
+        })?;
+        Ok(Response::new(pb::MoveLeaderResponse { header: self.header(&handle, None) }))
     }
+
     async fn downgrade(
         &self,
         _: Request<pb::DowngradeRequest>,

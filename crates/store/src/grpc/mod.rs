@@ -21,7 +21,8 @@ use rt::Drain;
 use tonic::{Request, Status};
 
 use crate::{
-    Handle, access::Grant, credential::Credential, keyspaces::Keyspaces, passwords::Passwords,
+    Handle, access::Grant, credential::Credential, forward, keyspaces::Keyspaces,
+    passwords::Passwords,
 };
 
 /// The release of etcd whose behaviour we offer: kube-apiserver and etcdctl
@@ -71,6 +72,25 @@ impl Face {
         }
     }
 
+    /// Every replica that lives, with us.
+    fn members(&self) -> Vec<pb::Member> {
+        let member = |name: &str, urls: &[String]| pb::Member {
+            id: self.member.id_of(name),
+            name: name.to_owned(),
+            // Members of ours do not speak etcd's peer protocol.
+            peer_ur_ls: Vec::new(),
+            client_ur_ls: urls.to_vec(),
+            is_learner: false,
+        };
+        match self.keyspaces.replicas() {
+            None => vec![member(&self.member.name, &self.member.client_urls)],
+            Some(replicas) => {
+                let alive = replicas.alive();
+                alive.iter().map(|peer| member(&peer.name, &peer.urls)).collect()
+            }
+        }
+    }
+
     /// Refuses before it looks, since looking makes a keyspace.
     fn open<T>(&self, request: &Request<T>, name: &KeyspaceName) -> Result<Handle, Status> {
         let grant = request.extensions().get::<Arc<Grant>>();
@@ -107,9 +127,16 @@ fn credential<T>(request: &Request<T>) -> Credential {
         return Credential::token(text.strip_prefix("Bearer ").unwrap_or(text));
     }
     let grant = request.extensions().get::<Arc<Grant>>();
-    match grant.and_then(|grant| grant.common_name.as_deref()) {
+    let hop = metadata.get(forward::HOP).map(|hop| hop.to_str().unwrap_or_default());
+    let name = match hop {
+        None => grant.and_then(|grant| grant.common_name.clone()),
+        // The certificate shown here is the replica's.
+        Some(hop) if grant.is_some_and(|grant| grant.is_replica) => forward::common_name(hop),
+        Some(_) => None,
+    };
+    match name {
         Some(name) if !metadata.contains_key(GATEWAY_METADATA) => {
-            Credential::Certificate(UserName::new(name))
+            Credential::Certificate(UserName::new(&name))
         }
         _ => Credential::Nobody,
     }

@@ -34,6 +34,9 @@ const WATCHES_MAX: usize = 2000;
 /// again: etcd's, which is its largest request.
 const FRAGMENT_BYTES: usize = kv::Txn::REQUEST_BYTES_MAX;
 
+/// etcd's word for a client that wants to hear when there is no leader.
+const HAS_LEADER: &str = "hasleader";
+
 /// etcd's id for "no watch" and "all watches".
 const NO_WATCH: i64 = -1;
 
@@ -48,10 +51,12 @@ impl Watch for Face {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let handle = self.handle(&request)?;
+        let needs_leader = request.metadata().get(HAS_LEADER).is_some_and(|value| value == "true");
         let (responses, outgoing) = mpsc::channel(RESPONSES_MAX);
         let conversation = Conversation {
             face: self.clone(),
             handle,
+            needs_leader,
             responses,
             items: StreamMap::new(),
             watches: BTreeMap::new(),
@@ -68,6 +73,8 @@ impl Watch for Face {
 struct Conversation {
     face: Face,
     handle: Handle,
+    /// The client goes elsewhere when nobody leads the keyspace.
+    needs_leader: bool,
     responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
     items: StreamMap<WatchId, Subscription>,
     watches: BTreeMap<WatchId, Options>,
@@ -97,6 +104,9 @@ impl Conversation {
     async fn run(mut self, mut requests: Streaming<pb::WatchRequest>) {
         let drain = self.face.drain.clone();
         let mut listening = true;
+        let (face, name) = (self.face.clone(), self.handle.name().clone());
+        let leaderless = face.keyspaces.leaderless(&name);
+        tokio::pin!(leaderless);
         loop {
             let handled = tokio::select! {
                 request = requests.message(), if listening => match request {
@@ -111,6 +121,10 @@ impl Conversation {
                 Some((id, item)) = self.items.next() => self.item(id, item).await,
                 () = self.responses.closed() => return,
                 () = drain.started() => {
+                    let _ = self.responses.try_send(Err(refusal(Error::NotLeader)));
+                    return;
+                }
+                () = &mut leaderless, if self.needs_leader => {
                     let _ = self.responses.try_send(Err(refusal(Error::NotLeader)));
                     return;
                 }

@@ -1,0 +1,404 @@
+//! Leading a keyspace.
+//!
+//! The task waits for the first of: the end of the append under way, a request,
+//! room in a slow watcher's buffer, a timer, news of the other replicas. Reads
+//! are answered from what is durable. Changes queue until no append is under
+//! way, are applied together, and their records are appended once; the answers
+//! and events go out when the log says that they are durable.
+//!
+//! When the log refuses a batch or cannot say what became of it, everyone in
+//! the batch is told that the outcome is unknown, the keyspace is thrown away,
+//! and the log is claimed anew, which settles the batch's fate.
+
+use std::{collections::VecDeque, pin::Pin, time::Duration};
+
+use engine::{Epoch, Outcome};
+use futures::future::OptionFuture;
+use keyspace::LEASE_CHECKPOINT_EVERY;
+use kv::{Error, LeaseId};
+use rt::{Drain, Millis};
+
+use crate::{
+    actor::{Actor, Copy, End},
+    batch::{self, Batch, Context},
+    grace::Grace,
+    hash,
+    hub::WatcherId,
+    proof::{Held, Proof},
+    replica::preferred,
+    request::{Asked, Reply, Request, Watching},
+    retention::Retention,
+};
+
+/// What a leader has beside its task.
+pub(crate) struct Leader {
+    pub copy: Copy,
+    pub epoch: Epoch,
+    retention: Retention,
+    grace: Grace,
+    waiting: VecDeque<Asked>,
+    under_way: Option<UnderWay>,
+    proof: Proof,
+    since: Millis,
+    /// When another replica is to lead; and whether that time has come.
+    handover_due: Option<Millis>,
+    leaves: bool,
+    checkpoints: Checkpoints,
+}
+
+/// A batch between its append and the answer of the log.
+struct UnderWay {
+    batch: Batch,
+    append: Pin<Box<dyn Future<Output = Result<Outcome, engine::Error>> + Send>>,
+}
+
+/// How far the round is that writes down what is left of long leases.
+struct Checkpoints {
+    due: Millis,
+    after: Option<LeaseId>,
+}
+
+/// What the task was woken by.
+enum Event {
+    Appended(Result<Outcome, engine::Error>),
+    /// The epoch that stands, if it could be seen.
+    Looked(Option<Epoch>),
+    Request(Option<Request>),
+    Room(WatcherId),
+    Gone(WatcherId),
+    ProgressDue,
+    LeaseDue,
+    Situation,
+    HandoverDue,
+    CheckpointDue,
+    Draining,
+}
+
+// === impl Actor ===
+
+impl Actor {
+    pub(crate) async fn lead(&mut self, leader: &mut Leader, drain: &Drain) -> End {
+        if self.is_deposed(leader) {
+            return End::Stale;
+        }
+        self.plan_handover(leader);
+        loop {
+            if leader.under_way.is_none() {
+                if drain.is_draining() {
+                    return End::Drained;
+                }
+                if leader.leaves {
+                    return End::HandedOver;
+                }
+            }
+            match self.next_event(leader, drain).await {
+                Event::Appended(outcome) => {
+                    if let Err(stale) = self.settle(leader, outcome).await {
+                        return stale;
+                    }
+                }
+                Event::Looked(Some(epoch)) if epoch != leader.epoch => return End::Stale,
+                Event::Looked(seen) => {
+                    let error = seen.is_none().then_some(Error::NotLeader);
+                    leader.proof.settle(&self.vault, error.as_ref());
+                }
+                Event::Request(None) => return End::Drained,
+                Event::Request(Some(request)) => self.take(leader, request).await,
+                Event::Room(id) => {
+                    let keyspace = &leader.copy.keyspace;
+                    self.hub.catch_up(id, keyspace, self.visible, &self.vault).await;
+                }
+                Event::Gone(id) => self.hub.remove(id),
+                Event::ProgressDue => self.notify_progress(),
+                Event::Situation => {
+                    if self.is_deposed(leader) {
+                        return End::Stale;
+                    }
+                    self.plan_handover(leader);
+                }
+                Event::HandoverDue => self.leave(leader),
+                // The next batch expires it, or writes it down.
+                Event::LeaseDue | Event::CheckpointDue | Event::Draining => {}
+            }
+            // Whatever woke us, what is there already belongs to the next batch.
+            while leader.has_room()
+                && let Ok(request) = self.mailbox.requests.try_recv()
+            {
+                self.take(leader, request).await;
+            }
+            if !leader.leaves {
+                self.begin(leader).await;
+            }
+            self.note(leader.epoch, &leader.copy.keyspace);
+        }
+    }
+
+    async fn next_event(&mut self, leader: &mut Leader, drain: &Drain) -> Event {
+        let now = self.commons.clock.now();
+        let until = |at: Millis| tokio::time::sleep(Duration::from_millis(at.since(now)));
+        let progress: OptionFuture<_> = self.progress_at(now).map(until).into();
+        // A batch under way ends with the next one, which does what is due.
+        let idle = leader.under_way.is_none();
+        let lease = leader.copy.keyspace.next_expiry().filter(|_| idle);
+        let lease: OptionFuture<_> = lease.map(|due| until(leader.grace.wake(due))).into();
+        let checkpoint = self.others.is_some() && idle && leader.copy.keyspace.has_leases();
+        let checkpoint: OptionFuture<_> = checkpoint.then(|| until(leader.checkpoints.due)).into();
+        let handover: OptionFuture<_> = leader.handover_due.map(until).into();
+        let situation: OptionFuture<_> =
+            self.others.as_mut().map(|others| others.situation.changed()).into();
+        let accepts = leader.has_room();
+        let appended: OptionFuture<_> =
+            leader.under_way.as_mut().map(|under_way| &mut under_way.append).into();
+        tokio::select! {
+            Some(outcome) = appended => Event::Appended(outcome),
+            epoch = leader.proof.looked() => Event::Looked(epoch),
+            request = self.mailbox.requests.recv(), if accepts => Event::Request(request),
+            id = self.hub.room() => Event::Room(id),
+            Some(id) = self.mailbox.gone.recv() => Event::Gone(id),
+            Some(()) = progress => Event::ProgressDue,
+            Some(()) = lease => Event::LeaseDue,
+            Some(_) = situation => Event::Situation,
+            Some(()) = handover => Event::HandoverDue,
+            Some(()) = checkpoint => Event::CheckpointDue,
+            () = drain.started(), if !drain.is_draining() => Event::Draining,
+        }
+    }
+
+    /// Somebody else has raised the epoch, or nothing may be served.
+    fn is_deposed(&mut self, leader: &Leader) -> bool {
+        self.others.as_mut().is_some_and(|others| {
+            let situation = others.situation.borrow_and_update();
+            situation.epoch > leader.epoch || situation.refusal.is_some()
+        })
+    }
+
+    /// Whether what is in memory now is the newest there is. Whoever takes over
+    /// waits for our lease, so within it nobody has acknowledged anything else.
+    /// The lease comes first: a beat that finds us deposed changes the
+    /// situation before the lease.
+    fn is_sure(&self, leader: &Leader) -> bool {
+        self.others.as_ref().is_none_or(|others| {
+            others.replicas.holds_lease() && others.situation.borrow().epoch <= leader.epoch
+        })
+    }
+
+    fn answer_read<T: Send + 'static>(
+        &self,
+        leader: &mut Leader,
+        serializable: bool,
+        answer: Result<T, Error>,
+        reply: Reply<T>,
+    ) {
+        // A caller that has gone away needs no answer.
+        if serializable || self.is_sure(leader) {
+            let _ = reply.send(answer);
+        } else {
+            let answer = |error: Option<Error>| drop(reply.send(error.map_or(answer, Err)));
+            leader.proof.hold(&self.vault, Box::new(answer));
+        }
+    }
+
+    /// Sends an answer from memory once it is certain to be right.
+    fn assure(&self, leader: &mut Leader, answer: Held) {
+        match self.is_sure(leader) {
+            true => answer(None),
+            false => leader.proof.hold(&self.vault, answer),
+        }
+    }
+
+    fn plan_handover(&mut self, leader: &mut Leader) {
+        let Some(others) = &self.others else { return };
+        let situation = others.situation.borrow();
+        let better = preferred(&situation, self.vault.name(), leader.copy.chosen());
+        leader.handover_due = better
+            .filter(|better| better.id != situation.me)
+            .map(|better| others.handover.due(leader.since, better));
+    }
+
+    /// No new batch is begun.
+    fn leave(&mut self, leader: &mut Leader) {
+        tracing::info!(keyspace = %self.vault.name(), "handing over to another replica");
+        leader.handover_due = None;
+        leader.leaves = true;
+        if let Some(others) = &mut self.others {
+            others.handover.done(self.commons.clock.now());
+        }
+    }
+
+    /// Answers what can be answered now and queues the rest.
+    async fn take(&mut self, leader: &mut Leader, request: Request) {
+        let keyspace = &leader.copy.keyspace;
+        // A caller that has gone away needs no answer.
+        match request {
+            Request::Change(asked) => leader.waiting.push_back(asked),
+            Request::Range(request, reply) => {
+                let range = self.vault.range(keyspace, &request, self.visible).await;
+                self.answer_read(leader, request.serializable, range, reply);
+            }
+            Request::Page(request, bytes_max, reply) => {
+                let page = self.vault.page(keyspace, &request, bytes_max, self.visible).await;
+                self.answer_read(leader, request.serializable, page, reply);
+            }
+            Request::Hash(revision, reply) => {
+                let hash = hash::of_keyspace(keyspace, &self.vault, self.visible, revision).await;
+                let _ = reply.send(hash);
+            }
+            Request::Watch(request, reply) => {
+                let added = self.hub.add(&request, keyspace, self.visible, &self.vault).await;
+                let _ = reply.send(added.map(|(id, items)| Watching { id, items }));
+            }
+            Request::Mark(ids, reply) => {
+                let marked = self.hub.mark(&ids, self.visible);
+                let _ = reply.send(Ok(marked.then_some(self.visible)));
+            }
+            Request::Ping(reply) => drop(reply.send(Ok(()))),
+        }
+    }
+
+    /// Starts the next batch, if none is under way and there is something to
+    /// make durable.
+    async fn begin(&mut self, leader: &mut Leader) {
+        while leader.under_way.is_none() {
+            let now = self.commons.clock.now();
+            let mut batch = Batch::default();
+            let mut context = Context {
+                keyspace: &mut leader.copy.keyspace,
+                vault: &self.vault,
+                random: &mut self.random,
+                visible: self.visible,
+                now,
+                full: self.commons.quota.is_full(),
+            };
+            while !batch.is_full()
+                && let Some(asked) = leader.waiting.pop_front()
+            {
+                if !asked.change.is_abandoned() {
+                    batch.apply(asked, &mut context).await;
+                }
+            }
+            // A renewal that came in time may be waiting still.
+            if leader.waiting.is_empty()
+                && self.mailbox.requests.is_empty()
+                && let Some(due) = context.keyspace.next_expiry()
+                && leader.grace.is_over(due, now)
+            {
+                batch.expire(context.keyspace, now);
+            }
+            if self.others.is_some() && leader.checkpoints.due <= now {
+                leader.checkpoints.step(&mut batch, context.keyspace, now);
+            }
+            let compacted = context.keyspace.compacted();
+            if let Some(revision) = leader.retention.due(now, self.visible, compacted, context.full)
+                && let Err(refused) = batch.compact(revision, &mut context)
+            {
+                // A client compacted further within this batch.
+                tracing::debug!(keyspace = %self.vault.name(), %refused, "no compaction");
+            }
+            if batch.is_durable_already() {
+                if batch.has_answers() {
+                    self.assure(leader, Box::new(move |error| batch.answer(error)));
+                }
+                if leader.waiting.is_empty() {
+                    return;
+                }
+                continue;
+            }
+            let records = std::mem::take(&mut batch.records);
+            let append = self.vault.append(leader.epoch, leader.copy.seq.next(), records);
+            leader.under_way = Some(UnderWay { batch, append: Box::pin(append) });
+        }
+    }
+
+    /// The log has answered: so do we.
+    async fn settle(
+        &mut self,
+        leader: &mut Leader,
+        outcome: Result<Outcome, engine::Error>,
+    ) -> Result<(), End> {
+        let UnderWay { batch, .. } =
+            leader.under_way.take().expect("only a batch under way is answered by the log");
+        let failure = match outcome {
+            Ok(Outcome::Committed) => None,
+            Ok(open @ (Outcome::Deposed | Outcome::Unknown)) => {
+                tracing::warn!(keyspace = %self.vault.name(), outcome = ?open, "batch not known to be durable");
+                Some(Error::Unknown(format!("the log answered {open:?}")))
+            }
+            Err(error) => {
+                tracing::error!(keyspace = %self.vault.name(), %error, "batch refused by the log");
+                Some(Error::NotLeader)
+            }
+        };
+        if failure.is_some() {
+            batch.answer(failure);
+            return Err(End::Stale);
+        }
+        leader.copy.seq = leader.copy.seq.next();
+        self.visible = leader.copy.keyspace.revision();
+        // Nothing has been applied since.
+        self.note_durable(leader.epoch, &leader.copy.keyspace);
+        if let Some(revision) = batch.compacted {
+            self.vault.fold(leader.epoch, revision, self.commons.quota.clone());
+        }
+        leader.retention.wrote(self.visible, batch.bytes());
+        self.commons.quota.wrote(batch.bytes());
+        if batch.chooses_leader {
+            if let Some(others) = &mut self.others {
+                others.handover.ask();
+            }
+            self.plan_handover(leader);
+        }
+        // Its place in the log proves that we led until now.
+        batch.answer(None);
+        leader.copy.keyspace.settle(self.visible);
+        self.hub.publish(&leader.copy.keyspace, self.visible, &self.vault).await;
+        Ok(())
+    }
+}
+
+// === impl Leader ===
+
+impl Leader {
+    pub fn new(copy: Copy, epoch: Epoch, retention: Retention, now: Millis) -> Leader {
+        Leader {
+            copy,
+            epoch,
+            retention,
+            grace: Grace::default(),
+            waiting: VecDeque::new(),
+            under_way: None,
+            proof: Proof::default(),
+            since: now,
+            handover_due: None,
+            leaves: false,
+            checkpoints: Checkpoints { due: checkpoint_after(now), after: None },
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() < batch::CHANGES_MAX
+    }
+
+    /// None of these was applied, or known to be right.
+    pub fn refuse_waiting(&mut self) {
+        for asked in self.waiting.drain(..) {
+            asked.change.refuse(Error::NotLeader);
+        }
+        self.proof.refuse_all();
+    }
+}
+
+// === impl Checkpoints ===
+
+impl Checkpoints {
+    /// One batch's worth of them, until the round is done.
+    fn step(&mut self, batch: &mut Batch, keyspace: &mut keyspace::Keyspace, now: Millis) {
+        self.after = batch.checkpoint(keyspace, self.after, now);
+        if self.after.is_none() {
+            self.due = checkpoint_after(now);
+        }
+    }
+}
+
+fn checkpoint_after(now: Millis) -> Millis {
+    now.plus(u64::try_from(LEASE_CHECKPOINT_EVERY.as_millis()).unwrap_or(u64::MAX))
+}
