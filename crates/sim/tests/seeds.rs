@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 const SEEDS: u64 = 100;
 
 /// Seeds within which each known mistake must be found.
-const CANARY_SEEDS: u64 = 12;
+const CANARY_SEEDS: u64 = 60;
 
 fn sim(words: &[&str]) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_polis-sim"))

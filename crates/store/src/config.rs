@@ -7,8 +7,11 @@ use crate::Access;
 /// One store process.
 #[derive(Clone)]
 pub struct Config {
-    /// Where the log lives. Created if absent; one process at a time.
+    /// Where the log lives, or what is remembered of a database. Created if
+    /// absent; one process at a time.
     pub data_dir: PathBuf,
+    /// Where the log lives instead; any number of stores may share it.
+    pub database: Option<engine::SqlConfig>,
     /// Where clients connect; port 0 takes any free one.
     pub listen: SocketAddr,
     /// Shown in member lists. Replicas over one database need names of their
@@ -78,6 +81,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Config {
         Config {
             data_dir: data_dir.into(),
+            database: None,
             listen,
             name: "store".into(),
             advertise: Vec::new(),

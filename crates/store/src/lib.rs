@@ -46,12 +46,15 @@ mod gather;
 mod grpc;
 mod metrics;
 mod pages;
+mod recover;
 mod route;
 mod serve;
 mod store;
 
 pub use access::{Access, Pattern, Rule, Who};
 pub use config::{Config, History};
+pub use engine::SqlConfig;
 pub use error::Error;
 pub use handle::{Handle, Subscription};
+pub use recover::{Finding, Loss, Recovered, Recovery};
 pub use store::Store;

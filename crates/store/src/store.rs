@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use engine::{Embedded, EmbeddedConfig, Engine, Replica, ReplicaId};
+use engine::{Embedded, EmbeddedConfig, Engine, Replica, ReplicaId, Sql};
 use kv::{KeyspaceName, Kv};
 use rt::{Clock, Drain, drain::Drained, drain::Trigger, random::Random};
 use tokio::net::TcpListener;
@@ -22,6 +22,9 @@ use crate::{
 
 /// The log's folder inside the data folder.
 const LOG_FOLDER: &str = "log";
+
+/// Beside it, what is remembered of a database.
+pub(crate) const HIGH_WATER_FILE: &str = "high-water";
 
 /// Batches under way are given this long to be durable at the end.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +52,13 @@ impl Store {
     pub async fn build(config: Config) -> Result<Store, Error> {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|source| Error::DataFolder { path: config.data_dir.clone(), source })?;
-        let engine = Embedded::open(EmbeddedConfig::new(config.data_dir.join(LOG_FOLDER)))?;
+        let Some(database) = config.database.clone() else {
+            let engine = Embedded::open(EmbeddedConfig::new(config.data_dir.join(LOG_FOLDER)))?;
+            return Store::build_on(Arc::new(engine), config, Clock::real()).await;
+        };
+        let engine = Sql::connect(database).await?;
+        let high_water = Some(config.data_dir.join(HIGH_WATER_FILE));
+        let config = Config { high_water, ..config };
         Store::build_on(Arc::new(engine), config, Clock::real()).await
     }
 

@@ -17,6 +17,9 @@ use std::{
 use engine::{Board, Epoch, Head, Seq};
 use kv::{KeyspaceName, Revision};
 
+use super::situation::head;
+use crate::Loss;
+
 const FORMAT: &str = "polis high water 1";
 
 /// How far one keyspace has come. Nothing in it ever goes back.
@@ -91,10 +94,7 @@ impl HighWater {
         }
         let mut found: BTreeMap<_, _> =
             self.marks.keys().map(|name| (name.clone(), Mark::default())).collect();
-        found.extend(board.heads.iter().map(|head| {
-            let Head { epoch, seq, revision, .. } = *head;
-            (head.keyspace.clone(), Mark { epoch, seq, revision })
-        }));
+        found.extend(board.heads.iter().map(|head| (head.keyspace.clone(), Mark::of(head))));
         let mut news = Vec::new();
         for (name, found) in found {
             let known = self.marks.entry(name.clone()).or_default();
@@ -109,6 +109,28 @@ impl HighWater {
             }
         }
         news
+    }
+
+    /// Zero, if nothing is remembered.
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster_id
+    }
+
+    pub fn marks(&self) -> impl Iterator<Item = (&KeyspaceName, &Mark)> {
+        self.marks.iter()
+    }
+
+    /// What stands further back on this board than it was seen.
+    pub fn behind<'a>(&'a self, board: &'a Board) -> impl Iterator<Item = Loss> + 'a {
+        self.marks.iter().filter_map(|(keyspace, seen)| {
+            let head = head(board, keyspace);
+            let found = head.map(Mark::of).unwrap_or_default();
+            found.is_behind(*seen).then(|| Loss {
+                keyspace: keyspace.clone(),
+                seen: (seen.epoch, seen.seq, seen.revision),
+                found: (found.epoch, found.seq, found.revision),
+            })
+        })
     }
 
     pub fn refusal(&self, keyspace: &KeyspaceName) -> Option<Refusal> {
@@ -166,6 +188,10 @@ pub(crate) fn save(path: &Path, text: &str) -> io::Result<()> {
 // === impl Mark ===
 
 impl Mark {
+    fn of(head: &Head) -> Mark {
+        Mark { epoch: head.epoch, seq: head.seq, revision: head.revision }
+    }
+
     fn is_behind(self, known: Mark) -> bool {
         self.epoch < known.epoch || self.seq < known.seq || self.revision < known.revision
     }

@@ -1,5 +1,7 @@
 //! `polis store`: serves as it is; its verbs are beside it, one file each.
 
+mod database;
+mod recover;
 mod serve;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -14,11 +16,14 @@ pub struct Args {
 
 /// What can be done to a store besides serving it.
 #[derive(Clone, Debug, clap::Subcommand)]
-enum Verb {}
+enum Verb {
+    /// Go on with a database that lost what a replica has seen
+    Recover(recover::Args),
+}
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     match (args.verb, args.serve) {
-        (Some(verb), _) => match verb {},
+        (Some(Verb::Recover(args)), _) => recover::run(args),
         (None, Some(serve)) => serve::run(serve),
         (None, None) => anyhow::bail!("--data-dir is missing"),
     }

@@ -3,17 +3,28 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use identity::{ClientAuth, Credentials, Files};
+use identity::{ClientAuth, Credentials, Expected, Files, ServerCheck};
 
-use crate::pki::TRUST_DOMAIN;
+use super::database::Database;
+use crate::pki::{SYSTEM_NAMESPACE, TRUST_DOMAIN};
 
 #[derive(Clone, Debug, clap::Args)]
 // Named, since clap names the group after the type, and the outer one is named so too.
 #[group(id = "serve")]
 pub struct Args {
-    /// Folder for the log
+    /// Folder for the log; with a database, for what this replica remembers of it
     #[arg(long)]
     data_dir: PathBuf,
+    #[command(flatten)]
+    database: Database,
+    /// What this store is called; stores that share a database need names of
+    /// their own
+    #[arg(long, default_value = "store")]
+    name: String,
+    /// Where clients and the other replicas reach this store, separated by
+    /// commas; the address it listens on unless told
+    #[arg(long, value_delimiter = ',')]
+    advertise_client_urls: Vec<String>,
     /// Where to listen: https://HOST:PORT, or http://HOST:PORT with --insecure
     #[arg(long, default_value = "https://127.0.0.1:2379")]
     listen_client_urls: String,
@@ -54,6 +65,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let mut config = store::Config::new(args.data_dir, address);
     config.quota_bytes = args.quota_backend_bytes;
     config.insecure = args.insecure;
+    config.database = args.database.config()?;
+    config.name = args.name;
+    config.advertise = args.advertise_client_urls;
     config.auth_token_ttl = Duration::from_secs(args.auth_token_ttl);
     config.bcrypt_cost = args.bcrypt_cost;
     if args.mesh_access {
@@ -63,6 +77,14 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         (Scheme::Https, Some(cert), Some(key), Some(ca)) => {
             let credentials = Credentials::load(&Files { cert, key, ca })?;
             let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
+            let check = match args.mesh_access {
+                true => {
+                    ServerCheck::Spiffe(Expected::service(TRUST_DOMAIN, SYSTEM_NAMESPACE, "store"))
+                }
+                false => ServerCheck::HostName,
+            };
+            let replica_tls = identity::client_config(&credentials, check, &[b"h2"])?;
+            config.replica_tls = Some(replica_tls);
             Some(identity::server_config(&credentials, ClientAuth::Required, &alpn)?)
         }
         (Scheme::Https, ..) => {
