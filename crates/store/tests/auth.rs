@@ -1,6 +1,7 @@
 //! Users over real connections, and those who would like to be one.
 
 mod common;
+mod estate;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -65,9 +66,7 @@ struct Client {
 
 impl Served {
     fn client(&self) -> Client {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.address));
-        let channel = endpoint.expect("an endpoint").connect_lazy();
-        Client { channel, keyspace: "default", token: None }
+        client_of(&format!("http://{}", self.address))
     }
 
     /// `app` may read and write `app/`.
@@ -78,6 +77,12 @@ impl Served {
         let app = nobody.log_in("app", "app").await.expect("app");
         Guarded { nobody, root, app }
     }
+}
+
+fn client_of(url: &str) -> Client {
+    let endpoint = tonic::transport::Endpoint::from_shared(url.to_owned());
+    let channel = endpoint.expect("an endpoint").connect_lazy();
+    Client { channel, keyspace: "default", token: None }
 }
 
 struct Guarded {
@@ -156,8 +161,12 @@ impl Client {
     }
 
     async fn get(&self, key: &[u8], end: &[u8]) -> Result<usize, Status> {
+        self.read(key, end, false).await
+    }
+
+    async fn read(&self, key: &[u8], end: &[u8], serializable: bool) -> Result<usize, Status> {
         let (key, range_end) = (key.to_vec().into(), end.to_vec().into());
-        let range = pb::RangeRequest { key, range_end, ..Default::default() };
+        let range = pb::RangeRequest { key, range_end, serializable, ..Default::default() };
         let answer = within(KvClient::new(self.channel.clone()).range(self.ask(range))).await?;
         Ok(answer.into_inner().kvs.len())
     }
@@ -285,6 +294,62 @@ async fn users_and_tokens_outlive_the_store() {
     denied(app.get(b"secret", b"").await);
     app.put("app/1").await.expect("its own");
     refused(nobody.put("app/1").await, Code::InvalidArgument, NOBODY);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_replica_knows_the_users_and_takes_the_tokens() {
+    let engine = Memory::new();
+    let mut nodes = estate::start_three(&engine).await;
+    let ask = |node: &estate::Node, of: &Client| Client {
+        token: of.token.clone(),
+        ..client_of(&node.url)
+    };
+    // All through one that may follow.
+    let nobody = client_of(&nodes[1].url);
+    nobody.guard().await;
+    let root = nobody.log_in("root", "root").await.expect("root");
+    let app = nobody.log_in("app", "app").await.expect("app");
+    root.put("secret").await.expect("root may");
+    let mut watches = Vec::new();
+    for node in &nodes {
+        let (app, nobody) = (ask(node, &app), client_of(&node.url));
+        app.put("app/1").await.expect("its own");
+        // A follower's own copy learns of it in a moment.
+        within(async { while nobody.read(b"app/1", b"", true).await.is_ok() {} }).await;
+        for serializable in [false, true] {
+            app.read(b"app/1", b"", serializable).await.expect("its own");
+            denied(app.read(b"secret", b"", serializable).await);
+            let read = nobody.read(b"app/1", b"", serializable).await;
+            refused(read, Code::InvalidArgument, NOBODY);
+        }
+        refused(nobody.put("app/1").await, Code::InvalidArgument, NOBODY);
+        void(nobody.with_token("garbage").put("app/1").await);
+        let mut watch = app.watch(b"app/", b"app0").await;
+        assert!(watch.next().await.created);
+        watches.push(watch);
+    }
+    let dead = estate::leader_of(&nodes, &engine).await;
+    nodes.remove(dead).kill();
+    watches.remove(dead);
+    // Whoever leads now judges as the one before.
+    for node in &nodes {
+        denied(ask(node, &app).get(b"secret", b"").await);
+        ask(node, &app).put("app/2").await.expect("its own");
+    }
+    ask(&nodes[0], &root).forbid().await;
+    ask(&nodes[0], &root).put("app/after").await.expect("root may");
+    for watch in &mut watches {
+        let mut last = watch.next().await;
+        while !last.canceled {
+            assert!(
+                last.events.iter().all(|event| {
+                    event.kv.as_ref().is_some_and(|kv| kv.key != b"app/after"[..])
+                })
+            );
+            last = watch.next().await;
+        }
+    }
+    denied(ask(&nodes[1], &app).put("app/1").await);
 }
 
 // === what users may not do ===
