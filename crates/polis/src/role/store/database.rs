@@ -11,10 +11,10 @@ const PASSWORD_VARIABLE: &str = "POLIS_DATABASE_PASSWORD";
 pub struct Database {
     /// Keep the log in a database: mysql://USER@HOST:PORT[,HOST:PORT]/DATABASE
     #[arg(long)]
-    database: Option<String>,
+    pub database: Option<String>,
     /// File with the database user's password; POLIS_DATABASE_PASSWORD works too
     #[arg(long, requires = "database")]
-    database_password_file: Option<PathBuf>,
+    pub database_password_file: Option<PathBuf>,
 }
 
 impl Database {

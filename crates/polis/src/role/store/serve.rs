@@ -15,8 +15,13 @@ pub struct Args {
     /// Folder for the log; with a database, for what this replica remembers of it
     #[arg(long)]
     data_dir: PathBuf,
-    #[command(flatten)]
-    database: Database,
+    // Not flattened, or clap would not see that this group is there at all.
+    /// Keep the log in a database: mysql://USER@HOST:PORT[,HOST:PORT]/DATABASE
+    #[arg(long)]
+    database: Option<String>,
+    /// File with the database user's password; POLIS_DATABASE_PASSWORD works too
+    #[arg(long, requires = "database")]
+    database_password_file: Option<PathBuf>,
     /// What this store is called; stores that share a database need names of
     /// their own
     #[arg(long, default_value = "store")]
@@ -65,7 +70,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let mut config = store::Config::new(args.data_dir, address);
     config.quota_bytes = args.quota_backend_bytes;
     config.insecure = args.insecure;
-    config.database = args.database.config()?;
+    let (database, password) = (args.database, args.database_password_file);
+    config.database = Database { database, database_password_file: password }.config()?;
     config.name = args.name;
     config.advertise = args.advertise_client_urls;
     config.auth_token_ttl = Duration::from_secs(args.auth_token_ttl);
