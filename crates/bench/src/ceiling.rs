@@ -73,7 +73,7 @@ pub async fn serve_nothing(address: SocketAddr) -> anyhow::Result<()> {
             let service = TowerToHyperService::new(KvServer::new(Nothing));
             let builder = auto::Builder::new(TokioExecutor::new());
             // A client that goes away is no event.
-            let _ = builder.serve_connection(TokioIo::new(tcp), service).await;
+            let _ = builder.serve_connection(TokioIo::new(rt::Gather::new(tcp)), service).await;
         });
     }
 }

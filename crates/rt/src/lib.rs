@@ -6,11 +6,13 @@
 pub mod backoff;
 pub mod clock;
 pub mod drain;
+mod gather;
 mod pages;
 pub mod random;
 pub mod task;
 
 pub use clock::{Clock, Millis};
 pub use drain::{Drain, Trigger};
+pub use gather::Gather;
 pub use pages::Pages;
 pub use task::{TaskKind, spawn};

@@ -42,7 +42,6 @@ mod lock;
 
 mod forward;
 mod gateway;
-mod gather;
 mod grpc;
 mod metrics;
 mod pages;

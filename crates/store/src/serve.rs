@@ -7,7 +7,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use rt::{Drain, TaskKind};
+use rt::{Drain, Gather, TaskKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{access::Grant, gather::Gather, route::Router};
+use crate::{access::Grant, route::Router};
 
 /// Every process of a large estate with a few connections each.
 const CONNECTIONS_MAX: usize = 4096;

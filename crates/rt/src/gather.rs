@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const PENDING_BYTES_MAX: usize = 32 * 1024;
 
 /// A stream that writes as late as it may.
-pub(crate) struct Gather<T> {
+pub struct Gather<T> {
     io: T,
     pending: Vec<u8>,
     /// Of `pending`, what is written already.
@@ -28,6 +28,7 @@ pub(crate) struct Gather<T> {
 // === impl Gather ===
 
 impl<T> Gather<T> {
+    #[must_use]
     pub fn new(io: T) -> Gather<T> {
         Gather { io, pending: Vec::new(), written: 0, has_stepped_back: false }
     }
@@ -96,17 +97,22 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gather<T> {
 
 #[cfg(test)]
 mod tests {
-    use futures::poll;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    /// Whether the next flush, polled once, is not done yet.
+    async fn steps_back(gather: &mut (impl AsyncWrite + Unpin)) -> bool {
+        let polled = |cx: &mut Context<'_>| Poll::Ready(Pin::new(&mut *gather).poll_flush(cx));
+        std::future::poll_fn(polled).await.is_pending()
+    }
 
     #[tokio::test]
     async fn what_is_answered_while_a_flush_steps_back_goes_out_with_it() {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
         let mut gather = Gather::new(ours);
         gather.write_all(b"one").await.expect("it is kept");
-        assert!(poll!(std::pin::pin!(gather.flush())).is_pending());
+        assert!(steps_back(&mut gather).await);
         gather.write_all(b" two").await.expect("it is kept");
         gather.flush().await.expect("it is written");
         let mut read = [0; 64];
@@ -114,7 +120,7 @@ mod tests {
         assert_eq!(&read[..count], b"one two");
         // The next flush steps back for itself.
         gather.write_all(b"three").await.expect("it is kept");
-        assert!(poll!(std::pin::pin!(gather.flush())).is_pending());
+        assert!(steps_back(&mut gather).await);
         gather.shutdown().await.expect("it is written");
         assert_eq!(theirs.read(&mut read).await.expect("the rest"), 5);
     }
