@@ -11,7 +11,7 @@ use common::{
     sql::{Server, open, servers},
 };
 use engine::{
-    Engine, Epoch, Error, Outcome, Raised, ReplicaId, Seq, Shared as _, Sql, SqlConfig,
+    Engine, Epoch, Error, Outcome, Raised, Replica, ReplicaId, Seq, Shared as _, Sql, SqlConfig,
     sql::{Mysql, Seen},
 };
 use keyspace::Keyspace;
@@ -446,6 +446,16 @@ async fn a_server_that_stalls_or_is_gone_is_left_for_the_next_one() {
             println!("went over to the other server in {:?}", began.elapsed());
         }
     }
+}
+
+/// OceanBase counts what it has written out, which takes it a while.
+#[tokio::test]
+async fn the_size_of_the_tables_is_told() {
+    let [_, mariadb] = servers();
+    let engine = mariadb.engine().await;
+    let me = Replica { id: ReplicaId(1), name: String::new(), urls: Vec::new(), beat: 1 };
+    engine.beat(&me).await.expect("an answer");
+    assert!(engine.metrics().disk_bytes > 0);
 }
 
 /// What docs/operate/databases.md grants, and nothing more.

@@ -65,6 +65,11 @@ pub trait Connection: Send {
 
     async fn look(&mut self) -> Result<Board, Failure>;
 
+    /// About how much the tables take on disk; zero where nobody knows.
+    async fn bytes(&mut self) -> Result<u64, Failure> {
+        Ok(0)
+    }
+
     async fn retire(&mut self, replica: ReplicaId) -> Result<(), Failure>;
 
     /// Removes the leader, if `epoch` stands.
@@ -109,7 +114,8 @@ pub trait Connection: Send {
     async fn end(&mut self) -> Result<(), Failure>;
 
     /// Moves the mark, writes and removes cells, and removes the log up to the
-    /// mark, if `epoch` stands and the mark is at `piece.after`.
+    /// mark, if the mark is at `piece.after`; and if `epoch` stands, which need
+    /// not be true any more at the commit.
     async fn fold(
         &mut self,
         keyspace: &KeyspaceName,

@@ -25,7 +25,11 @@ mod mysql;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -61,7 +65,17 @@ pub struct Sql {
     /// One fold at a time: commits of others go on beside it.
     folding: tokio::sync::Mutex<()>,
     counters: Counters,
+    size: Size,
 }
+
+/// What the tables take, as of some time ago.
+struct Size {
+    bytes: AtomicU64,
+    asked: Mutex<Option<Instant>>,
+}
+
+/// Databases keep statistics and do not count: asking more often tells nothing.
+const SIZE_EVERY: Duration = Duration::from_secs(15);
 
 // === impl Sql ===
 
@@ -88,7 +102,25 @@ impl Sql {
             lanes: Mutex::default(),
             folding: tokio::sync::Mutex::default(),
             counters: Counters::default(),
+            size: Size { bytes: AtomicU64::new(0), asked: Mutex::default() },
         })
+    }
+
+    /// Looks at the tables' size in passing, if that is due.
+    async fn measure(&self) {
+        {
+            let mut asked = self.size.asked.lock().expect("no holder panics");
+            if asked.is_some_and(|asked| asked.elapsed() < SIZE_EVERY) {
+                return;
+            }
+            *asked = Some(Instant::now());
+        }
+        let Ok(mut session) = self.pool.session().await else { return };
+        // Who reads the size can wait for the next time.
+        if let Ok(bytes) = session.bytes().await {
+            self.size.bytes.store(bytes, Relaxed);
+            session.keep();
+        }
     }
 
     fn lane(&self, keyspace: &KeyspaceName) -> Arc<tokio::sync::Mutex<()>> {
@@ -239,7 +271,7 @@ impl Engine for Sql {
     }
 
     fn metrics(&self) -> Metrics {
-        self.counters.read(0)
+        self.counters.read(self.size.bytes.load(Relaxed))
     }
 
     fn shared(&self) -> Option<&dyn Shared> {
@@ -250,6 +282,7 @@ impl Engine for Sql {
 #[async_trait]
 impl Shared for Sql {
     async fn beat(&self, me: &Replica) -> Result<Board, Error> {
+        self.measure().await;
         again!(self.pool, session => session.beat(me))
     }
 

@@ -98,6 +98,17 @@ impl Connection for Session {
         board(self.ask_causal(true, text).await.map_err(Broke::of_read)?)
     }
 
+    async fn bytes(&mut self) -> Result<u64, Failure> {
+        let text = statement(
+            "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM \
+             information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE \
+             'polis\\_%'",
+        );
+        let [answer] = take(self.ask(text).await.map_err(Broke::of_read)?);
+        let sums: Vec<(u64,)> = rows(answer)?;
+        Ok(sums.first().map_or(0, |(sum,)| *sum))
+    }
+
     async fn retire(&mut self, replica: ReplicaId) -> Result<(), Failure> {
         let mut text = Text::default();
         text.say("DELETE FROM polis_replica WHERE id = ?", &[Arg::Number(replica.0)]);

@@ -41,7 +41,7 @@ impl Flavour {
                 COMMON,
                 ISOLATION,
                 NAMES,
-                "SET SESSION ob_query_timeout = 10000000, ob_trx_timeout = 60000000, \
+                "SET SESSION ob_query_timeout = 10000000, ob_trx_timeout = 3600000000, \
                  ob_trx_idle_timeout = 5000000, ob_trx_lock_timeout = 1000000",
             ],
             Flavour::MariaDb | Flavour::Galera => &[

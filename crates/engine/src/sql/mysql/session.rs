@@ -179,8 +179,9 @@ async fn ask(conn: &mut Conn, text: Text, answers: &mut Vec<Answer>) -> mysql_as
 impl Answer {
     pub fn texts(self) -> Vec<Vec<String>> {
         let texts = |row: Row| {
-            row.unwrap()
+            row.unwrap_raw()
                 .into_iter()
+                .flatten()
                 .map(|value| mysql_async::from_value_opt(value).unwrap_or_default())
         };
         self.rows.into_iter().map(|row| texts(row).collect()).collect()
