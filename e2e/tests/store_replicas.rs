@@ -1,11 +1,12 @@
 //! Several stores over one real database: a leader that is paused, and a
 //! database that goes back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::{Running, Scratch, free_base_port, run, wait_for};
 use kv::{Error, KeyRange, Kv as _, PutRequest, RangeRequest, Revision};
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

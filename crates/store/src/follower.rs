@@ -36,7 +36,7 @@ const GIVEN_AWAY: Duration = Duration::from_secs(1);
 /// What a follower has beside its task.
 struct Follower {
     copy: Option<Copy>,
-    fetch: Option<Pin<Box<dyn Future<Output = Result<Fetched, engine::Error>> + Send>>>,
+    fetch: Option<Fetch>,
     /// Nothing is fetched or claimed before this.
     resting: Option<Instant>,
     backoff: Backoff,
@@ -52,6 +52,8 @@ struct Follower {
     /// What they are told after that, without a copy.
     refusal: Error,
 }
+
+type Fetch = Pin<Box<dyn Future<Output = Result<Fetched, engine::Error>> + Send>>;
 
 enum Fetched {
     Loaded(Loaded),
