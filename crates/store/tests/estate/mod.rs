@@ -45,9 +45,17 @@ pub async fn start(engine: &Memory, name: &str) -> Node {
 }
 
 pub async fn start_remembering(engine: &Memory, name: &str, high_water: Option<PathBuf>) -> Node {
+    start_with(engine, Config { high_water, ..config(name) }).await
+}
+
+pub fn config(name: &str) -> Config {
     let any_port = "127.0.0.1:0".parse().expect("an address");
-    let config =
-        Config { insecure: true, name: name.into(), high_water, ..Config::new("unused", any_port) };
+    Config { insecure: true, name: name.into(), ..Config::new("unused", any_port) }
+}
+
+pub async fn start_with(engine: &Memory, config: Config) -> Node {
+    let name = config.name.clone();
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let line = Line { engine: engine.clone(), cut: Arc::new(watch::Sender::new(false)) };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
@@ -62,9 +70,9 @@ pub async fn start_remembering(engine: &Memory, name: &str, high_water: Option<P
     });
     let (kv, address) = within(built).await.expect("built");
     Node {
-        name: name.into(),
+        name,
         kv,
-        url: format!("http://{address}"),
+        url: format!("{scheme}://{address}"),
         line,
         runtime: Some(runtime),
         drain: Some(trigger),
