@@ -5,6 +5,9 @@ use kv::{KeyValue, LeaseId, Revision};
 
 use crate::value::{Handle, Resolve};
 
+/// A shorter value costs as much to fetch, and little to keep.
+const EVICTED_BYTES_MIN: usize = 64;
+
 /// A key's state from `mod_revision` until the next version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
@@ -113,6 +116,25 @@ impl History {
             .iter_mut()
             .chain([&mut self.newest])
             .find(|version| version.mod_revision == revision && !version.is_deletion())
+    }
+
+    /// Lets the values of `durable` and older versions leave memory where that
+    /// saves something. Returns the bytes saved.
+    pub(crate) fn evict(&mut self, durable: Revision) -> usize {
+        let mut saved = 0;
+        for version in self.older.iter_mut().chain([&mut self.newest]) {
+            let bytes = version.value.inline_bytes();
+            if version.mod_revision <= durable && bytes >= EVICTED_BYTES_MIN {
+                version.value = Handle::At(version.mod_revision);
+                saved += bytes;
+            }
+        }
+        saved
+    }
+
+    pub(crate) fn inline_bytes(&self) -> usize {
+        let older: usize = self.older.iter().map(|version| version.value.inline_bytes()).sum();
+        older + self.newest.value.inline_bytes()
     }
 
     /// Forgets what cannot be read at `floor` or later. Says whether anything

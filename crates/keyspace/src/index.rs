@@ -8,11 +8,18 @@ use std::{
 use bytes::Bytes;
 use kv::{KeyRange, Revision};
 
-use crate::history::{History, Version};
+use crate::{
+    Handle,
+    history::{History, Version},
+};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     keys: BTreeMap<Bytes, History>,
+    /// Of values in memory.
+    inline_bytes: usize,
+    /// Where the next eviction goes on.
+    swept: Bytes,
 }
 
 // === impl Index ===
@@ -24,8 +31,44 @@ impl Index {
         self.keys.get_key_value(key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut History> {
-        self.keys.get_mut(key)
+    /// Lets the value that `revision` put leave memory, if it is longer than
+    /// `bytes_max`. Says whether it did.
+    pub(crate) fn move_out(&mut self, key: &[u8], revision: Revision, bytes_max: usize) -> bool {
+        let history = self.keys.get_mut(key);
+        let put = history.and_then(|history| history.put_at_mut(revision));
+        let Some(put) = put.filter(|put| put.value.inline_bytes() > bytes_max) else {
+            return false;
+        };
+        self.inline_bytes -= put.value.inline_bytes();
+        put.value = Handle::At(revision);
+        true
+    }
+
+    /// Lets values of `durable` and older versions leave memory, key by key
+    /// from where the last call ended, until those left come to `bytes_max` or
+    /// `keys_max` keys were looked at. Says whether any did.
+    pub(crate) fn evict(&mut self, durable: Revision, bytes_max: usize, keys_max: usize) -> bool {
+        let before = self.inline_bytes;
+        let swept = std::mem::take(&mut self.swept);
+        for (key, history) in
+            self.keys.range_mut::<[u8], _>((Included(&swept[..]), Unbounded)).take(keys_max)
+        {
+            if self.inline_bytes <= bytes_max {
+                self.swept = key.clone();
+                break;
+            }
+            self.inline_bytes -= history.evict(durable);
+            self.swept = key.clone();
+        }
+        // The last key, twice: then all of them were looked at.
+        if self.swept == swept {
+            self.swept = Bytes::new();
+        }
+        self.inline_bytes < before
+    }
+
+    pub(crate) fn inline_bytes(&self) -> usize {
+        self.inline_bytes
     }
 
     /// The key's newest state, if it exists now.
@@ -77,6 +120,7 @@ impl Index {
                 let stored = known.key().clone();
                 let before = known.get().newest();
                 let version = next((!before.is_deletion()).then_some((&stored, before)));
+                self.inline_bytes += version.value.inline_bytes();
                 known.get_mut().push(version);
                 stored
             }
@@ -84,7 +128,9 @@ impl Index {
                 // A key usually arrives as a slice of a whole frame; a copy of
                 // its own lets that frame go.
                 let stored = Bytes::copy_from_slice(key);
-                self.keys.insert(stored.clone(), History::new(next(None)));
+                let version = next(None);
+                self.inline_bytes += version.value.inline_bytes();
+                self.keys.insert(stored.clone(), History::new(version));
                 stored
             }
         }
@@ -92,8 +138,11 @@ impl Index {
 
     /// Forgets what of `key` cannot be read at `floor` or later.
     pub(crate) fn trim(&mut self, key: &[u8], floor: Revision) {
-        if self.keys.get_mut(key).is_some_and(|history| !history.trim(floor)) {
-            self.keys.remove(key);
+        let Some(history) = self.keys.get_mut(key) else { return };
+        self.inline_bytes -= history.inline_bytes();
+        match history.trim(floor) {
+            true => self.inline_bytes += history.inline_bytes(),
+            false => drop(self.keys.remove(key)),
         }
     }
 

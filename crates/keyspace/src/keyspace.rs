@@ -9,7 +9,7 @@ use kv::{
 use rt::Millis;
 
 use crate::{
-    Handle, LEASE_TTL_MAX, LEASES_EXPIRED_AT_ONCE_MAX, Place, Record, Values, Watch,
+    LEASE_TTL_MAX, LEASES_EXPIRED_AT_ONCE_MAX, Place, Record, Values, Watch,
     auth::Auth,
     check::check,
     index::Index,
@@ -44,6 +44,7 @@ pub struct Keyspace {
     compacted: Revision,
     /// Values up to here have been considered for leaving memory.
     settled: Revision,
+    pub(crate) has_outside: bool,
 }
 
 /// An answer, with the records that must be durable before it goes out. No
@@ -78,6 +79,7 @@ impl Keyspace {
             auth: Arc::default(),
             compacted: Revision::ZERO,
             settled: Revision::FIRST,
+            has_outside: false,
         }
     }
 }
@@ -234,17 +236,34 @@ impl Keyspace {
         while revision < durable {
             revision = revision.next();
             for touched in self.log.get(revision).unwrap_or_default() {
-                let history = self.index.get_mut(&touched.key);
-                let Some(put) = history.and_then(|history| history.put_at_mut(revision)) else {
-                    continue;
-                };
-                if matches!(&put.value, Handle::Inline(value) if value.len() > self.config.inline_bytes_max)
-                {
-                    put.value = Handle::At(revision);
-                }
+                let bytes_max = self.config.inline_bytes_max;
+                self.has_outside |= self.index.move_out(&touched.key, revision, bytes_max);
             }
         }
         self.settled = durable;
+    }
+
+    /// Bytes of values in memory.
+    #[must_use]
+    pub fn inline_bytes(&self) -> usize {
+        self.index.inline_bytes()
+    }
+
+    /// Whether any value may have left memory, so that reads must look for
+    /// what they need.
+    #[must_use]
+    pub fn has_outside(&self) -> bool {
+        self.has_outside
+    }
+
+    /// Lets values leave memory until those left come to `bytes_max`, looking
+    /// at `keys_max` keys at most; the next call goes on from there. Only what
+    /// is `durable` can be fetched again.
+    pub fn evict(&mut self, durable: Revision, bytes_max: usize, keys_max: usize) {
+        let durable = durable.min(self.revision());
+        if self.index.inline_bytes() > bytes_max {
+            self.has_outside |= self.index.evict(durable, bytes_max, keys_max);
+        }
     }
 
     pub(crate) fn forget_before(&mut self, floor: Revision) {

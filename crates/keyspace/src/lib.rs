@@ -41,7 +41,7 @@ pub use checkpoint::{LEASE_CHECKPOINT_EVERY, LEASE_CHECKPOINTS_AT_ONCE_MAX};
 pub use codec::{DecodeError, FORMAT_VERSION};
 pub use keyspace::{Applied, Config, Keyspace};
 pub use lease::{LEASE_TTL_MAX, LEASES_EXPIRED_AT_ONCE_MAX};
-pub use load::LoadError;
+pub use load::{LoadError, Loader};
 pub use note::NOTE_NAME_BYTES_MAX;
 pub use record::{Change, Record};
 pub use value::{Handle, Place, Values};

@@ -4,7 +4,7 @@ use kv::Revision;
 use rt::Millis;
 
 use crate::{
-    Base, Change, Config, Handle, Keyspace, Record, Row,
+    Base, Change, Config, Handle, Keyspace, LeaseRow, NoteRow, Record, Row,
     auth::DamagedNote,
     history::Version,
     log::{Log, Touched},
@@ -23,6 +23,65 @@ pub enum LoadError {
     Note(#[from] DamagedNote),
 }
 
+/// Builds a keyspace from pieces, so that nobody has to hold all of it twice.
+/// Leases come before what is bound to them; the rest in any order.
+#[derive(Debug)]
+pub struct Loader {
+    keyspace: Keyspace,
+    base: Revision,
+    compacted: Revision,
+    values_bytes_max: usize,
+    log: Vec<Record>,
+    now: Millis,
+}
+
+// === impl Loader ===
+
+impl Loader {
+    /// `base` and `compacted` are the base's. Of its values, those stay in
+    /// memory that come to `values_bytes_max`.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        base: Revision,
+        compacted: Revision,
+        values_bytes_max: usize,
+        now: Millis,
+    ) -> Loader {
+        let mut keyspace = Keyspace::new(config);
+        keyspace.log = Log::starting_at(base.max(Revision::FIRST).next());
+        Loader { keyspace, base, compacted, values_bytes_max, log: Vec::new(), now }
+    }
+
+    pub fn lease(&mut self, lease: LeaseRow) {
+        self.keyspace.leases.grant(lease.id, lease.ttl, self.now);
+    }
+
+    pub fn note(&mut self, note: NoteRow) -> Result<(), LoadError> {
+        Ok(self.keyspace.take_in_note(note.name, Some(note.value))?)
+    }
+
+    /// A key as it stood at the base.
+    pub fn row(&mut self, row: Row) -> Result<(), LoadError> {
+        self.keyspace.load_row(row, self.base, self.values_bytes_max)
+    }
+
+    /// More of the log; it is applied last.
+    pub fn log(&mut self, records: impl IntoIterator<Item = Record>) {
+        self.log.extend(records);
+    }
+
+    /// Every lease has its whole time to live again.
+    pub fn finish(self) -> Result<Keyspace, LoadError> {
+        let Loader { mut keyspace, mut compacted, log, now, .. } = self;
+        for record in log {
+            compacted = compacted.max(keyspace.take_in(record, now)?.unwrap_or_default());
+        }
+        keyspace.finish_load(compacted)?;
+        Ok(keyspace)
+    }
+}
+
 // === impl Keyspace ===
 
 impl Keyspace {
@@ -34,23 +93,18 @@ impl Keyspace {
         log: impl IntoIterator<Item = Record>,
         now: Millis,
     ) -> Result<Keyspace, LoadError> {
-        let mut keyspace = Keyspace::new(config);
-        keyspace.log = Log::starting_at(base.revision.max(Revision::FIRST).next());
+        let mut loader = Loader::new(config, base.revision, base.compacted, usize::MAX, now);
         for lease in base.leases {
-            keyspace.leases.grant(lease.id, lease.ttl, now);
+            loader.lease(lease);
         }
         for row in base.rows {
-            keyspace.load_row(row, base.revision)?;
+            loader.row(row)?;
         }
         for note in base.notes {
-            keyspace.take_in_note(note.name, Some(note.value))?;
+            loader.note(note)?;
         }
-        let mut compacted = base.compacted;
-        for record in log {
-            compacted = compacted.max(keyspace.take_in(record, now)?.unwrap_or_default());
-        }
-        keyspace.finish_load(compacted)?;
-        Ok(keyspace)
+        loader.log(log);
+        loader.finish()
     }
 
     /// Takes in one more batch that another leader made durable.
@@ -101,17 +155,26 @@ impl Keyspace {
         Ok(())
     }
 
-    fn load_row(&mut self, row: Row, base: Revision) -> Result<(), LoadError> {
+    fn load_row(
+        &mut self,
+        row: Row,
+        base: Revision,
+        values_bytes_max: usize,
+    ) -> Result<(), LoadError> {
         if row.mod_revision > base {
             return Err(LoadError::RowAfterBase { key: row.key, found: row.mod_revision, base });
         }
         let Row { key, value, create_revision, mod_revision, sub: _, version, lease } = row;
         let value = match value {
-            Handle::Inline(value) if value.len() > self.config.inline_bytes_max => {
+            Handle::Inline(value)
+                if value.len() > self.config.inline_bytes_max
+                    || self.index.inline_bytes() + value.len() > values_bytes_max =>
+            {
                 Handle::At(mod_revision)
             }
             handle => handle,
         };
+        self.has_outside |= matches!(value, Handle::At(_));
         let version = Version { mod_revision, create_revision, version, lease, value };
         let key = self.index.push(&key, version);
         if let Some(id) = lease {

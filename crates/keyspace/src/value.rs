@@ -39,6 +39,18 @@ pub(crate) struct Missing<'a> {
     places: RefCell<Vec<Place>>,
 }
 
+// === impl Handle ===
+
+impl Handle {
+    /// Bytes that it holds in memory beside itself.
+    pub(crate) fn inline_bytes(&self) -> usize {
+        match self {
+            Handle::Inline(value) => value.len(),
+            Handle::At(_) => 0,
+        }
+    }
+}
+
 // === impl Values ===
 
 impl Values {

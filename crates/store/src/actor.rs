@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     History,
     batch::CHOSEN_NOTE,
+    budget::{Budget, Share},
     guard::Guard,
     hub::{Hub, WatcherId},
     quota::Quota,
@@ -48,6 +49,7 @@ pub(crate) struct Commons {
     pub standing: Arc<Standing>,
     pub guard: Arc<Guard>,
     pub quota: Arc<Quota>,
+    pub budget: Arc<Budget>,
     /// `None` where only one process can open the log.
     pub replicas: Option<Replicas>,
 }
@@ -87,6 +89,8 @@ pub(crate) struct Copy {
     pub keyspace: Keyspace,
     /// Of the last batch that is in it.
     pub seq: Seq,
+    /// Its values' part of the memory.
+    pub share: Share,
 }
 
 /// Why a leader stopped leading.
@@ -204,6 +208,13 @@ impl Actor {
 // === impl Copy ===
 
 impl Copy {
+    /// Everything up to `durable` can be fetched from now on, so values may
+    /// leave memory.
+    pub fn settle(&mut self, durable: Revision) {
+        self.keyspace.settle(durable);
+        self.share.keep(&mut self.keyspace, durable);
+    }
+
     /// The replica that a person has chosen to lead.
     pub fn chosen(&self) -> Option<&str> {
         std::str::from_utf8(self.keyspace.note(CHOSEN_NOTE.as_bytes())?).ok()

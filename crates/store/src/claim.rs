@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use engine::{Board, Epoch, Raised, Seq, Tail};
-use keyspace::Keyspace;
 use kv::{Error, Revision};
 use rt::{Drain, backoff::Backoff, random::Random};
 
 use crate::{
     actor::{Actor, Copy},
-    batch,
+    budget::Share,
     leader::Leader,
+    reading::{Reading, read},
     replica::{LEASE_MS, Lead, MARGIN_MS, Situation},
     retention::Retention,
-    vault::Claim,
 };
 
 /// Between two claims of the log: at once enough that a passing fault is not
@@ -75,9 +74,12 @@ impl Actor {
     }
 
     async fn try_claim_alone(&mut self) -> Result<Option<Leader>, ClaimError> {
-        let Claim::Won(loaded) = self.vault.claim().await? else { return Ok(None) };
-        let epoch = loaded.epoch;
-        let (copy, retention) = self.build(loaded)?;
+        let Raised::Won(epoch) = self.vault.claim().await? else { return Ok(None) };
+        let reading = self.read().await?;
+        if reading.epoch != epoch {
+            return Ok(None);
+        }
+        let (copy, retention) = self.build(reading)?;
         Ok(Some(self.begin_to_lead(copy, epoch, retention).await))
     }
 
@@ -122,11 +124,11 @@ impl Actor {
         let mut retention = Retention::new(self.config.history);
         loop {
             let Some(known) = copy else {
-                let loaded = self.vault.load().await?;
-                if loaded.epoch != epoch {
+                let reading = self.read().await?;
+                if reading.epoch != epoch {
                     return Ok(None);
                 }
-                let built = self.build(loaded)?;
+                let built = self.build(reading)?;
                 (*copy, retention) = (Some(built.0), built.1);
                 continue;
             };
@@ -163,21 +165,29 @@ impl Actor {
         }
     }
 
+    /// Owns all that it needs, so that the actor can go on meanwhile.
+    pub(crate) fn read(
+        &self,
+    ) -> impl Future<Output = Result<Reading, ClaimError>> + Send + 'static {
+        let (vault, rules) = (self.vault.clone(), self.config.rules.clone());
+        let (left, now) = (self.commons.budget.left(), self.commons.clock.now());
+        async move { read(&vault, rules, left, now).await }
+    }
+
     /// A copy from what the log holds.
-    pub(crate) fn build(&self, loaded: engine::Loaded) -> Result<(Copy, Retention), ClaimError> {
-        let now = self.commons.clock.now();
+    pub(crate) fn build(&self, reading: Reading) -> Result<(Copy, Retention), ClaimError> {
+        let Reading { epoch: _, seq, keyspace, wrote } = reading;
         let mut retention = Retention::new(self.config.history);
-        for record in &loaded.log {
-            if let Some(revision) = record.revision() {
-                retention.wrote(revision, batch::size(record));
-            }
+        for (revision, bytes) in wrote {
+            retention.wrote(revision, bytes);
         }
-        let keyspace = Keyspace::load(self.config.rules.clone(), loaded.base, loaded.log, now)?;
         if keyspace.revision() < self.visible {
             // Acknowledged writes are missing: nothing may be served from it.
             return Err(ClaimError::Lost { seen: self.visible, found: keyspace.revision() });
         }
-        Ok((Copy { keyspace, seq: loaded.seq }, retention))
+        let mut copy = Copy { keyspace, seq, share: Share::of(self.commons.budget.clone()) };
+        copy.settle(copy.keyspace.revision());
+        Ok((copy, retention))
     }
 
     async fn begin_to_lead(&mut self, copy: Copy, epoch: Epoch, retention: Retention) -> Leader {

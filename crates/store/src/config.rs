@@ -48,6 +48,9 @@ pub struct Config {
     /// Values longer than this are read from disk when they are asked for;
     /// `usize::MAX` keeps everything in memory and saves looking for them.
     pub inline_bytes_max: usize,
+    /// Values of all keyspaces that stay in memory; the rest is read from the
+    /// log when asked for. Keys and their bookkeeping always stay.
+    pub values_bytes_max: usize,
 }
 
 /// How much of its past a keyspace keeps by itself; whoever asks for less may
@@ -69,6 +72,8 @@ impl Config {
     /// history: a watch that resumes where it last heard from us finds it kept.
     /// Whoever cannot wait asks, and is answered at once.
     pub const PROGRESS_EVERY: Duration = Duration::from_secs(30);
+    /// Much more than an estate of ours keeps, and little on any server.
+    pub const VALUES_BYTES_MAX: usize = 256 * 1024 * 1024;
     /// One federation, sixteen ledgers, and units by the hundred; a bound at
     /// all because any client may name a keyspace and so create it.
     pub const KEYSPACES_MAX: usize = 256;
@@ -97,6 +102,7 @@ impl Config {
             auth_token_ttl: Config::AUTH_TOKEN_TTL,
             bcrypt_cost: Config::BCRYPT_COST,
             inline_bytes_max: usize::MAX,
+            values_bytes_max: Config::VALUES_BYTES_MAX,
         }
     }
 }

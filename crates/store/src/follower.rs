@@ -7,7 +7,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use engine::{Epoch, Loaded, Tail, Tailed};
+use engine::{Epoch, Tail, Tailed};
 use futures::future::OptionFuture;
 use kv::Error;
 use rt::{Drain, Millis, backoff::Backoff};
@@ -19,6 +19,7 @@ use crate::{
     hash,
     hub::WatcherId,
     leader::Leader,
+    reading::Reading,
     replica::{Interest, Lead, Situation, Turn, turn},
     request::{Request, Watching},
 };
@@ -53,16 +54,16 @@ struct Follower {
     refusal: Error,
 }
 
-type Fetch = Pin<Box<dyn Future<Output = Result<Fetched, engine::Error>> + Send>>;
+type Fetch = Pin<Box<dyn Future<Output = Result<Fetched, ClaimError>> + Send>>;
 
 enum Fetched {
-    Loaded(Loaded),
+    Read(Box<Reading>),
     Tailed(Tail),
 }
 
 /// What the task was woken by.
 enum Event {
-    Fetched(Result<Fetched, engine::Error>),
+    Fetched(Result<Fetched, ClaimError>),
     Situation,
     ClaimDue,
     Rested,
@@ -167,7 +168,8 @@ impl Actor {
         let vault = self.vault.clone();
         follower.fetch = match &follower.copy {
             None if situation.epoch > Epoch::default() => {
-                Some(Box::pin(async move { Ok(Fetched::Loaded(vault.load().await?)) }))
+                let reading = self.read();
+                Some(Box::pin(async move { Ok(Fetched::Read(Box::new(reading.await?))) }))
             }
             Some(copy) if situation.seq > copy.seq => {
                 let after = copy.seq;
@@ -209,9 +211,9 @@ impl Actor {
         }
     }
 
-    async fn take_in(&mut self, follower: &mut Follower, fetched: Result<Fetched, engine::Error>) {
-        let copy = match fetched.map_err(ClaimError::from) {
-            Ok(Fetched::Loaded(loaded)) => self.build(loaded).map(|(copy, _)| Some(copy)),
+    async fn take_in(&mut self, follower: &mut Follower, fetched: Result<Fetched, ClaimError>) {
+        let copy = match fetched {
+            Ok(Fetched::Read(reading)) => self.build(*reading).map(|(copy, _)| Some(copy)),
             Ok(Fetched::Tailed(Tail::Folded)) => Ok(None),
             Ok(Fetched::Tailed(Tail::Batches(batches))) => {
                 if batches.is_empty() {
@@ -259,6 +261,7 @@ impl Actor {
             copy.keyspace.follow(records, now)?;
             copy.seq = seq;
         }
+        copy.settle(copy.keyspace.revision());
         Ok(())
     }
 

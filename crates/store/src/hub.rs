@@ -269,7 +269,7 @@ mod tests {
     impl World {
         fn new() -> World {
             let rules = keyspace::Config::default();
-            let vault = Vault::new(Arc::new(Memory::new()), KeyspaceName::default(), &rules);
+            let vault = Vault::new(Arc::new(Memory::new()), KeyspaceName::default());
             World { hub: Hub::default(), keyspace: Keyspace::new(rules), vault }
         }
 

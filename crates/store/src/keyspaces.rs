@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     Config, Handle,
     actor::{self, Actor, Mailbox, REQUESTS_MAX},
+    budget::Budget,
     guard::Guard,
     quota::Quota,
     replica::{Lead, Replicas},
@@ -27,6 +28,7 @@ pub(crate) struct Keyspaces {
     config: Config,
     clock: Clock,
     quota: Arc<Quota>,
+    budget: Arc<Budget>,
     drain: Drain,
     by_name: Mutex<BTreeMap<KeyspaceName, Handle>>,
 }
@@ -42,7 +44,9 @@ impl Keyspaces {
         drain: Drain,
     ) -> Keyspaces {
         let quota = Arc::new(Quota::new(engine.clone(), config.quota_bytes));
-        Keyspaces { engine, replicas, config, clock, quota, drain, by_name: Mutex::default() }
+        let budget = Arc::new(Budget::new(config.values_bytes_max));
+        let by_name = Mutex::default();
+        Keyspaces { engine, replicas, config, clock, quota, budget, drain, by_name }
     }
 
     /// Follows or leads whatever is on the board, so that a copy of it is here
@@ -138,12 +142,13 @@ impl Keyspaces {
                 ..keyspace::Config::default()
             },
         };
-        let vault = Vault::new(self.engine.clone(), name.clone(), &config.rules);
+        let vault = Vault::new(self.engine.clone(), name.clone());
         let commons = actor::Commons {
             clock: self.clock.clone(),
             standing: standing.clone(),
             guard: guard.clone(),
             quota: self.quota.clone(),
+            budget: self.budget.clone(),
             replicas: self.replicas.clone(),
         };
         let mailbox = Mailbox { requests: requests_rx, gone: gone_rx };

@@ -349,7 +349,7 @@ impl Actor {
         }
         // Its place in the log proves that we led until now.
         batch.answer(None);
-        leader.copy.keyspace.settle(self.visible);
+        leader.copy.settle(self.visible);
         self.hub.publish(&leader.copy.keyspace, self.visible, &self.vault).await;
         Ok(())
     }

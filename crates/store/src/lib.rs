@@ -21,6 +21,7 @@ mod standing;
 
 mod actor;
 mod batch;
+mod budget;
 mod claim;
 mod follower;
 mod grace;
@@ -31,6 +32,7 @@ mod keyspaces;
 mod leader;
 mod proof;
 mod quota;
+mod reading;
 mod replica;
 mod request;
 mod retention;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engine::{Batch, Board, Engine, Epoch, Loaded, Outcome, Raised, ReplicaId, Seq, Shared, Tail};
+use engine::{Batch, Board, Engine, Epoch, Outcome, Raised, ReplicaId, Scan, Seq, Shared, Tail};
 use keyspace::{Keyspace, Place, Record, Values, Watch};
 use kv::{Error, KeyspaceName, RangeRequest, RangeResponse, Revision, Txn, WatchBatch};
 
@@ -16,42 +16,23 @@ const TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) struct Vault {
     engine: Arc<dyn Engine>,
     name: KeyspaceName,
-    /// Values can be outside of memory at all; most often not, and then nobody
-    /// needs to look for them.
-    values_outside: bool,
-}
-
-/// What a claim to the log led to.
-pub(crate) enum Claim {
-    Won(Loaded),
-    /// Somebody else leads, or the answer was lost: claim again later.
-    Lost,
 }
 
 // === impl Vault ===
 
 impl Vault {
-    pub fn new(engine: Arc<dyn Engine>, name: KeyspaceName, rules: &keyspace::Config) -> Vault {
-        Vault { engine, name, values_outside: rules.inline_bytes_max < usize::MAX }
+    pub fn new(engine: Arc<dyn Engine>, name: KeyspaceName) -> Vault {
+        Vault { engine, name }
     }
 
     pub fn name(&self) -> &KeyspaceName {
         &self.name
     }
 
-    /// Raises the epoch, which settles the fate of every batch before it, and
-    /// then reads what there is.
-    pub async fn claim(&self) -> Result<Claim, engine::Error> {
-        let seen = self.engine.load(&self.name).await?.epoch;
-        let Raised::Won(epoch) = self.engine.raise(&self.name, seen, ReplicaId::default()).await?
-        else {
-            return Ok(Claim::Lost);
-        };
-        let loaded = self.engine.load(&self.name).await?;
-        Ok(match loaded.epoch == epoch {
-            true => Claim::Won(loaded),
-            false => Claim::Lost,
-        })
+    /// Raises the epoch, which settles the fate of every batch before it.
+    pub async fn claim(&self) -> Result<Raised, engine::Error> {
+        let seen = self.engine.scan(&self.name).await?.head.epoch;
+        self.raise(seen, ReplicaId::default()).await
     }
 
     fn shared(&self) -> &dyn Shared {
@@ -62,8 +43,8 @@ impl Vault {
         self.engine.raise(&self.name, seen, by).await
     }
 
-    pub async fn load(&self) -> Result<Loaded, engine::Error> {
-        self.engine.load(&self.name).await
+    pub async fn scan(&self) -> Result<Scan, engine::Error> {
+        self.engine.scan(&self.name).await
     }
 
     pub async fn tail(&self, after: Seq) -> Result<Tail, engine::Error> {
@@ -116,7 +97,7 @@ impl Vault {
         request: &RangeRequest,
         visible: Revision,
     ) -> Result<RangeResponse, Error> {
-        let values = self.fetch(|| keyspace.range_needs(request, visible)).await?;
+        let values = self.fetch(keyspace, || keyspace.range_needs(request, visible)).await?;
         keyspace.range(request, visible, &values)
     }
 
@@ -128,7 +109,8 @@ impl Vault {
         bytes_max: usize,
         visible: Revision,
     ) -> Result<RangeResponse, Error> {
-        let values = self.fetch(|| keyspace.page_needs(request, bytes_max, visible)).await?;
+        let values =
+            self.fetch(keyspace, || keyspace.page_needs(request, bytes_max, visible)).await?;
         keyspace.page(request, bytes_max, visible, &values)
     }
 
@@ -140,7 +122,8 @@ impl Vault {
         visible: Revision,
         events_max: usize,
     ) -> Result<Option<WatchBatch>, Error> {
-        let values = self.fetch(|| keyspace.poll_needs(watch, visible, events_max)).await?;
+        let values =
+            self.fetch(keyspace, || keyspace.poll_needs(watch, visible, events_max)).await?;
         keyspace.poll(watch, visible, events_max, &values)
     }
 
@@ -148,7 +131,7 @@ impl Vault {
     pub async fn txn_values(&self, keyspace: &Keyspace, txn: &Txn) -> Result<Values, Error> {
         let mut places = Vec::new();
         let mut values = Values::default();
-        if !self.values_outside {
+        if !keyspace.has_outside() {
             return Ok(values);
         }
         // What is needed can depend on what was compared, hence the rounds.
@@ -158,13 +141,17 @@ impl Vault {
                 return Ok(values);
             }
             places.extend(needs);
-            values = self.fetch(|| places.clone()).await?;
+            values = self.fetch(keyspace, || places.clone()).await?;
         }
     }
 
     /// Reads values that left memory; most often there are none.
-    async fn fetch(&self, needs: impl FnOnce() -> Vec<Place>) -> Result<Values, Error> {
-        let places = if self.values_outside { needs() } else { Vec::new() };
+    async fn fetch(
+        &self,
+        keyspace: &Keyspace,
+        needs: impl FnOnce() -> Vec<Place>,
+    ) -> Result<Values, Error> {
+        let places = if keyspace.has_outside() { needs() } else { Vec::new() };
         if places.is_empty() {
             return Ok(Values::default());
         }

@@ -128,7 +128,8 @@ mod tests {
 
     /// Every key up to three bytes of a small alphabet, with both ends of it.
     fn universe() -> Vec<Vec<u8>> {
-        let alphabet = [0x00, 0x01, b'a', 0xff];
+        // And what ends their prefixes.
+        let alphabet = [0x00, 0x01, 0x02, b'a', b'b', 0xff];
         let mut keys: Vec<Vec<u8>> = vec![Vec::new()];
         for length in 0..3 {
             let longest: Vec<_> = keys.iter().filter(|key| key.len() == length).cloned().collect();

@@ -45,6 +45,10 @@ pub struct Args {
     /// Refuse writes when the store holds more bytes than this
     #[arg(long, default_value_t = store::Config::QUOTA_BYTES)]
     quota_backend_bytes: u64,
+    /// Bytes of values kept in memory; others are read from the log when asked
+    /// for
+    #[arg(long, default_value_t = store::Config::VALUES_BYTES_MAX)]
+    memory_budget: usize,
     /// A login ends when it is not used for this many seconds
     #[arg(long, default_value_t = store::Config::AUTH_TOKEN_TTL.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..))]
@@ -69,6 +73,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let (scheme, address) = split_url(&args.listen_client_urls)?;
     let mut config = store::Config::new(args.data_dir, address);
     config.quota_bytes = args.quota_backend_bytes;
+    config.values_bytes_max = args.memory_budget;
     config.insecure = args.insecure;
     let (database, password) = (args.database, args.database_password_file);
     config.database = Database { database, database_password_file: password }.config()?;
