@@ -15,26 +15,31 @@ struct Store {
 
 fn store(name: &str) -> Store {
     let data = Scratch::new(name);
-    let address = SocketAddr::from(([127, 0, 0, 1], e2e::free_base_port()));
     let folder = data.join("data").display().to_string();
-    let url = format!("http://{address}");
     let mut process = Running::start(&[
         "store",
         "--data-dir",
         &folder,
         "--listen-client-urls",
-        &url,
+        "http://127.0.0.1:0",
         "--insecure",
         "--bcrypt-cost=4",
     ]);
     process.wait_for_line("store serves", LIMIT);
-    Store { address, _process: process, _data: data }
+    let printed = process.printed();
+    let serves = printed.lines().find(|line| line.contains("store serves")).expect("it was seen");
+    let line: serde_json::Value = serde_json::from_str(serves).expect("a log line is JSON");
+    let address = line["address"].as_str().and_then(|address| address.parse().ok());
+    Store { address: address.expect("an address"), _process: process, _data: data }
 }
 
 /// What etcdctl prints on both streams, and how it ends; without its own log.
 fn etcdctl(address: SocketAddr, args: &[&str], input: &str) -> String {
     let endpoint = format!("--endpoints=http://{address}");
-    let args: Vec<&str> = [endpoint.as_str()].iter().chain(args).copied().collect();
+    // Whatever else the machine does meanwhile.
+    let patient = ["--dial-timeout=20s", "--command-timeout=20s"];
+    let all = [endpoint.as_str()].into_iter().chain(patient).chain(args.iter().copied());
+    let args: Vec<&str> = all.collect();
     let Output { status, stdout, stderr } = e2e::etcdctl_with_input(&args, input);
     let text = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
     let told: Vec<&str> = text.lines().filter(|line| !line.starts_with("{\"level\"")).collect();
@@ -196,6 +201,12 @@ const TXNS: &[(&str, &str)] = &[
     ("value(\"secret\") = \"hidden\"\n\nget secret\n\n\n", ROOT),
 ];
 
+fn set_up(address: SocketAddr) {
+    SETUP.iter().for_each(|args| drop(etcdctl(address, args, "")));
+    let status = etcdctl(address, &["auth", "status", ROOT], "");
+    assert!(status.contains("Authentication Status: true"), "{status}");
+}
+
 #[test]
 fn etcdctl_cannot_tell_our_users_and_roles_from_those_of_etcd() {
     let (ours, theirs) = (store("auth"), Etcd::start("auth-etcd"));
@@ -242,9 +253,7 @@ fn a_lease_is_as_good_as_the_right_to_write_its_keys() {
     let (ours, theirs) = (store("auth-lease"), Etcd::start("auth-lease-etcd"));
     let servers = [ours.address, theirs.address];
     let leases = servers.map(|server| {
-        for args in SETUP {
-            etcdctl(server, args, "");
-        }
+        set_up(server);
         ["mine", "hidden"].map(|_| {
             let granted = etcdctl(server, &["lease", "grant", "100", APP], "");
             granted.split_whitespace().nth(1).expect("an id").to_owned()
@@ -276,9 +285,7 @@ fn a_lease_is_as_good_as_the_right_to_write_its_keys() {
 fn a_watch_is_refused_where_its_range_may_not_be_read() {
     let (ours, theirs) = (store("auth-watch"), Etcd::start("auth-watch-etcd"));
     let servers = [ours.address, theirs.address];
-    for args in SETUP {
-        servers.iter().for_each(|server| drop(etcdctl(*server, args, "")));
-    }
+    servers.into_iter().for_each(set_up);
     for args in [
         &["watch", "secret", APP][..],
         &["watch", "", "--prefix", APP],
@@ -301,9 +308,7 @@ fn a_watch_is_refused_where_its_range_may_not_be_read() {
 #[test]
 fn a_watch_that_runs_ends_when_its_right_is_taken_away() {
     let ours = store("auth-watch-end");
-    for args in SETUP {
-        etcdctl(ours.address, args, "");
-    }
+    set_up(ours.address);
     let address = ours.address;
     let watching = std::thread::spawn(move || etcdctl(address, &["watch", "app/1", APP], ""));
     wait_for("the watch to be there", LIMIT, || {
@@ -322,9 +327,7 @@ fn a_watch_that_runs_ends_when_its_right_is_taken_away() {
 #[test]
 fn what_newer_etcds_refuse_is_refused() {
     let ours = store("auth-strict");
-    for args in SETUP {
-        etcdctl(ours.address, args, "");
-    }
+    set_up(ours.address);
     let check = |args: &[&str], expected: &str| {
         let text = etcdctl(ours.address, args, "");
         assert!(text.contains(expected), "{args:?}: {text}");
