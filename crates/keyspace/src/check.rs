@@ -17,9 +17,9 @@ use kv::{Compare, Error, KeyRange, Op, PutRequest, Txn};
 pub const KEY_BYTES_MAX: usize = 32 * 1024;
 
 /// Checks limits, empty keys, contradictory options and duplicate keys.
-pub(crate) fn check(txn: &Txn) -> Result<(), Error> {
-    let mut total = Txn::OPS_TOTAL_MAX;
-    check_shape(txn, Txn::OPS_MAX, &mut total)?;
+pub(crate) fn check(txn: &Txn, ops_max: usize) -> Result<(), Error> {
+    let mut total = Txn::ops_total_max(ops_max);
+    check_shape(txn, ops_max, &mut total)?;
     for list in [&txn.success, &txn.failure] {
         if !is_single(list) {
             check_writes(list)?;
@@ -129,8 +129,12 @@ mod tests {
 
     use super::*;
 
+    fn check_default(txn: &Txn) -> Result<(), Error> {
+        check(txn, Txn::OPS_MAX)
+    }
+
     fn verdict(success: Vec<Op>) -> Result<(), Error> {
-        check(&Txn::default().then(success))
+        check_default(&Txn::default().then(success))
     }
 
     fn nested(success: Vec<Op>, failure: Vec<Op>) -> Op {
@@ -162,7 +166,7 @@ mod tests {
             Err(Error::DuplicateKey)
         );
         // The two lists of the outermost transaction exclude each other too.
-        assert_eq!(check(&Txn::default().then(vec![put()]).otherwise(vec![put()])), Ok(()));
+        assert_eq!(check_default(&Txn::default().then(vec![put()]).otherwise(vec![put()])), Ok(()));
     }
 
     #[test]
@@ -194,6 +198,6 @@ mod tests {
         assert_eq!(verdict(vec![both]), Err(Error::ValueProvided));
         let lease = Op::Put(PutRequest { ignore_lease: true, lease: Some(kv::LeaseId(1)), ..put });
         assert_eq!(verdict(vec![lease]), Err(Error::LeaseProvided));
-        assert_eq!(check(&Txn::when(vec![Compare::absent("")])), Err(Error::EmptyKey));
+        assert_eq!(check_default(&Txn::when(vec![Compare::absent("")])), Err(Error::EmptyKey));
     }
 }

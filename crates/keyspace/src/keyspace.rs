@@ -29,6 +29,8 @@ pub struct Config {
     /// Shorter leases are granted this long; etcd's default is 2 s, from its
     /// election timeout.
     pub lease_ttl_min: Duration,
+    /// Operations in each list of a transaction.
+    pub txn_ops_max: usize,
 }
 
 /// One keyspace. Not `Clone` on purpose: there is one leader.
@@ -60,7 +62,11 @@ pub struct Applied<T> {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { inline_bytes_max: usize::MAX, lease_ttl_min: Duration::from_secs(2) }
+        Config {
+            inline_bytes_max: usize::MAX,
+            lease_ttl_min: Duration::from_secs(2),
+            txn_ops_max: Txn::OPS_MAX,
+        }
     }
 }
 
@@ -199,7 +205,7 @@ impl Keyspace {
 
     /// Runs a transaction. A refusal has changed nothing.
     pub fn apply(&mut self, txn: &Txn, values: &Values) -> Result<Applied<TxnResponse>, Error> {
-        check(txn)?;
+        check(txn, self.config.txn_ops_max)?;
         let plan = Plan::decide(&self.index, txn, values);
         plan.check(self, self.readable(self.revision()))?;
         let mut run = Run::new(self, values);

@@ -34,8 +34,13 @@ pub fn request_to_wire(txn: &Txn) -> pb::TxnRequest {
 }
 
 pub fn request_from_wire(txn: &pb::TxnRequest) -> Result<Txn, Error> {
-    let mut total = Txn::OPS_TOTAL_MAX;
-    txn_within(txn, Txn::OPS_MAX, &mut total)
+    request_from_wire_within(txn, Txn::OPS_MAX)
+}
+
+/// With another bound on its lists than etcd's default.
+pub fn request_from_wire_within(txn: &pb::TxnRequest, ops_max: usize) -> Result<Txn, Error> {
+    let mut total = Txn::ops_total_max(ops_max);
+    txn_within(txn, ops_max, &mut total)
 }
 
 /// etcd's budget: a nested transaction may use what its parent left over; and

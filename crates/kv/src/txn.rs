@@ -172,6 +172,12 @@ impl Txn {
     /// etcd's `--max-request-bytes`: bound on one encoded request.
     pub const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024 / 2;
 
+    /// Of a whole tree, where each list may have `ops_max`.
+    #[must_use]
+    pub fn ops_total_max(ops_max: usize) -> usize {
+        Txn::OPS_TOTAL_MAX.max(ops_max.saturating_mul(Txn::OPS_TOTAL_MAX / Txn::OPS_MAX))
+    }
+
     /// Writes `success` only when all compares hold; otherwise runs `failure`.
     #[must_use]
     pub fn when(compares: Vec<Compare>) -> Txn {

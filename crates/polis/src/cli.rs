@@ -55,7 +55,10 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(command) => bench::run(command),
         Command::Explain(args) => done(explain::run(&args)),
         Command::Config(command) => done(role::server::config(&command)),
-        Command::Store(args) => role(|| role::store::run(args)),
+        Command::Store(args) => {
+            crate::logging::init_at(args.log_level());
+            done(role::store::run(args))
+        }
         Command::Server(args) => role(|| role::server::run(args)),
         Command::Ledger(args) => role(|| role::ledger::run(args)),
         Command::Completion { shell } => {

@@ -26,7 +26,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let command = cli::Cli::parse().command;
+    let args = match role::store::complete(std::env::args_os().collect(), std::env::vars_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("polis: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let command = cli::Cli::parse_from(args).command;
     match cli::run(command) {
         Ok(code) => code,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! Claiming the log: from following, or from nothing, to leading.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use engine::{Board, Epoch, Raised, Seq, Tail};
@@ -194,6 +195,7 @@ impl Actor {
         self.visible = copy.keyspace.revision();
         tracing::debug!(keyspace = %self.vault.name(), %epoch, revision = %self.visible, "leading");
         self.note_durable(epoch, &copy.keyspace);
+        self.commons.standing.claims.fetch_add(1, Relaxed);
         self.hub.publish(&copy.keyspace, self.visible, &self.vault).await;
         Leader::new(copy, epoch, retention, self.commons.clock.now())
     }

@@ -14,6 +14,10 @@ pub struct Config {
     pub database: Option<engine::SqlConfig>,
     /// Where clients connect; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Further addresses for clients.
+    pub listen_more: Vec<SocketAddr>,
+    /// Where health and metrics are told, and nothing else, without TLS.
+    pub listen_metrics: Vec<SocketAddr>,
     /// Shown in member lists. Replicas over one database need names of their
     /// own that they keep: who leads what follows from them.
     pub name: String,
@@ -33,6 +37,11 @@ pub struct Config {
     pub access: Access,
     /// Serve without TLS, to anyone who can connect. Must be said.
     pub insecure: bool,
+    pub limits: Limits,
+    /// Pings to clients that say nothing.
+    pub ping_every: Duration,
+    /// One that does not answer for this long is gone.
+    pub ping_answer_max: Duration,
     /// Writes are refused while the store holds more than this.
     pub quota_bytes: u64,
     pub history: History,
@@ -51,6 +60,17 @@ pub struct Config {
     /// Values of all keyspaces that stay in memory; the rest is read from the
     /// log when asked for. Keys and their bookkeeping always stay.
     pub values_bytes_max: usize,
+}
+
+/// What one client may ask for at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of one encoded request.
+    pub request_bytes: usize,
+    /// In each list of a transaction, with all that are nested in it.
+    pub txn_ops: usize,
+    /// Of one connection.
+    pub streams: u32,
 }
 
 /// How much of its past a keyspace keeps by itself; whoever asks for less may
@@ -74,6 +94,9 @@ impl Config {
     pub const PROGRESS_EVERY: Duration = Duration::from_secs(30);
     /// Much more than an estate of ours keeps, and little on any server.
     pub const VALUES_BYTES_MAX: usize = 256 * 1024 * 1024;
+    /// A vanished client gives its watches back within half a minute.
+    pub const PING_EVERY: Duration = Duration::from_secs(20);
+    pub const PING_ANSWER_MAX: Duration = Duration::from_secs(10);
     /// One federation, sixteen ledgers, and units by the hundred; a bound at
     /// all because any client may name a keyspace and so create it.
     pub const KEYSPACES_MAX: usize = 256;
@@ -88,6 +111,8 @@ impl Config {
             data_dir: data_dir.into(),
             database: None,
             listen,
+            listen_more: Vec::new(),
+            listen_metrics: Vec::new(),
             name: "store".into(),
             advertise: Vec::new(),
             tls: None,
@@ -95,6 +120,9 @@ impl Config {
             high_water: None,
             access: Access::default(),
             insecure: false,
+            limits: Limits::default(),
+            ping_every: Config::PING_EVERY,
+            ping_answer_max: Config::PING_ANSWER_MAX,
             quota_bytes: Config::QUOTA_BYTES,
             history: History::default(),
             progress_every: Config::PROGRESS_EVERY,
@@ -103,6 +131,20 @@ impl Config {
             bcrypt_cost: Config::BCRYPT_COST,
             inline_bytes_max: usize::MAX,
             values_bytes_max: Config::VALUES_BYTES_MAX,
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    /// etcd's; the streams are what a large API server needs, which opens one
+    /// for each watch: kinds times keyspaces, in the low hundreds.
+    fn default() -> Limits {
+        Limits {
+            request_bytes: kv::Txn::REQUEST_BYTES_MAX,
+            txn_ops: kv::Txn::OPS_MAX,
+            streams: 4096,
         }
     }
 }

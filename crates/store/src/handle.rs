@@ -90,6 +90,11 @@ impl Handle {
         &self.standing
     }
 
+    /// Requests that its actor has not looked at yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        (self.requests.max_capacity() - self.requests.capacity()) as u64
+    }
+
     pub(crate) fn guard(&self) -> &Guard {
         &self.guard
     }

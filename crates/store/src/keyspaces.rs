@@ -139,6 +139,7 @@ impl Keyspaces {
             progress_every: self.config.progress_every,
             rules: keyspace::Config {
                 inline_bytes_max: self.config.inline_bytes_max,
+                txn_ops_max: self.config.limits.txn_ops,
                 ..keyspace::Config::default()
             },
         };

@@ -42,9 +42,11 @@ mod contest;
 mod election;
 mod lock;
 
+mod counted;
 mod forward;
 mod gateway;
 mod grpc;
+mod health;
 mod metrics;
 mod pages;
 mod recover;
@@ -53,9 +55,10 @@ mod serve;
 mod store;
 
 pub use access::{Access, Pattern, Rule, Who};
-pub use config::{Config, History};
+pub use config::{Config, History, Limits};
 pub use engine::SqlConfig;
 pub use error::Error;
+pub use grpc::VERSION;
 pub use handle::{Handle, Subscription};
 pub use recover::{Finding, Loss, Recovered, Recovery};
 pub use store::Store;

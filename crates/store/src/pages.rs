@@ -1,85 +1,93 @@
 //! What the store says over plain HTTP: health, version, metrics.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
+    header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+};
 use http_body_util::Full;
-use kv::KeyspaceName;
 
 use crate::{
     grpc::{ETCD_CLUSTER_VERSION, ETCD_VERSION},
+    health,
     keyspaces::Keyspaces,
-    metrics::Metrics,
+    metrics::{self, Metrics},
 };
-
-/// A store that does not answer itself for this long is not healthy: several
-/// times the slowest sync that a healthy disk shows.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+type Page = Response<Full<Bytes>>;
+
 pub(crate) async fn page(
     method: &Method,
-    path: &str,
+    uri: &Uri,
     keyspaces: &Keyspaces,
     metrics: &Metrics,
-) -> Response<Full<Bytes>> {
+) -> Page {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".into());
+        let page = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Method Not Allowed\n".into());
+        return with(page, ALLOW, "GET");
+    }
+    let query = uri.query().unwrap_or_default();
+    let excluded: Vec<&str> = values(query, "exclude").collect();
+    let path = uri.path();
+    if let Some(checks) = health::checks(path) {
+        let verdict = health::run(keyspaces, &metrics.health, checks, &excluded).await;
+        let verbose = query.split('&').any(|pair| pair.split('=').next() == Some("verbose"));
+        let page = match (verdict.healthy, verbose) {
+            (true, true) => text(StatusCode::OK, TEXT, verdict.reason + "ok\n"),
+            (true, false) => text(StatusCode::OK, TEXT, "ok\n".into()),
+            (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, verdict.reason + "\n"),
+        };
+        return with(page, X_CONTENT_TYPE_OPTIONS, "nosniff");
     }
     match path {
         "/health" => {
-            let health = health(keyspaces).await;
+            let serializable = values(query, "serializable").next() == Some("true");
+            let health = health::health(keyspaces, &excluded, serializable).await;
+            let (status, figure) = match health {
+                Ok(()) => (StatusCode::OK, &metrics.health.health_success),
+                Err(_) => (StatusCode::SERVICE_UNAVAILABLE, &metrics.health.health_failures),
+            };
+            figure.fetch_add(1, Relaxed);
             let body = serde_json::json!({
                 "health": if health.is_ok() { "true" } else { "false" },
-                "reason": health.as_ref().err().cloned().unwrap_or_default(),
+                "reason": health.err().unwrap_or_default(),
             });
-            text(status_of(&health), JSON, body.to_string())
-        }
-        // As long as this answers, a restart would not help.
-        "/livez" => text(StatusCode::OK, TEXT, "ok\n".into()),
-        "/readyz" => {
-            let health = health(keyspaces).await;
-            let body = health.as_ref().err().cloned().unwrap_or_else(|| "ok".into());
-            text(status_of(&health), TEXT, body + "\n")
+            text(status, JSON, body.to_string())
         }
         "/version" => {
             let body = serde_json::json!({
                 "etcdserver": ETCD_VERSION,
                 "etcdcluster": ETCD_CLUSTER_VERSION,
+                "storage": ETCD_CLUSTER_VERSION,
                 "polis": env!("CARGO_PKG_VERSION"),
             });
             text(StatusCode::OK, JSON, body.to_string())
         }
+        "/debug/vars" => text(StatusCode::OK, JSON, metrics::vars().to_string()),
         "/metrics" => text(StatusCode::OK, PROMETHEUS, metrics.page(keyspaces)),
         _ => text(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".into()),
     }
 }
 
-/// Asks the default keyspace's actor something small.
-async fn health(keyspaces: &Keyspaces) -> Result<(), String> {
-    if keyspaces.quota().is_full() {
-        return Err("ALARM NOSPACE".into());
-    }
-    let handle = keyspaces.get(&KeyspaceName::default()).map_err(|error| error.to_string())?;
-    match tokio::time::timeout(HEALTH_TIMEOUT, handle.ping()).await {
-        Ok(Ok(())) if keyspaces.leader(&handle).is_none() => Err("RAFT NO LEADER".into()),
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the store does not answer in time".into()),
-    }
+/// Of every `name=value` in a query; what probes send needs no decoding.
+fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(move |(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value)
 }
 
-fn status_of<T, E>(health: &Result<T, E>) -> StatusCode {
-    if health.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
-}
-
-fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Page {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-    response
+    with(response, CONTENT_TYPE, content_type)
+}
+
+fn with(mut page: Page, name: HeaderName, value: &'static str) -> Page {
+    page.headers_mut().insert(name, HeaderValue::from_static(value));
+    page
 }

@@ -7,7 +7,7 @@ use http::{Request, Response, header::CONTENT_TYPE, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use kv::{Error, KeyspaceName};
-use kv_etcd::{SERVER_MESSAGE_BYTES_MAX, status};
+use kv_etcd::status;
 use pb_etcd::{
     etcdserverpb::{
         auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
@@ -22,6 +22,7 @@ use rustls::pki_types::CertificateDer;
 use tonic::{Code, Status, body::Body, codegen::Service};
 
 use crate::{
+    Limits,
     access::{Access, Grant},
     forward::{self, Forward, Place, Sent, Way},
     gateway,
@@ -29,6 +30,9 @@ use crate::{
     metrics::{Method, Metrics},
     pages,
 };
+
+/// etcd's allowance for what surrounds a largest request.
+const SURROUNDING_BYTES: usize = 512 * 1024;
 
 /// One for the whole store; a request clones a few pointers.
 pub(crate) struct Router {
@@ -57,8 +61,9 @@ impl Router {
         metrics: Arc<Metrics>,
         forward: Option<Forward>,
     ) -> Router {
+        let message_bytes_max = face.limits.request_bytes.saturating_add(SURROUNDING_BYTES);
         Router {
-            kv: KvServer::new(face.clone()).max_decoding_message_size(SERVER_MESSAGE_BYTES_MAX),
+            kv: KvServer::new(face.clone()).max_decoding_message_size(message_bytes_max),
             watch: WatchServer::new(face.clone()),
             lease: LeaseServer::new(face.clone()),
             cluster: ClusterServer::new(face.clone()),
@@ -94,10 +99,7 @@ impl Router {
             return gateway::answer(self, request).await;
         }
         if !is_grpc(&request) {
-            let (head, _) = request.into_parts();
-            let (keyspaces, metrics) = (&self.face.keyspaces, &self.metrics);
-            let page = pages::page(&head.method, head.uri.path(), keyspaces, metrics).await;
-            return page.map(Body::new);
+            return self.page(&request).await;
         }
         let Some(method) = Method::of(request.uri().path()) else {
             let text = format!("polis: {} is not served", request.uri().path());
@@ -105,6 +107,16 @@ impl Router {
         };
         request.extensions_mut().insert(grant.clone());
         self.call(method, request.map(Body::new)).await
+    }
+
+    /// Health, version, metrics: open to whoever could connect.
+    pub async fn page<B>(&self, request: &Request<B>) -> Response<Body> {
+        let (keyspaces, metrics) = (&self.face.keyspaces, &self.metrics);
+        pages::page(request.method(), request.uri(), keyspaces, metrics).await.map(Body::new)
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.face.limits
     }
 
     /// Has the method's service answer, and counts it.

@@ -19,6 +19,8 @@ pub(crate) struct Standing {
     pub keys: AtomicU64,
     pub watchers: AtomicU64,
     pub slow_watchers: AtomicU64,
+    /// Times that this process came to lead it.
+    pub claims: AtomicU64,
 }
 
 // === impl Standing ===

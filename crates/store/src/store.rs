@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    Access, Config, Error, Handle,
+    Access, Config, Error, Handle, Limits,
     forward::Forward,
     grpc::{Face, Member},
     keyspaces::Keyspaces,
@@ -17,7 +17,7 @@ use crate::{
     passwords::Passwords,
     replica::{HighWater, Replicas},
     route::Router,
-    serve::serve,
+    serve::{Door, DoorKind, Manners, serve},
 };
 
 /// The log's folder inside the data folder.
@@ -33,9 +33,10 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Store {
     keyspaces: Arc<Keyspaces>,
     member: Arc<Member>,
-    listener: TcpListener,
+    doors: Vec<Door>,
     local_addr: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    manners: Manners,
+    limits: Limits,
     access: Access,
     passwords: Arc<Passwords>,
     forward: Option<Forward>,
@@ -73,6 +74,17 @@ impl Store {
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
+        let mut doors = vec![Door { listener, kind: DoorKind::Clients(tls.clone()) }];
+        let more = config.listen_more.iter().map(|more| (more, DoorKind::Clients(tls.clone())));
+        let pages = config.listen_metrics.iter().map(|pages| (pages, DoorKind::Pages));
+        for (&address, kind) in more.chain(pages) {
+            let listen = |source| Error::Listen { address, source };
+            let listener = TcpListener::bind(address).await.map_err(listen)?;
+            doors.push(Door { listener, kind });
+        }
+        let manners =
+            Manners { ping_every: config.ping_every, ping_answer_max: config.ping_answer_max };
+        let limits = config.limits;
         let member = Arc::new(Member::new(engine.cluster_id(), &config, local_addr));
         let (keyspaces_end, keyspaces_drain) = rt::drain::channel();
         let (replicas_end, replicas_drain) = rt::drain::channel();
@@ -90,9 +102,10 @@ impl Store {
         Ok(Store {
             keyspaces,
             member,
-            listener,
+            doors,
             local_addr,
-            tls,
+            manners,
+            limits,
             access,
             passwords,
             forward,
@@ -119,19 +132,20 @@ impl Store {
         let Store {
             keyspaces,
             member,
-            listener,
+            doors,
             local_addr,
-            tls,
+            manners,
+            limits,
             access,
             passwords,
             forward,
             keyspaces_end,
             replicas_end,
         } = self;
-        tracing::debug!(%local_addr, secured = tls.is_some(), "store serving");
-        let face = Face { keyspaces, member, passwords, drain: drain.clone() };
+        tracing::debug!(%local_addr, doors = doors.len(), "store serving");
+        let face = Face { keyspaces, member, passwords, limits, drain: drain.clone() };
         let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default()), forward));
-        serve(listener, tls, router, &drain).await;
+        serve(doors, router, manners, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
             tracing::warn!("keyspaces still busy at the end of the drain");
         }

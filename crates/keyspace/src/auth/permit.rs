@@ -35,7 +35,7 @@ impl Keyspace {
         if self.is_free(caller) {
             return Ok(());
         }
-        check(txn)?;
+        check(txn, self.config.txn_ops_max)?;
         self.permit_parts(caller, txn)
     }
 

@@ -43,7 +43,7 @@ struct Watcher {
 }
 
 fn config(inline_bytes_max: usize) -> Config {
-    Config { inline_bytes_max, lease_ttl_min: Duration::from_secs(2) }
+    Config { inline_bytes_max, ..Config::default() }
 }
 
 impl Run {

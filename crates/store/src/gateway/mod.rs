@@ -28,12 +28,12 @@ use kv_etcd::status;
 use prost_reflect::MethodDescriptor;
 use tonic::{Code, Status, body::Body};
 
-use crate::{grpc::GATEWAY_METADATA, metrics::Method, route::Router};
+use crate::{Limits, grpc::GATEWAY_METADATA, metrics::Method, route::Router};
 use frames::Frames;
 
-/// One JSON request: half as large again as the largest that gRPC accepts, for
-/// base64 and names.
-const REQUEST_BYTES_MAX: usize = kv_etcd::SERVER_MESSAGE_BYTES_MAX / 2 * 3;
+/// One JSON request: twice as large as the largest in gRPC, for base64 and
+/// names, and never less than this.
+const REQUEST_BYTES_MIN: usize = 1024 * 1024;
 
 /// One of the many that a client may send on a stream. They hold a key range
 /// or a lease, nothing large.
@@ -71,7 +71,7 @@ async fn forward(
     let (head, body) = request.into_parts();
     let body = match method.is_client_streaming() {
         true => streamed(&method, body).await?,
-        false => whole(&method, body).await?,
+        false => whole(&method, body, router.limits()).await?,
     };
     let response = router.call(counted, grpc(head, path, body)).await;
     if let Some(status) = Status::from_header_map(response.headers())
@@ -100,12 +100,13 @@ fn grpc(mut head: Parts, path: &'static str, body: Body) -> Request<Body> {
     Request::from_parts(head, body)
 }
 
-async fn whole(method: &MethodDescriptor, body: Incoming) -> Result<Body, Status> {
-    let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await.map_err(|error| {
-        match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => status::to_status(&Error::RequestTooLarge),
-            None => Status::cancelled(error.to_string()),
-        }
+async fn whole(method: &MethodDescriptor, body: Incoming, limits: Limits) -> Result<Body, Status> {
+    let bytes_max = limits.request_bytes.saturating_mul(2).max(REQUEST_BYTES_MIN);
+    let body = Limited::new(body, bytes_max).collect().await.map_err(|error| match error
+        .downcast_ref::<LengthLimitError>(
+    ) {
+        Some(_) => status::to_status(&Error::RequestTooLarge),
+        None => Status::cancelled(error.to_string()),
     })?;
     let message = json::read(method, &body.to_bytes())?;
     Ok(Body::new(Full::new(message)))

@@ -14,7 +14,7 @@ use pb_etcd::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Face, bounded, refusal};
+use super::{Face, refusal};
 use crate::{Handle, token};
 
 #[tonic::async_trait]
@@ -53,7 +53,7 @@ impl Auth for Face {
         &self,
         request: Request<pb::AuthenticateRequest>,
     ) -> Result<Response<pb::AuthenticateResponse>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(&request)?;
         let pb::AuthenticateRequest { name, password } = request.into_inner();
         let token = self.log_in(&handle, &UserName::new(&name), password).await;
@@ -67,7 +67,7 @@ impl Auth for Face {
         &self,
         request: Request<pb::AuthUserAddRequest>,
     ) -> Result<Response<pb::AuthUserAddResponse>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(&request)?;
         handle.check_admin().await.map_err(refusal)?;
         let pb::AuthUserAddRequest { name, password, options, .. } = request.into_inner();
@@ -120,7 +120,7 @@ impl Auth for Face {
         &self,
         request: Request<pb::AuthUserChangePasswordRequest>,
     ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(&request)?;
         handle.check_admin().await.map_err(refusal)?;
         let pb::AuthUserChangePasswordRequest { name, password, .. } = request.into_inner();
@@ -211,7 +211,7 @@ impl Auth for Face {
         &self,
         request: Request<pb::AuthRoleGrantPermissionRequest>,
     ) -> Result<Response<pb::AuthRoleGrantPermissionResponse>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(&request)?;
         handle.check_admin().await.map_err(refusal)?;
         let pb::AuthRoleGrantPermissionRequest { name, perm } = request.get_ref();
@@ -244,7 +244,7 @@ impl Face {
         request: &Request<T>,
         order: impl FnOnce(&T) -> Order,
     ) -> Result<Option<pb::ResponseHeader>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(request)?;
         handle.order(order(request.get_ref())).await.map_err(refusal)?;
         Ok(self.header(&handle, None))

@@ -8,7 +8,7 @@ use kv_etcd::{range, txn};
 use pb_etcd::etcdserverpb::{self as pb, kv_server::Kv};
 use tonic::{Request, Response, Status};
 
-use super::{Face, bounded, refusal};
+use super::{Face, refusal};
 use crate::Handle;
 
 /// Keys in the first chunk of a stream, as in etcd: the caller can begin.
@@ -65,7 +65,7 @@ impl Kv for Face {
         &self,
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(&request)?;
         let put = txn::put_from_wire(request.get_ref()).map_err(refusal)?;
         let (revision, response) = handle.put(put).await.map_err(refusal)?;
@@ -77,7 +77,7 @@ impl Kv for Face {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(&request)?;
         let delete = txn::delete_from_wire(request.get_ref()).map_err(refusal)?;
         let (revision, response) = handle.delete(delete).await.map_err(refusal)?;
@@ -89,9 +89,10 @@ impl Kv for Face {
         &self,
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
-        bounded(request.get_ref())?;
+        self.bounded(request.get_ref())?;
         let handle = self.handle(&request)?;
-        let txn = txn::request_from_wire(request.get_ref()).map_err(refusal)?;
+        let txn = txn::request_from_wire_within(request.get_ref(), self.limits.txn_ops)
+            .map_err(refusal)?;
         let response = handle.txn(txn).await.map_err(refusal)?;
         let header = self.header(&handle, Some(response.revision));
         Ok(Response::new(txn::response_to_wire(response, header)))

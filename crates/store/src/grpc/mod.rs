@@ -21,13 +21,19 @@ use rt::Drain;
 use tonic::{Request, Status};
 
 use crate::{
-    Handle, access::Grant, credential::Credential, forward, keyspaces::Keyspaces,
+    Handle, Limits, access::Grant, credential::Credential, forward, keyspaces::Keyspaces,
     passwords::Passwords,
 };
 
-/// The release of etcd whose behaviour we offer: kube-apiserver and etcdctl
-/// choose their ways by it.
+/// The release of etcd whose behaviour we offer: clients choose their ways by
+/// it. From 3.5.13 on kube-apiserver serves consistent lists from its cache,
+/// for which it asks for progress: an answer must never overtake an event, and
+/// here none does. Nothing known turns on at 3.6 or 3.7: RangeStream, which is
+/// served, is found out by asking for it. And a snapshot that says 3.5 is taken
+/// by every etcd since.
 pub(crate) const ETCD_VERSION: &str = "3.5.21";
+/// Ours, and in etcd's words the release that we answer as.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\netcd Version: 3.5.21");
 pub(crate) const ETCD_CLUSTER_VERSION: &str = "3.5.0";
 
 /// Where a client shows its token: etcd's own, and what came through a gateway.
@@ -42,6 +48,7 @@ pub(crate) struct Face {
     pub keyspaces: Arc<Keyspaces>,
     pub member: Arc<Member>,
     pub passwords: Arc<Passwords>,
+    pub limits: Limits,
     /// Ends the streams that would not end by themselves.
     pub drain: Drain,
 }
@@ -105,6 +112,15 @@ impl Face {
         Ok(handle.on_behalf_of(credential(request)))
     }
 
+    /// The bound on one request; what is far beyond it never gets past the
+    /// decoder.
+    fn bounded(&self, message: &impl prost::Message) -> Result<(), Status> {
+        match message.encoded_len() > self.limits.request_bytes {
+            true => Err(refusal(Error::RequestTooLarge)),
+            false => Ok(()),
+        }
+    }
+
     /// Where the keyspace stood at `revision`; now, if that is not given.
     fn header(&self, handle: &Handle, revision: Option<Revision>) -> Option<pb::ResponseHeader> {
         let standing = handle.standing();
@@ -151,13 +167,4 @@ fn named<T>(request: &Request<T>) -> Result<Option<KeyspaceName>, Status> {
 #[expect(clippy::needless_pass_by_value, reason = "reads as a function in map_err")]
 fn refusal(error: Error) -> Status {
     status::to_status(&error)
-}
-
-/// etcd's bound on one request; what is far beyond it never gets past the
-/// decoder.
-fn bounded(message: &impl prost::Message) -> Result<(), Status> {
-    match message.encoded_len() > ::kv::Txn::REQUEST_BYTES_MAX {
-        true => Err(refusal(Error::RequestTooLarge)),
-        false => Ok(()),
-    }
 }

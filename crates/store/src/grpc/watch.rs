@@ -30,10 +30,6 @@ const RESPONSES_MAX: usize = 16;
 /// Watches on one stream. A client with more has lost count.
 const WATCHES_MAX: usize = 2000;
 
-/// Size from which a response is split when the client can put it together
-/// again: etcd's, which is its largest request.
-const FRAGMENT_BYTES: usize = kv::Txn::REQUEST_BYTES_MAX;
-
 /// etcd's word for a client that wants to hear when there is no leader.
 const HAS_LEADER: &str = "hasleader";
 
@@ -242,8 +238,11 @@ impl Conversation {
             Ok(WatchItem::Events(batch)) => {
                 let header = header(batch.revision);
                 let events = batch.events.into_iter().map(watch::event_to_wire).collect();
+                // As etcd: what its largest request may have, if the client
+                // can put the pieces together again.
                 let fragment = self.watches.get(&id).is_some_and(|options| options.fragment);
-                for part in fragments(pb::WatchResponse { header, events, ..base }, fragment) {
+                let bytes_max = if fragment { self.face.limits.request_bytes } else { usize::MAX };
+                for part in fragments(pb::WatchResponse { header, events, ..base }, bytes_max) {
                     self.send(part).await?;
                 }
                 Ok(())
@@ -327,8 +326,8 @@ fn is_empty(create: &WatchCreateRequest) -> bool {
 }
 
 /// One response, or several that make one.
-fn fragments(whole: pb::WatchResponse, allowed: bool) -> Vec<pb::WatchResponse> {
-    if !allowed || whole.encoded_len() < FRAGMENT_BYTES {
+fn fragments(whole: pb::WatchResponse, bytes_max: usize) -> Vec<pb::WatchResponse> {
+    if whole.encoded_len() < bytes_max {
         return vec![whole];
     }
     let pb::WatchResponse { header, watch_id, events, .. } = whole;
@@ -337,7 +336,7 @@ fn fragments(whole: pb::WatchResponse, allowed: bool) -> Vec<pb::WatchResponse> 
     let mut bytes = 0;
     for event in events {
         let event_bytes = event.encoded_len();
-        if bytes > 0 && bytes + event_bytes >= FRAGMENT_BYTES {
+        if bytes > 0 && bytes + event_bytes >= bytes_max {
             parts.push(empty());
             bytes = 0;
         }

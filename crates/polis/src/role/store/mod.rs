@@ -1,17 +1,29 @@
 //! `polis store`: serves as it is; its verbs are beside it, one file each.
 
 mod database;
+mod duration;
+mod foreign;
 mod recover;
 mod serve;
+mod sources;
+
+pub use sources::complete;
+
+use crate::logging::LogLevel;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(version = store::VERSION)]
 pub struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
     /// Without a verb. Absent only beside one.
     #[command(flatten)]
     serve: Option<serve::Args>,
+    // Here, since clap cannot tell whether `serve` is there once it holds more
+    // than arguments of its own.
+    #[command(flatten)]
+    foreign: foreign::Foreign,
 }
 
 /// What can be done to a store besides serving it.
@@ -21,10 +33,21 @@ enum Verb {
     Recover(recover::Args),
 }
 
+// === impl Args ===
+
+impl Args {
+    pub fn log_level(&self) -> Option<LogLevel> {
+        self.serve.as_ref()?.log_level()
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
     match (args.verb, args.serve) {
         (Some(Verb::Recover(args)), _) => recover::run(args),
-        (None, Some(serve)) => serve::run(serve),
+        (None, Some(serve)) => {
+            args.foreign.check()?;
+            serve::run(serve)
+        }
         (None, None) => anyhow::bail!("--data-dir is missing"),
     }
 }

@@ -1,15 +1,28 @@
 //! Figures for Prometheus, under etcd's names where etcd has one, so that
 //! dashboards and alerts made for etcd work here.
 
+mod process;
+
 use std::{
     fmt::{self, Write as _},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use engine::SYNC_SECONDS_BOUNDS;
 use tonic::Code;
 
-use crate::{grpc::ETCD_VERSION, keyspaces::Keyspaces};
+use crate::{
+    Handle,
+    counted::Traffic,
+    grpc::{ETCD_CLUSTER_VERSION, ETCD_VERSION},
+    health::Tally,
+    keyspaces::Keyspaces,
+    standing::Standing,
+};
+use process::Process;
 
 /// Every method served: service, method, kind in grpc-prometheus' words.
 pub(crate) const METHODS: &[(&str, &str, &str)] = &[
@@ -78,6 +91,8 @@ pub(crate) struct Metrics {
     /// Answers by code. A stream counts once its headers are sent.
     handled: [[AtomicU64; CODES]; METHODS.len()],
     pub connections: AtomicU64,
+    pub traffic: Arc<Traffic>,
+    pub health: Tally,
 }
 
 // === impl Method ===
@@ -111,6 +126,8 @@ impl Default for Metrics {
             started: std::array::from_fn(|_| AtomicU64::new(0)),
             handled: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             connections: AtomicU64::new(0),
+            traffic: Arc::default(),
+            health: Tally::default(),
         }
     }
 }
@@ -135,41 +152,94 @@ impl Metrics {
     fn write(&self, page: &mut String, keyspaces: &Keyspaces) -> fmt::Result {
         let engine = keyspaces.engine().metrics();
         let started = keyspaces.started();
-        let sum = |figure: fn(&crate::Handle) -> u64| started.iter().map(figure).sum::<u64>();
-        let size = engine.disk_bytes;
-        let led = |handle: &&crate::Handle| keyspaces.leader(handle).is_some();
-        let leads = |handle: &&crate::Handle| handle.standing().is_leading();
-        let leaderless = started.iter().filter(|handle| !led(handle)).count();
-        gauge(page, "etcd_server_has_leader", u64::from(leaderless == 0))?;
-        gauge(page, "etcd_server_is_leader", u64::from(started.iter().any(|h| leads(&h))))?;
-        let leads = started.iter().filter(leads).count() as u64;
-        gauge(page, "polis_store_keyspaces_led", leads)?;
-        gauge(page, &format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}}"), 1)?;
-        gauge(page, "etcd_server_quota_backend_bytes", keyspaces.quota().limit_bytes())?;
-        gauge(page, "etcd_mvcc_db_total_size_in_bytes", size)?;
-        gauge(page, "etcd_mvcc_db_total_size_in_use_in_bytes", size)?;
-        gauge(page, "etcd_debugging_mvcc_keys_total", sum(|h| h.standing().keys.load(Relaxed)))?;
-        gauge(
-            page,
-            "etcd_debugging_mvcc_watcher_total",
-            sum(|h| h.standing().watchers.load(Relaxed)),
-        )?;
-        gauge(
-            page,
-            "etcd_debugging_mvcc_slow_watcher_total",
-            sum(|h| h.standing().slow_watchers.load(Relaxed)),
-        )?;
-        gauge(page, "polis_store_connections", self.connections.load(Relaxed))?;
-        if let Some(bytes) = resident_bytes() {
-            gauge(page, "process_resident_memory_bytes", bytes)?;
+        let sum = |figure: fn(&Standing) -> u64| {
+            started.iter().map(|handle| figure(handle.standing())).sum::<u64>()
+        };
+        let leads = |handle: &&Handle| handle.standing().is_leading();
+        let leaderless = started.iter().any(|handle| keyspaces.leader(handle).is_none());
+        let led = started.iter().filter(leads).count() as u64;
+        let revisions = sum(|standing| standing.revision().0);
+        for (name, value) in [
+            ("etcd_server_has_leader", u64::from(!leaderless)),
+            ("etcd_server_is_leader", u64::from(led > 0)),
+            ("polis_store_keyspaces_led", led),
+            ("etcd_server_is_learner", 0),
+            (&format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}}"), 1),
+            (&format!("etcd_cluster_version{{cluster_version=\"{ETCD_CLUSTER_VERSION}\"}}"), 1),
+            // A revision is what a proposal is there; they are applied first.
+            ("etcd_server_proposals_committed_total", revisions),
+            ("etcd_server_proposals_applied_total", revisions),
+            ("etcd_server_proposals_pending", started.iter().map(Handle::waiting).sum()),
+            ("etcd_server_quota_backend_bytes", keyspaces.quota().limit_bytes()),
+            ("etcd_mvcc_db_total_size_in_bytes", engine.disk_bytes),
+            ("etcd_mvcc_db_total_size_in_use_in_bytes", engine.disk_bytes),
+            ("etcd_debugging_mvcc_current_revision", revisions),
+            ("etcd_debugging_mvcc_compact_revision", sum(|standing| standing.compacted().0)),
+            ("etcd_debugging_mvcc_keys_total", sum(|standing| standing.keys.load(Relaxed))),
+            ("etcd_debugging_mvcc_watcher_total", sum(|standing| standing.watchers.load(Relaxed))),
+            (
+                "etcd_debugging_mvcc_slow_watcher_total",
+                sum(|standing| standing.slow_watchers.load(Relaxed)),
+            ),
+            ("polis_store_connections", self.connections.load(Relaxed)),
+        ] {
+            gauge(page, name, value)?;
         }
+        for (name, value) in [
+            // The first claim of a log is no change.
+            (
+                "etcd_server_leader_changes_seen_total",
+                sum(|standing| standing.claims.load(Relaxed).saturating_sub(1)),
+            ),
+            ("etcd_server_proposals_failed_total", self.failed_writes()),
+            ("etcd_mvcc_range_total", self.answered("etcdserverpb.KV", "Range")),
+            ("etcd_mvcc_put_total", self.answered("etcdserverpb.KV", "Put")),
+            ("etcd_mvcc_delete_total", self.answered("etcdserverpb.KV", "DeleteRange")),
+            ("etcd_mvcc_txn_total", self.answered("etcdserverpb.KV", "Txn")),
+            (
+                "etcd_debugging_lease_granted_total",
+                self.answered("etcdserverpb.Lease", "LeaseGrant"),
+            ),
+            (
+                "etcd_debugging_lease_revoked_total",
+                self.answered("etcdserverpb.Lease", "LeaseRevoke"),
+            ),
+            (
+                "etcd_network_client_grpc_received_bytes_total",
+                self.traffic.received_bytes.load(Relaxed),
+            ),
+            ("etcd_network_client_grpc_sent_bytes_total", self.traffic.sent_bytes.load(Relaxed)),
+        ] {
+            writeln!(page, "# TYPE {name} counter\n{name} {value}")?;
+        }
+        self.health.write(page)?;
+        Process::now().write(page)?;
         writeln!(page, "# TYPE polis_store_keyspace_revision gauge")?;
         for handle in &started {
             let (name, revision) = (handle.name(), handle.standing().revision());
             writeln!(page, "polis_store_keyspace_revision{{keyspace=\"{name}\"}} {revision}")?;
         }
-        write_syncs(page, &engine)?;
+        // One write makes the log durable and is the commit of the data too.
+        write_syncs(page, "etcd_disk_wal_fsync_duration_seconds", &engine)?;
+        write_syncs(page, "etcd_disk_backend_commit_duration_seconds", &engine)?;
         self.write_methods(page)
+    }
+
+    /// Calls that ended well.
+    fn answered(&self, service: &str, method: &str) -> u64 {
+        self.counted(service, method, Code::Ok)
+    }
+
+    /// Writes whose callers were told that they may not have happened.
+    fn failed_writes(&self) -> u64 {
+        let writes = ["Put", "DeleteRange", "Txn", "Compact"];
+        writes.iter().map(|name| self.counted("etcdserverpb.KV", name, Code::Unavailable)).sum()
+    }
+
+    fn counted(&self, service: &str, method: &str, code: Code) -> u64 {
+        let code = usize::try_from(i32::from(code)).expect("codes are small and positive");
+        let method = METHODS.iter().position(|known| (known.0, known.1) == (service, method));
+        method.map_or(0, |method| self.handled[method][code].load(Relaxed))
     }
 
     fn write_methods(&self, page: &mut String) -> fmt::Result {
@@ -203,24 +273,25 @@ fn gauge(page: &mut String, name: &str, value: u64) -> fmt::Result {
     writeln!(page, "# TYPE {bare} gauge\n{name} {value}")
 }
 
-/// etcd's name for the time that a write-ahead log takes to be durable.
-fn write_syncs(page: &mut String, engine: &engine::Metrics) -> fmt::Result {
-    const NAME: &str = "etcd_disk_wal_fsync_duration_seconds";
-    writeln!(page, "# TYPE {NAME} histogram")?;
+/// How long it took to make what was written durable.
+fn write_syncs(page: &mut String, name: &str, engine: &engine::Metrics) -> fmt::Result {
+    writeln!(page, "# TYPE {name} histogram")?;
     let mut so_far = 0;
     for (bound, count) in SYNC_SECONDS_BOUNDS.iter().zip(&engine.sync_seconds) {
         so_far += count;
-        writeln!(page, "{NAME}_bucket{{le=\"{bound}\"}} {so_far}")?;
+        writeln!(page, "{name}_bucket{{le=\"{bound}\"}} {so_far}")?;
     }
-    writeln!(page, "{NAME}_bucket{{le=\"+Inf\"}} {}", engine.syncs)?;
-    writeln!(page, "{NAME}_sum {}", engine.sync_time.as_secs_f64())?;
-    writeln!(page, "{NAME}_count {}", engine.syncs)
+    writeln!(page, "{name}_bucket{{le=\"+Inf\"}} {}", engine.syncs)?;
+    writeln!(page, "{name}_sum {}", engine.sync_time.as_secs_f64())?;
+    writeln!(page, "{name}_count {}", engine.syncs)
 }
 
-/// None where the kernel does not tell.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
+/// `/debug/vars`: the little of Go's that a process of ours has. Not its
+/// command line, which is nobody's business.
+pub(crate) fn vars() -> serde_json::Value {
+    let process = Process::now();
+    serde_json::json!({
+        "file_descriptor_limit": process.max_fds,
+        "memstats": { "Sys": process.resident_bytes },
+    })
 }
