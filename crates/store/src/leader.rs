@@ -30,6 +30,10 @@ use crate::{
     retention::Retention,
 };
 
+/// A read waits no longer than this for the batch under way: a log that takes
+/// longer has probably left us, and whoever asks can ask another replica.
+const READ_WAIT_MS: u64 = 2000;
+
 /// What a leader has beside its task.
 pub(crate) struct Leader {
     pub copy: Copy,
@@ -37,6 +41,10 @@ pub(crate) struct Leader {
     retention: Retention,
     grace: Grace,
     waiting: VecDeque<Asked>,
+    /// Reads that may not be stale, asked for while a batch was under way.
+    reads: Vec<Request>,
+    /// When the first of them has waited long enough.
+    reads_due: Option<Millis>,
     under_way: Option<UnderWay>,
     proof: Proof,
     since: Millis,
@@ -70,6 +78,7 @@ enum Event {
     LeaseDue,
     Situation,
     HandoverDue,
+    ReadsDue,
     CheckpointDue,
     Draining,
 }
@@ -96,6 +105,10 @@ impl Actor {
                     if let Err(stale) = self.settle(leader, outcome).await {
                         return stale;
                     }
+                    leader.reads_due = None;
+                    for read in std::mem::take(&mut leader.reads) {
+                        self.take(leader, read).await;
+                    }
                 }
                 Event::Looked(Some(epoch)) if epoch != leader.epoch => return End::Stale,
                 Event::Looked(seen) => {
@@ -117,6 +130,7 @@ impl Actor {
                     self.plan_handover(leader);
                 }
                 Event::HandoverDue => self.leave(leader),
+                Event::ReadsDue => leader.refuse_reads(),
                 // The next batch expires it, or writes it down.
                 Event::LeaseDue | Event::CheckpointDue | Event::Draining => {}
             }
@@ -144,6 +158,7 @@ impl Actor {
         let checkpoint = self.others.is_some() && idle && leader.copy.keyspace.has_leases();
         let checkpoint: OptionFuture<_> = checkpoint.then(|| until(leader.checkpoints.due)).into();
         let handover: OptionFuture<_> = leader.handover_due.map(until).into();
+        let reads: OptionFuture<_> = leader.reads_due.map(until).into();
         let situation: OptionFuture<_> =
             self.others.as_mut().map(|others| others.situation.changed()).into();
         let accepts = leader.has_room();
@@ -159,6 +174,7 @@ impl Actor {
             Some(()) = lease => Event::LeaseDue,
             Some(_) = situation => Event::Situation,
             Some(()) = handover => Event::HandoverDue,
+            Some(()) = reads => Event::ReadsDue,
             Some(()) = checkpoint => Event::CheckpointDue,
             () = drain.started(), if !drain.is_draining() => Event::Draining,
         }
@@ -227,6 +243,15 @@ impl Actor {
 
     /// Answers what can be answered now and queues the rest.
     async fn take(&mut self, leader: &mut Leader, request: Request) {
+        // Others read the log too: their watchers may be shown a batch that is
+        // durable before we are told, and no read that is asked for after that
+        // may miss it.
+        if self.others.is_some() && leader.under_way.is_some() && request.is_linearizable_read() {
+            let due = self.commons.clock.now().plus(READ_WAIT_MS);
+            leader.reads_due.get_or_insert(due);
+            leader.reads.push(request);
+            return;
+        }
         let keyspace = &leader.copy.keyspace;
         // A caller that has gone away needs no answer.
         match request {
@@ -365,6 +390,8 @@ impl Leader {
             retention,
             grace: Grace::default(),
             waiting: VecDeque::new(),
+            reads: Vec::new(),
+            reads_due: None,
             under_way: None,
             proof: Proof::default(),
             since: now,
@@ -375,7 +402,7 @@ impl Leader {
     }
 
     fn has_room(&self) -> bool {
-        self.waiting.len() < batch::CHANGES_MAX
+        self.waiting.len() + self.reads.len() < batch::CHANGES_MAX
     }
 
     /// None of these was applied, or known to be right.
@@ -383,7 +410,15 @@ impl Leader {
         for asked in self.waiting.drain(..) {
             asked.change.refuse(Error::NotLeader);
         }
+        self.refuse_reads();
         self.proof.refuse_all();
+    }
+
+    fn refuse_reads(&mut self) {
+        self.reads_due = None;
+        for read in self.reads.drain(..) {
+            read.refuse(Error::NotLeader);
+        }
     }
 }
 

@@ -74,6 +74,13 @@ pub(crate) struct KeyspaceHash {
 // === impl Request ===
 
 impl Request {
+    pub fn is_linearizable_read(&self) -> bool {
+        match self {
+            Request::Range(range, _) | Request::Page(range, ..) => !range.serializable,
+            _ => false,
+        }
+    }
+
     /// Refuses with a definite error.
     pub fn refuse(self, error: Error) {
         // A caller that has gone away needs no answer.
