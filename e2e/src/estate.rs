@@ -38,6 +38,15 @@ impl Estate {
         Estate { scratch: Some(scratch), ..estate }
     }
 
+    /// As [`Estate::up`], with the store's log in a database.
+    #[must_use]
+    pub fn up_on(name: &str, layout: &str, database: &str) -> Estate {
+        let scratch = Scratch::new(name);
+        let data = scratch.join("data");
+        let estate = Estate::start_with(data, free_base_port(), layout, &["--database", database]);
+        Estate { scratch: Some(scratch), ..estate }
+    }
+
     /// Stops it as Ctrl-C does, and starts it again on the same data.
     #[must_use]
     pub fn again(mut self, layout: &str) -> Estate {
@@ -50,18 +59,15 @@ impl Estate {
     /// Starts on a folder that the caller keeps.
     #[must_use]
     pub fn start(data: PathBuf, base_port: u16, layout: &str) -> Estate {
+        Estate::start_with(data, base_port, layout, &[])
+    }
+
+    fn start_with(data: PathBuf, base_port: u16, layout: &str, more: &[&str]) -> Estate {
         let (shown, port) = (data.display().to_string(), base_port.to_string());
-        let mut up = Running::start(&[
-            "up",
-            "--data",
-            &shown,
-            "--base-port",
-            &port,
-            "--layout",
-            layout,
-            "--start-timeout",
-            "110",
-        ]);
+        let mut args = vec!["up", "--data", &shown, "--base-port", &port, "--layout", layout];
+        args.extend(["--start-timeout", "110"]);
+        args.extend(more);
+        let mut up = Running::start(&args);
         up.wait_for_line("Ctrl-C stops everything", START_LIMIT);
         Estate { up, base_port, data, scratch: None }
     }

@@ -12,6 +12,7 @@ pub const CHILD_ENDED: Code = Code(7);
 pub const START_TIMEOUT: Code = Code(8);
 pub const BASE_PORT_INVALID: Code = Code(9);
 pub const CODE_UNKNOWN: Code = Code(10);
+pub const STORE_DIFFERS: Code = Code(11);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -44,6 +45,14 @@ pub(crate) const TABLE: &[Entry] = &[
         cause: "Units and shards of the layout are recorded in the data; another layout would \
                 orphan some of them.",
         remedy: "Start with the layout it was made with, or use a new folder with --data.",
+    },
+    Entry {
+        code: STORE_DIFFERS,
+        title: "the data folder belongs to another store",
+        cause: "What an estate keeps is in its store, in the data folder or in one database; \
+                another store knows nothing of it.",
+        remedy: "Start with the --database it was made with, or without one if there was none; \
+                 or use a new folder with --data.",
     },
     Entry {
         code: CONFIG_INVALID,

@@ -20,11 +20,14 @@ pub const DEFAULT_DATA: &str = "./polis-data";
 pub struct DataDir(PathBuf);
 
 /// What `up` was started with, kept for the client verbs and the next start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estate {
     pub layout: LayoutName,
     pub base_port: u16,
+    /// Where the store keeps its log, if not in this folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
 }
 
 /// Held for as long as the folder is in use; the system drops it with us.
@@ -120,9 +123,9 @@ impl DataDir {
         }
     }
 
-    pub fn save_estate(&self, estate: Estate) -> anyhow::Result<()> {
+    pub fn save_estate(&self, estate: &Estate) -> anyhow::Result<()> {
         let file = self.estate_file();
-        fs::write(&file, toml::to_string(&estate)?)
+        fs::write(&file, toml::to_string(estate)?)
             .with_context(|| format!("write {}", file.display()))
     }
 

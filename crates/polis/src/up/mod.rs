@@ -29,7 +29,7 @@ use crate::{
     kubeconfig,
     layout::{CenterPlan, Layout, LayoutName},
     pki::Pki,
-    role::server::ServerOptions,
+    role::{server::ServerOptions, store::database::Database},
     stop::StopSignal,
 };
 use process::Program;
@@ -47,6 +47,8 @@ pub struct Args {
     /// Cities and centers; 2+2+1 survives the loss of any city
     #[arg(long, value_enum, default_value_t = LayoutName::TwoTwoOne)]
     pub layout: LayoutName,
+    #[command(flatten)]
+    pub database: Database,
     /// Seconds to wait until everything is ready
     #[arg(long, default_value_t = 60)]
     pub start_timeout: u64,
@@ -65,8 +67,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         bail!("{code}: base port {} cannot be used. {}", args.base_port, code.remedy());
     }
     let _lock = data.lock()?;
-    let estate = Estate { layout: args.layout, base_port: args.base_port };
-    if let Some(earlier) = data.estate()?
+    let estate = Estate {
+        layout: args.layout,
+        base_port: args.base_port,
+        database: args.database.database.clone(),
+    };
+    let earlier = data.estate()?;
+    if let Some(earlier) = &earlier
         && earlier.layout != estate.layout
     {
         bail!(
@@ -78,9 +85,26 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             errors::LAYOUT_DIFFERS.remedy()
         );
     }
+    if let Some(earlier) = &earlier
+        // Its address may change; that it is another database, the store notices.
+        && earlier.database.is_some() != estate.database.is_some()
+    {
+        bail!(
+            "{}: {} was made with {}, and {} was asked for. {}",
+            errors::STORE_DIFFERS,
+            data.path().display(),
+            name_of(earlier),
+            name_of(&estate),
+            errors::STORE_DIFFERS.remedy()
+        );
+    }
     let layout = Layout::new(args.layout, args.base_port);
     check_ports(&layout)?;
-    data.save_estate(estate)?;
+    if let Some(database) = args.database.config()? {
+        // What is wrong with it is better said here than in the store's log.
+        engine::Sql::connect(database).await?;
+    }
+    data.save_estate(&estate)?;
     let pki = Pki::new(&data.pki());
     pki.prepare(&layout)?;
     kubeconfig::write(&data.kubeconfig(), &layout, &pki)?;
@@ -108,7 +132,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut screen = Screen::new();
     let client = connect::estate(&layout, &pki)?;
     let started = {
-        let start = start(&mut supervisor, &mut calls, &mut screen, &layout, &data, &client);
+        let start = start(
+            &mut supervisor,
+            &mut calls,
+            &mut screen,
+            &layout,
+            &data,
+            &args.database,
+            &client,
+        );
         let deadline = Duration::from_secs(args.start_timeout);
         tokio::select! {
             started = tokio::time::timeout(deadline, start) => started.ok(),
@@ -156,11 +188,12 @@ async fn start(
     screen: &mut Screen,
     layout: &Layout,
     data: &DataDir,
+    database: &Database,
     client: &Client,
 ) -> anyhow::Result<()> {
     let pki = Pki::new(&data.pki());
     screen.begin("waiting for the store");
-    supervisor.add(store_program(layout, data, &pki), false)?;
+    supervisor.add(store_program(layout, data, database, &pki), false)?;
     watching(supervisor, calls, ready::port(layout.store_port())).await?;
     screen.done("store");
     screen.begin("waiting for the API servers");
@@ -238,22 +271,28 @@ fn check_ports(layout: &Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store_program(layout: &Layout, data: &DataDir, pki: &Pki) -> Program {
+/// Where an estate's store keeps its log, for people.
+fn name_of(estate: &Estate) -> String {
+    estate.database.clone().unwrap_or_else(|| "a store in the data folder".to_owned())
+}
+
+/// A password in the environment reaches it by inheritance.
+fn store_program(layout: &Layout, data: &DataDir, database: &Database, pki: &Pki) -> Program {
     let leaf = pki.leaf(None, "store");
     let arg = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
-    Program {
-        name: "store".into(),
-        args: vec![
-            "store".into(),
-            arg("data-dir", &data.store().display()),
-            arg("listen-client-urls", &format_args!("https://127.0.0.1:{}", layout.store_port())),
-            arg("cert-file", &leaf.cert.display()),
-            arg("key-file", &leaf.key.display()),
-            arg("trusted-ca-file", &leaf.ca.display()),
-            "--mesh-access".into(),
-        ],
-        log: data.logs().join("store.log"),
-    }
+    let mut args = vec![
+        "store".into(),
+        arg("data-dir", &data.store().display()),
+        arg("listen-client-urls", &format_args!("https://127.0.0.1:{}", layout.store_port())),
+        arg("cert-file", &leaf.cert.display()),
+        arg("key-file", &leaf.key.display()),
+        arg("trusted-ca-file", &leaf.ca.display()),
+        "--mesh-access".into(),
+    ];
+    args.extend(database.database.iter().map(|url| arg("database", url)));
+    let password = database.database_password_file.iter();
+    args.extend(password.map(|file| arg("database-password-file", &file.display())));
+    Program { name: "store".into(), args, log: data.logs().join("store.log") }
 }
 
 /// Writes the center's configuration and says how to start it.

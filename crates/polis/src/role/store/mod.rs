@@ -1,6 +1,6 @@
 //! `polis store`: serves as it is; its verbs are beside it, one file each.
 
-mod database;
+pub mod database;
 mod duration;
 mod foreign;
 mod recover;
