@@ -5,6 +5,7 @@
 mod generate;
 mod peers;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 
@@ -23,6 +24,7 @@ usage: cargo xtask COMMAND
   tidy             the rules of the house: layers, headers, the map, no unwrap
   peers            fetches the real programs that end-to-end tests talk to
   soak sim …       many seeds of the simulation: --seeds N [--from N]
+  soak store …     replicas over real databases with faults under load: --minutes N
   check-history F  judges a recorded history of a store
   gen [PART…]      writes again what is generated: protos, errors";
 
@@ -45,10 +47,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<()> {
         ["ci"] => test::run(&root, &[]),
         ["tidy"] => tidy::run(&root),
         ["peers"] => peers::fetch().map(|folder| println!("{}", folder.display())),
-        ["soak", "sim", options @ ..] => {
-            let sim = ["run", "--quiet", "-p", "polis-sim", "--", "soak"];
-            run::run(run::cargo().current_dir(&root).args(sim).args(options))
-        }
+        ["soak", words @ ..] => soak::soak(&root, words),
         ["check-history", file] => {
             let file = std::path::absolute(file)?;
             let check = ["run", "--quiet", "-p", "polis-checker", "--example", "check_history"];

@@ -1,0 +1,39 @@
+//! `cargo xtask soak`: the long forms of tests that the rest of the time are
+//! short.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    peers,
+    run::{cargo, run},
+};
+
+const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak store --minutes N";
+
+/// `words` after `soak`.
+pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
+    match words {
+        ["sim", options @ ..] => {
+            let sim = ["run", "--quiet", "-p", "polis-sim", "--", "soak"];
+            run(cargo().current_dir(root).args(sim).args(options))
+        }
+        ["store", "--minutes", minutes] => {
+            let minutes: u64 = minutes.parse().with_context(|| format!("--minutes {minutes:?}"))?;
+            store(root, minutes)
+        }
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// Replicas over real databases with faults under load, this long over each.
+fn store(root: &Path, minutes: u64) -> anyhow::Result<()> {
+    run(cargo().current_dir(root).args(["build", "-p", "polis"]))?;
+    let tests = ["test", "-p", "e2e", "--test", "store_seekdb", "--test", "store_galera"];
+    let shown = ["--", "--test-threads=1", "--nocapture"];
+    let mut command = cargo();
+    command.current_dir(root).args(tests).args(shown);
+    command.env("POLIS_PEERS", peers::fetch()?).env("POLIS_SOAK_MINUTES", minutes.to_string());
+    run(&mut command)
+}
