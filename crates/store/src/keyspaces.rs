@@ -114,6 +114,9 @@ impl Keyspaces {
     /// Who leads it, by name, as far as we know.
     pub fn leader(&self, keyspace: &Handle) -> Option<String> {
         let Some(replicas) = &self.replicas else { return Some(self.config.name.clone()) };
+        if replicas.is_leaderless(keyspace.name()) {
+            return None;
+        }
         if keyspace.standing().is_leading() {
             return Some(replicas.me().name.clone());
         }

@@ -238,6 +238,28 @@ async fn a_leader_that_is_cut_off_from_the_log_never_answers_with_what_is_old() 
 }
 
 #[tokio::test]
+async fn a_watch_that_wants_a_leader_ends_when_nobody_can_be_seen_to_lead() {
+    let engine = Memory::new();
+    let node = start(&engine, "store-a").await;
+    put_at_last(&node.wire(), "k").await;
+    let channel = kv_etcd::connect::channel(&node.url, None).expect("a channel");
+    let mut client = pb::watch_client::WatchClient::new(channel);
+    let mut watch = async |needs_leader: &'static str| {
+        // It has nothing to say and goes on listening.
+        let mut request = tonic::Request::new(futures::stream::pending());
+        let value = needs_leader.parse().expect("metadata");
+        request.metadata_mut().insert("hasleader", value);
+        within(client.watch(request)).await.expect("a stream").into_inner()
+    };
+    let (mut needs, mut does_not) = (watch("true").await, watch("false").await);
+    node.line.cut();
+    let ended = within(needs.message()).await.expect_err("it ends");
+    assert_eq!(ended.message(), "etcdserver: no leader");
+    let quiet = tokio::time::timeout(Duration::from_millis(100), does_not.message()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+}
+
+#[tokio::test]
 async fn keyspaces_spread_over_replicas_that_stay() {
     const KEYSPACES: usize = 12;
     let engine = Memory::new();

@@ -83,6 +83,8 @@ struct State {
     /// Ours is the first peer; it lives since we began.
     began: Millis,
     known: bool,
+    /// When the board was last read.
+    read_at: Millis,
     /// Since when a keyspace that somebody asked for has nobody to lead it.
     leaderless_since: BTreeMap<KeyspaceName, Millis>,
     situations: BTreeMap<KeyspaceName, watch::Sender<Situation>>,
@@ -116,6 +118,7 @@ impl Replicas {
             alive: Arc::default(),
             began: clock.now(),
             known: false,
+            read_at: clock.now(),
             leaderless_since: BTreeMap::new(),
             situations: BTreeMap::new(),
         };
@@ -168,6 +171,10 @@ impl Replicas {
     /// Those in use that nobody has led for a while.
     pub fn leaderless(&self) -> watch::Receiver<BTreeSet<KeyspaceName>> {
         self.inner.leaderless.subscribe()
+    }
+
+    pub fn is_leaderless(&self, keyspace: &KeyspaceName) -> bool {
+        self.inner.leaderless.borrow().contains(keyspace)
     }
 
     /// Who lives, by id, and we among them.
@@ -333,6 +340,7 @@ impl State {
         }
         self.board = board;
         self.known = true;
+        self.read_at = ended;
         let heads: BTreeMap<_, _> =
             self.board.heads.iter().map(|head| (&head.keyspace, head)).collect();
         for (keyspace, sender) in &self.situations {
@@ -385,7 +393,11 @@ impl State {
         })
     }
 
+    /// All of them, for who cannot see who leads.
     fn leaderless(&self, now: Millis) -> BTreeSet<KeyspaceName> {
+        if now.since(self.read_at) > LEADERLESS_AFTER_MS {
+            return self.situations.keys().cloned().collect();
+        }
         let long = |since: &Millis| now.since(*since) > LEADERLESS_AFTER_MS;
         let all = self.leaderless_since.iter().filter(|(_, since)| long(since));
         all.map(|(keyspace, _)| keyspace.clone()).collect()
