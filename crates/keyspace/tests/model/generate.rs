@@ -20,6 +20,10 @@ pub enum Step {
     Revoke(i64),
     KeepAlive(i64),
     Info(i64),
+    Note {
+        name: &'static str,
+        value: Option<&'static str>,
+    },
     Advance(u64),
     Expire,
     Watch(WatchRequest),
@@ -61,6 +65,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (1i64..4).prop_map(Step::Revoke),
         1 => (1i64..4).prop_map(Step::KeepAlive),
         1 => (1i64..4).prop_map(Step::Info),
+        1 => (select(&["a/1", "a/2", "b"][..]), option::of(value()))
+            .prop_map(|(name, value)| Step::Note { name, value }),
         1 => (0u64..4000).prop_map(Step::Advance),
         1 => Just(Step::Expire),
         3 => watch().prop_map(Step::Watch),

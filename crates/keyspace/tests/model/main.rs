@@ -1,7 +1,8 @@
 //! Random histories, run by the keyspace and by a naive twin that keeps a copy
 //! of the whole map for every revision. Every answer, every range at every
 //! revision and every watch must agree; and it must not matter whether values
-//! are in memory, nor whether the keyspace was loaded anew in between.
+//! are in memory, nor whether the keyspace was loaded anew in between. A follower
+//! that is fed the leader's batches is the same after each of them.
 
 mod generate;
 mod naive;
@@ -12,7 +13,7 @@ use proptest::{collection::vec, prelude::*};
 use run::Run;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_keyspace_and_its_naive_twin_agree(steps in vec(generate::step(), 1..60)) {

@@ -22,6 +22,7 @@ pub struct Naive {
     pub compacted: u64,
     /// Granted, and when it ends.
     pub leases: BTreeMap<LeaseId, (Duration, u64)>,
+    pub notes: BTreeMap<&'static str, &'static str>,
 }
 
 /// A transaction under way.
@@ -38,6 +39,7 @@ impl Naive {
             events: vec![Vec::new(), Vec::new()],
             compacted: 0,
             leases: BTreeMap::new(),
+            notes: BTreeMap::new(),
         }
     }
 

@@ -1,5 +1,5 @@
-//! One history, run three times at once: values in memory, values fetched, and
-//! by the naive twin.
+//! One history, run four times at once: values in memory, values fetched, by a
+//! follower that is only told what became durable, and by the naive twin.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,6 +15,8 @@ const EVENTS_MAX: usize = 2;
 pub struct Run {
     inline: Keyspace,
     fetched: Keyspace,
+    /// Never loaded anew: all it knows are the leader's batches.
+    follower: Keyspace,
     naive: Naive,
     disk: Disk,
     visible: Revision,
@@ -51,6 +53,7 @@ impl Run {
         Run {
             inline: Keyspace::new(config(usize::MAX)),
             fetched: Keyspace::new(config(0)),
+            follower: Keyspace::new(config(usize::MAX)),
             naive: Naive::new(),
             disk: Disk::default(),
             visible: Revision(1),
@@ -123,6 +126,15 @@ impl Run {
                 }
             }
             Step::Info(id) => self.info(LeaseId(id)),
+            Step::Note { name, value } => {
+                let applied = self.inline.set_note(name.into(), value.map(Into::into));
+                assert_eq!(self.fetched.set_note(name.into(), value.map(Into::into)), applied);
+                match value {
+                    Some(value) => drop(self.naive.notes.insert(name, value)),
+                    None => drop(self.naive.notes.remove(name)),
+                }
+                self.disk.append(applied);
+            }
             Step::Advance(ms) => self.now = self.now.plus(ms),
             Step::Expire => self.expire(),
             Step::Watch(request) => {
@@ -233,10 +245,46 @@ impl Run {
     }
 
     fn settle(&mut self) {
-        self.disk.sync();
+        let batch = self.disk.sync();
+        self.follower.follow(batch, self.now).expect("the leader leaves no gap");
         self.visible = self.inline.revision();
         self.inline.settle(self.visible);
         self.fetched.settle(self.visible);
+        self.compare_follower();
+    }
+
+    /// Everything that can be seen of it is as it is at the leader.
+    fn compare_follower(&self) {
+        let (leader, follower) = (&self.inline, &self.follower);
+        assert_eq!(follower.revision(), leader.revision());
+        assert_eq!(follower.compacted(), leader.compacted());
+        let none = Values::default();
+        for revision in [leader.compacted().max(Revision(1)), self.visible] {
+            let all = RangeRequest::new(KeyRange::prefix("")).at(revision);
+            let range = |keyspace: &Keyspace| keyspace.range(&all, self.visible, &none);
+            assert_eq!(range(follower), range(leader), "at {revision}");
+        }
+        let request = WatchRequest::new(KeyRange::prefix("")).from(leader.compacted());
+        let request = WatchRequest { prev_kv: true, ..request };
+        let events = |keyspace: &Keyspace| {
+            keyspace.poll(&mut Watch::new(&request, self.visible), self.visible, 1_000, &none)
+        };
+        assert_eq!(events(follower), events(leader));
+        assert_eq!(follower.leases(), leader.leases());
+        for id in leader.leases() {
+            // When they end, only the leader knows.
+            let keys = |keyspace: &Keyspace| {
+                keyspace.lease_info(id, true, self.now).map(|info| (info.granted, info.keys))
+            };
+            assert_eq!(keys(follower), keys(leader));
+        }
+        let notes = |keyspace: &Keyspace| {
+            let notes = keyspace.notes(b"").map(|(name, value)| (name.clone(), value.clone()));
+            notes.collect::<Vec<_>>()
+        };
+        assert_eq!(notes(follower), notes(leader));
+        let naive = self.naive.notes.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        assert_eq!(notes(leader), naive.collect::<Vec<_>>());
     }
 
     fn reload(&mut self) {
@@ -265,9 +313,11 @@ impl Disk {
         }
     }
 
-    fn sync(&mut self) {
-        for record in self.tail.drain(..) {
-            if let Record::Txn { revision, changes } = &record {
+    /// What has become durable by this.
+    fn sync(&mut self) -> Vec<Record> {
+        let batch = std::mem::take(&mut self.tail);
+        for record in &batch {
+            if let Record::Txn { revision, changes } = record {
                 for change in changes {
                     if let Change::Put { key, value, .. } = change {
                         let place = Place { key: key.clone(), written: *revision };
@@ -275,8 +325,9 @@ impl Disk {
                     }
                 }
             }
-            self.log.push(record);
+            self.log.push(record.clone());
         }
+        batch
     }
 
     /// Folds one record at a time, up to the first that must stay.
