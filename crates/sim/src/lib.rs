@@ -12,6 +12,7 @@
 
 pub mod client;
 mod convert;
+pub mod database;
 pub mod entropy;
 pub mod fault;
 pub mod host;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use sim::{Bug, Plan, entropy};
 
 const HELP: &str = "\
-usage: polis-sim seed N [--replicas N] [--stormy-ms N] [--bug NAME] [--history FILE]
+usage: polis-sim seed N [--replicas N] [--stormy-ms N] [--log memory|sql] [--bug NAME] [--history FILE]
        polis-sim soak --seeds N [--from N] [the same options]";
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -31,6 +31,13 @@ fn main() -> anyhow::Result<ExitCode> {
             }
             if let Some(stormy_ms) = option("--stormy-ms") {
                 plan.stormy_ms = parse(stormy_ms)?;
+            }
+            if let Some(log) = option("--log") {
+                plan.sql = match log.as_str() {
+                    "sql" => true,
+                    "memory" => false,
+                    _ => bail!("no log {log:?}\n{HELP}"),
+                };
             }
             if let Some(name) = option("--bug") {
                 let known = Bug::ALL.iter().find(|(known, _)| known == name);

@@ -9,18 +9,19 @@ use checker::{
     History, Violation,
     history::{Keys, Op, Range, Request, Txn},
 };
-use engine::Memory;
+use engine::{Engine, Memory, Sql};
 use rt::random::Random;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Bug,
     client::Client,
+    database::{Road, Tables},
     fault::Faults,
     host::Host,
     log::Log,
     recorder::Recorder,
-    replica::{Directory, Replica},
+    replica::{Directory, OpenLog, Replica},
     watcher::Watcher,
     wire::Wire,
 };
@@ -42,6 +43,9 @@ pub struct Plan {
     pub clients: u32,
     /// For so long things go wrong.
     pub stormy_ms: u64,
+    /// The log is in a database, by the real engine; otherwise it is a log that
+    /// somebody else keeps, with the same faults.
+    pub sql: bool,
     pub bug: Option<Bug>,
 }
 
@@ -59,6 +63,7 @@ struct World {
     plan: Plan,
     random: Random,
     now_ms: u64,
+    tables: Tables,
     wire: Wire,
     recorder: Recorder,
     replicas: Vec<Replica>,
@@ -73,7 +78,7 @@ struct World {
 impl Plan {
     #[must_use]
     pub fn new(seed: u64) -> Plan {
-        Plan { seed, replicas: 1, clients: 5, stormy_ms: 20_000, bug: None }
+        Plan { seed, replicas: 3, clients: 5, stormy_ms: 20_000, sql: true, bug: None }
     }
 }
 
@@ -89,7 +94,10 @@ pub fn run(plan: Plan) -> Ran {
     world.faults.heal(world.now_ms, &mut world.replicas, &world.wire);
     world.stop.store(true, SeqCst);
     let mut violations = world.calm_down();
-    let history = world.recorder.history(DRIFT_PPM);
+    let mut history = world.recorder.history(DRIFT_PPM);
+    if plan.sql {
+        history.log = world.people.block_on(world.tables.log(&world.recorder));
+    }
     violations.extend(checker::check(&history).iter().map(Violation::to_string));
     let mut trace = Vec::new();
     history.write(&mut trace).expect("memory takes it");
@@ -110,23 +118,44 @@ impl World {
         let recorder = Recorder::default();
         let directory: Directory = Arc::default();
         directory.lock().expect("one thread").resize_with(plan.replicas, || None);
-        let memory = Memory::new();
-        let replica = |index| {
-            let log = Log {
-                memory: memory.clone(),
-                wire: wire.clone(),
-                from: index,
-                recorder: recorder.clone(),
-                bug: plan.bug,
+        let (memory, tables) = (Memory::new(), Tables::default());
+        let replica = |from| {
+            let (wire, recorder, bug) = (wire.clone(), recorder.clone(), plan.bug);
+            let open: OpenLog = if plan.sql {
+                let tables = tables.clone();
+                Arc::new(move || {
+                    let (tables, wire, recorder) = (tables.clone(), wire.clone(), recorder.clone());
+                    let road = Road { tables, wire, from, recorder, bug };
+                    Box::pin(async {
+                        let sql = Sql::open(Arc::new(road)).await?;
+                        Ok(Arc::new(sql) as Arc<dyn Engine>)
+                    })
+                })
+            } else {
+                let log = Log { memory: memory.clone(), wire, from, recorder, bug };
+                let log: Arc<dyn Engine> = Arc::new(log);
+                Arc::new(move || Box::pin(std::future::ready(Ok(log.clone()))))
             };
             let drift_ppm = drift.below(2 * DRIFT_PPM + 1) as i64 - DRIFT_PPM as i64;
-            Replica::new(index, Arc::new(log), directory.clone(), drift_ppm)
+            Replica::new(from, open, directory.clone(), drift_ppm)
         };
         let replicas = (0..plan.replicas).map(replica).collect();
         let people = Host::new(0, 0);
         let stop = Arc::default();
         let now_ms = 0;
-        World { plan, random, now_ms, wire, recorder, replicas, people, directory, faults, stop }
+        World {
+            plan,
+            random,
+            now_ms,
+            tables,
+            wire,
+            recorder,
+            replicas,
+            people,
+            directory,
+            faults,
+            stop,
+        }
     }
 
     fn populate(&mut self) {
@@ -198,8 +227,10 @@ impl World {
                 let range = Range { serializable: true, ..range.clone() };
                 loop {
                     let call = recorder.stamp();
-                    let kv = kv().expect("all are up");
-                    let answer = kv.range(crate::convert::range(&range)).await;
+                    let answer = match kv() {
+                        Some(kv) => kv.range(crate::convert::range(&range)).await,
+                        None => Err(kv::Error::NotLeader),
+                    };
                     if let Ok(ranged) = answer
                         && ranged.revision.0 >= written
                     {

@@ -6,11 +6,11 @@
 
 use std::process::{Command, Output};
 
-/// On one core a tenth of a second each.
-const SEEDS: u64 = 100;
+/// A third of a second each on one core.
+const SEEDS: u64 = 60;
 
 /// Seeds within which each known mistake must be found.
-const CANARY_SEEDS: u64 = 60;
+const CANARY_SEEDS: u64 = 12;
 
 fn sim(words: &[&str]) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_polis-sim"))
@@ -47,9 +47,13 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn known_mistakes_are_found() {
-    for bug in ["lost-is-committed", "lost-is-refused", "no-fence"] {
+    // The SQL engine asks again before it believes that a commit was refused,
+    // which makes up for the second mistake; so there another engine makes it.
+    let mistakes =
+        [("lost-is-committed", "sql"), ("lost-is-refused", "memory"), ("no-fence", "sql")];
+    for (bug, log) in mistakes {
         let found = (0..CANARY_SEEDS).find(|seed| {
-            let (output, said) = sim(&["seed", &seed.to_string(), "--bug", bug]);
+            let (output, said) = sim(&["seed", &seed.to_string(), "--log", log, "--bug", bug]);
             !output.status.success() && said.contains("violations")
         });
         assert!(found.is_some(), "{bug} was not found in {CANARY_SEEDS} seeds");

@@ -1,0 +1,67 @@
+//! The fuzz targets on stable Rust: over the corpus, over random bytes, and over
+//! the corpus with random bytes changed.
+
+#[path = "../../../fuzz/targets.rs"]
+mod targets;
+
+use std::{fs, io::Cursor, path::Path};
+
+use rt::random::Random;
+
+const ROUNDS: u64 = 20_000;
+const BYTES_MAX: u64 = 96;
+
+#[test]
+fn no_bytes_are_too_much() {
+    for (name, target) in targets::ALL {
+        let mut corpus = corpus(name);
+        if name == "bolt" {
+            corpus.push(bolt_file());
+        }
+        corpus.iter().for_each(|seed| target(seed));
+        let mut random = Random::seeded(1);
+        for _ in 0..ROUNDS {
+            target(&bytes(&corpus, &mut random));
+        }
+    }
+}
+
+/// Every file of a target's corpus, if it has one; what libFuzzer finds is added
+/// there.
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
+    let files = fs::read_dir(&folder).into_iter().flatten();
+    let mut paths: Vec<_> = files.map(|file| file.expect("it is listed").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).expect("it is readable")).collect()
+}
+
+fn bolt_file() -> Vec<u8> {
+    let mut writer = bolt::Writer::new(Cursor::new(Vec::new())).expect("memory takes it");
+    for name in ["key", "meta"] {
+        let mut bucket = writer.bucket(name.as_bytes()).expect("names rise");
+        for n in 0..40u8 {
+            bucket.put(&[n], &[n; 100]).expect("keys rise");
+        }
+        bucket.finish().expect("a bucket");
+    }
+    writer.finish().expect("a file").into_inner()
+}
+
+fn bytes(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    let which = random.below(2 * corpus.len() as u64 + 1) as usize;
+    let Some(seed) = corpus.get(which) else {
+        let length = random.below(BYTES_MAX);
+        return (0..length).map(|_| random.next_u64() as u8).collect();
+    };
+    let mut bytes = seed.clone();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len() as u64) as usize;
+        match random.below(3) {
+            0 => bytes[at] = random.next_u64() as u8,
+            1 => bytes.truncate(at.max(1)),
+            _ => bytes[at] ^= 1 << random.below(8),
+        }
+    }
+    bytes
+}
