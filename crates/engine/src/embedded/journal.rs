@@ -66,7 +66,7 @@ pub(super) fn mend(folder: &Path) -> Result<(), Error> {
 }
 
 /// By number, which is the order they were written in.
-fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut journals = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -80,6 +80,11 @@ fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     journals.sort_unstable();
     Ok(journals.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Nothing was ever written to it.
+pub(super) fn is_blank(path: &Path) -> io::Result<bool> {
+    Ok(is_zeros(&read_sparse(path)?))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -20,6 +20,7 @@ mod read;
 mod recover;
 mod scan;
 mod tidy;
+mod unborn;
 mod wal;
 
 use std::{
@@ -240,6 +241,7 @@ impl Disk {
     fn open(config: EmbeddedConfig) -> Result<(Disk, Recovered), Error> {
         let path = config.path.clone();
         let lock = lock(&path)?;
+        unborn::clear(&path).map_err(|error| Error::open(&path, error))?;
         journal::mend(&path)?;
         let open_error = |error| Error::open(&path, Storage::from(error));
         let db = Database::builder(&config.path)
@@ -255,6 +257,7 @@ impl Disk {
         let rows = db.keyspace("rows", options).map_err(open_error)?;
         let cluster_id = Self::cluster_id(&db, &log, &path)?;
         let (index, recovered) = recover::recover(&path, &db, &log, cluster_id)?;
+        sync_names(&path).map_err(|error| Error::open(&path, error))?;
         let folder = path.join(WAL_FOLDER);
         let shelf = Shelf::new(folder, cluster_id, config.segment_bytes, recovered.last);
         let disk = Disk {
@@ -314,6 +317,15 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// The library makes a folder for each tree, and leaves it to the system when
+/// their names are durable: without them the journal is of trees unknown.
+fn sync_names(path: &Path) -> std::io::Result<()> {
+    for folder in [&path.join(unborn::TREES_FOLDER), path] {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Makes the folder and takes its lock.
