@@ -68,7 +68,7 @@ fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
     for (key, value) in table {
         let value = match value {
             toml::Value::Array(items) => {
-                let items = items.iter().map(|item| scalar(item));
+                let items = items.iter().map(scalar);
                 items.collect::<Option<Vec<String>>>().map(|items| items.join(","))
             }
             value => scalar(&value),
