@@ -9,7 +9,9 @@ use keyspace::{LeaseRow, NoteRow, Record, Row};
 use pb_etcd::etcdserverpb as pb;
 use prost::Message;
 
-pub const ALL: [(&str, fn(&[u8])); 3] = [("record", record), ("request", request), ("bolt", bolt)];
+type Target = fn(&[u8]);
+
+pub const ALL: [(&str, Target); 3] = [("record", record), ("request", request), ("bolt", bolt)];
 
 /// Records and rows of the log.
 pub fn record(data: &[u8]) {
