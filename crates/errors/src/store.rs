@@ -44,7 +44,8 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "the store holds as much as it may",
         cause: "The files of the store have grown beyond its quota. Puts are refused with etcd's \
                 \"database space exceeded\"; reads, deletes and compactions go on.",
-        remedy: "Delete what is not needed and compact, or raise the quota and start again.",
+        remedy: "Delete what is not needed, compact and defragment, or raise the quota; then \
+                 `etcdctl alarm disarm`.",
     },
     Entry {
         code: STORE_DATA_LOCKED,

@@ -48,7 +48,8 @@ pub(crate) struct Context<'a> {
     pub random: &'a mut Random,
     pub visible: Revision,
     pub now: Millis,
-    /// Puts are refused: the store holds as much as it may.
+    /// Puts and grants are refused: the store holds as much as it may, or did
+    /// until somebody says that it may go on.
     pub full: bool,
 }
 
@@ -139,6 +140,16 @@ impl Batch {
                 self.chooses_leader = true;
                 self.hold(reply, Ok(()));
             }
+            Change::Notes(prefix, reply) => {
+                let notes = context.keyspace.notes(prefix.as_bytes());
+                let notes = notes.map(|(name, value)| (name.clone(), value.clone())).collect();
+                self.hold(reply, Ok(notes));
+            }
+            Change::SetNote { name, value, reply } => {
+                let applied = context.keyspace.set_note(name, value);
+                let response = self.record(applied);
+                self.hold(reply, Ok(response));
+            }
         }
     }
 
@@ -194,6 +205,9 @@ impl Batch {
         ttl: Duration,
         context: &mut Context<'_>,
     ) -> Result<LeaseGranted, Error> {
+        if context.full {
+            return Err(Error::NoSpace);
+        }
         loop {
             let chosen = id.unwrap_or_else(|| random_id(context.random));
             match context.keyspace.lease_grant(chosen, ttl, context.now) {

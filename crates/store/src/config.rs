@@ -75,12 +75,14 @@ pub struct Limits {
 
 /// How much of its past a keyspace keeps by itself; whoever asks for less may
 /// still compact.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     /// Revisions kept at most, give or take [`History::slack`].
     pub revisions_max: u64,
     /// Revisions older than this are dropped even when they are few.
     pub age_max: Duration,
+    /// Keys and values of the history, likewise.
+    pub bytes_max: u64,
 }
 
 // === impl Config ===
@@ -152,6 +154,10 @@ impl Default for Limits {
 // === impl History ===
 
 impl History {
+    /// Only compacted when somebody asks.
+    pub const UNLIMITED: History =
+        History { revisions_max: u64::MAX, age_max: Duration::MAX, bytes_max: u64::MAX };
+
     /// What may pile up before a compaction is worth its writes.
     #[must_use]
     pub fn slack(&self) -> u64 {
@@ -164,6 +170,10 @@ impl Default for History {
     /// changes behind is better off listing again. Under load the count decides,
     /// and with a score of busy keyspaces keeps history at tens of megabytes.
     fn default() -> History {
-        History { revisions_max: 5_000, age_max: Duration::from_secs(300) }
+        // Revisions are bounded already, but five thousand of a megabyte each
+        // are more than a machine has; 64 MiB is five thousand ordinary objects
+        // of 13 KiB.
+        let bytes_max = 64 * 1024 * 1024;
+        History { revisions_max: 5_000, age_max: Duration::from_secs(300), bytes_max }
     }
 }

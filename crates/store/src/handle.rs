@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use keyspace::auth::{Auth, Caller, Order};
 use kv::{
@@ -135,6 +136,15 @@ impl Handle {
     /// Chooses who is to lead, by name.
     pub(crate) async fn prefer(&self, replica: String) -> Result<(), Error> {
         self.change(|reply| Change::Prefer(replica, reply)).await
+    }
+
+    /// The store's own bookkeeping: no right of any user's.
+    pub(crate) async fn notes(&self, prefix: &'static str) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.change(|reply| Change::Notes(prefix, reply)).await
+    }
+
+    pub(crate) async fn set_note(&self, name: Bytes, value: Option<Bytes>) -> Result<(), Error> {
+        self.change(|reply| Change::SetNote { name, value, reply }).await
     }
 
     pub(crate) async fn leases(&self) -> Result<Vec<LeaseId>, Error> {

@@ -7,6 +7,7 @@ use std::{
 
 use kv::{KeyRange, KeyspaceName, Kv as _, RangeRequest};
 
+use crate::alarms::AlarmKind;
 use crate::keyspaces::Keyspaces;
 
 /// A store that does not answer itself for this long is not healthy: several
@@ -78,8 +79,12 @@ pub(crate) async fn health(
     excluded: &[&str],
     serializable: bool,
 ) -> Result<(), String> {
-    if keyspaces.quota().is_full() && !excluded.contains(&"NOSPACE") {
-        return Err("ALARM NOSPACE".into());
+    // A store that fills up is noticed also while nobody writes.
+    keyspaces.quota().is_full();
+    for (kind, name) in [(AlarmKind::NoSpace, "NOSPACE"), (AlarmKind::Corrupt, "CORRUPT")] {
+        if keyspaces.alarms().is_raised(kind) && !excluded.contains(&name) {
+            return Err(format!("ALARM {name}"));
+        }
     }
     let default = keyspaces.get(&KeyspaceName::default()).ok();
     if !serializable && default.is_some_and(|handle| keyspaces.leader(&handle).is_none()) {

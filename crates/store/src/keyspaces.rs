@@ -13,10 +13,12 @@ use tokio::sync::mpsc;
 use crate::{
     Config, Handle,
     actor::{self, Actor, Mailbox, REQUESTS_MAX},
+    alarms::Alarms,
     budget::Budget,
     guard::Guard,
     quota::Quota,
     replica::{Lead, Replicas},
+    snapshot::Scratch,
     standing::Standing,
     vault::Vault,
 };
@@ -28,6 +30,8 @@ pub(crate) struct Keyspaces {
     config: Config,
     clock: Clock,
     quota: Arc<Quota>,
+    alarms: Arc<Alarms>,
+    scratch: Scratch,
     budget: Arc<Budget>,
     drain: Drain,
     by_name: Mutex<BTreeMap<KeyspaceName, Handle>>,
@@ -39,14 +43,28 @@ impl Keyspaces {
     pub fn new(
         engine: Arc<dyn Engine>,
         replicas: Option<Replicas>,
+        alarms: Arc<Alarms>,
         config: Config,
         clock: Clock,
         drain: Drain,
     ) -> Keyspaces {
-        let quota = Arc::new(Quota::new(engine.clone(), config.quota_bytes));
+        let quota = Quota::new(engine.clone(), config.quota_bytes, alarms.clone());
+        let quota = Arc::new(quota);
         let budget = Arc::new(Budget::new(config.values_bytes_max));
+        let scratch = Scratch::new(config.data_dir.clone());
         let by_name = Mutex::default();
-        Keyspaces { engine, replicas, config, clock, quota, budget, drain, by_name }
+        Keyspaces {
+            engine,
+            replicas,
+            config,
+            clock,
+            quota,
+            budget,
+            alarms,
+            scratch,
+            drain,
+            by_name,
+        }
     }
 
     /// Follows or leads whatever is on the board, so that a copy of it is here
@@ -77,8 +95,16 @@ impl Keyspaces {
         self.replicas.as_ref()
     }
 
-    pub fn engine(&self) -> &dyn Engine {
-        &*self.engine
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        &self.alarms
+    }
+
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     pub fn quota(&self) -> &Quota {

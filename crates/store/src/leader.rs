@@ -292,7 +292,7 @@ impl Actor {
                 random: &mut self.random,
                 visible: self.visible,
                 now,
-                full: self.commons.quota.is_full(),
+                full: self.commons.quota.refuses_puts(),
             };
             while !batch.is_full()
                 && let Some(asked) = leader.waiting.pop_front()

@@ -20,6 +20,7 @@ mod error;
 mod standing;
 
 mod actor;
+mod alarms;
 mod batch;
 mod budget;
 mod claim;
@@ -45,6 +46,12 @@ mod lock;
 mod counted;
 mod forward;
 mod gateway;
+
+mod crc32c;
+pub mod import;
+pub mod snapshot;
+pub mod verify;
+
 mod grpc;
 mod health;
 mod metrics;

@@ -1,5 +1,9 @@
 //! How much the store may hold on disk.
 //!
+//! Once it held more, the alarm NOSPACE stands, as with etcd: puts and grants
+//! are refused until somebody has made room and disarms it. Too early, and the
+//! next look raises it again.
+//!
 //! Asked by every batch, so the disk is looked at only now and then: after
 //! enough was written to matter, and while the store is full, when somebody
 //! wants to know whether there is room again.
@@ -14,6 +18,8 @@ use std::{
 
 use engine::Engine;
 
+use crate::alarms::{AlarmKind, Alarms};
+
 /// Written between two looks at the disk. A quota is gigabytes; overshooting
 /// it by this much harms nobody.
 const LOOK_EVERY_BYTES: u64 = 8 * 1024 * 1024;
@@ -27,18 +33,21 @@ pub(crate) struct Quota {
     engine: Arc<dyn Engine>,
     limit_bytes: u64,
     unseen_bytes: AtomicU64,
+    /// Holds more than it may, as far as was looked.
     full: AtomicBool,
+    alarms: Arc<Alarms>,
 }
 
 // === impl Quota ===
 
 impl Quota {
-    pub fn new(engine: Arc<dyn Engine>, limit_bytes: u64) -> Quota {
+    pub fn new(engine: Arc<dyn Engine>, limit_bytes: u64, alarms: Arc<Alarms>) -> Quota {
         let quota = Quota {
             engine,
             limit_bytes,
             unseen_bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
+            alarms,
         };
         quota.look();
         quota
@@ -56,6 +65,11 @@ impl Quota {
     }
 
     /// Whether puts are refused.
+    pub fn refuses_puts(&self) -> bool {
+        self.alarms.is_raised(AlarmKind::NoSpace)
+    }
+
+    /// Whether there is more than may be, now.
     pub fn is_full(&self) -> bool {
         if self.full.load(Relaxed) {
             self.look();
@@ -89,7 +103,8 @@ impl Quota {
         self.unseen_bytes.store(0, Relaxed);
         let disk_bytes = self.engine.metrics().disk_bytes;
         let full = disk_bytes > self.limit_bytes;
-        if full && !self.full.swap(full, Relaxed) {
+        // Also when it was disarmed too early.
+        if full && self.alarms.raise(AlarmKind::NoSpace) {
             tracing::error!(
                 disk_bytes,
                 quota_bytes = self.limit_bytes,

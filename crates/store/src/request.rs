@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use keyspace::auth::{Auth, Caller, Order};
 use kv::{
     Error, LeaseGranted, LeaseId, LeaseInfo, RangeRequest, RangeResponse, Revision, Txn,
@@ -55,6 +56,13 @@ pub(crate) enum Change {
     Auth(Reply<Arc<Auth>>),
     /// Which replica is to lead while it lives, by name.
     Prefer(String, Reply<()>),
+    /// Notes whose names start so, likewise; for the store itself.
+    Notes(&'static str, Reply<Vec<(Bytes, Bytes)>>),
+    SetNote {
+        name: Bytes,
+        value: Option<Bytes>,
+        reply: Reply<()>,
+    },
 }
 
 /// A watcher in place.
@@ -111,6 +119,8 @@ impl Change {
             Change::Order(_, reply) => drop(reply.send(Err(error))),
             Change::Auth(reply) => drop(reply.send(Err(error))),
             Change::Prefer(_, reply) => drop(reply.send(Err(error))),
+            Change::Notes(_, reply) => drop(reply.send(Err(error))),
+            Change::SetNote { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 
@@ -127,6 +137,8 @@ impl Change {
             Change::Order(_, reply) => reply.is_closed(),
             Change::Auth(reply) => reply.is_closed(),
             Change::Prefer(_, reply) => reply.is_closed(),
+            Change::Notes(_, reply) => reply.is_closed(),
+            Change::SetNote { reply, .. } => reply.is_closed(),
         }
     }
 }

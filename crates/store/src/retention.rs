@@ -17,12 +17,8 @@ const MARKS: u64 = 10;
 /// each costs a sync and rewrites rows, however little it drops.
 const EVERY_MS: u64 = 30_000;
 
-/// Keys and values of one keyspace's history. Revisions are bounded already,
-/// but five thousand of a megabyte each are more than a machine has; this is
-/// five thousand ordinary objects of 13 KiB.
-const HISTORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Resolution of bytes, and what piles up before a compaction is worth it.
-const STRETCH_BYTES: u64 = HISTORY_BYTES_MAX / 16;
+const STRETCH_BYTES: u64 = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Retention {
@@ -46,6 +42,9 @@ impl Retention {
 
     /// Bytes that became durable with `revision` or just before it.
     pub fn wrote(&mut self, revision: Revision, bytes: usize) {
+        if self.history.bytes_max == u64::MAX {
+            return;
+        }
         let bytes = bytes as u64;
         match self.stretches.back_mut() {
             Some((end, sum)) if *sum < STRETCH_BYTES => {
@@ -70,7 +69,9 @@ impl Retention {
         let by_bytes = self.overweight(oldest);
         let by_count = Revision(visible.0.saturating_sub(self.history.revisions_max));
         let by_count = (by_count.0 >= oldest.0 + self.history.slack()).then_some(by_count);
-        let at_leisure = if full { Some(visible) } else { by_age };
+        // What somebody told us to keep is kept, full or not.
+        let gives_way = full && self.history.bytes_max < u64::MAX;
+        let at_leisure = if gives_way { Some(visible) } else { by_age };
         let at_leisure = at_leisure.filter(|target| *target > oldest && self.is_rested(now));
         if at_leisure.is_some() {
             self.last = Some(now);
@@ -89,7 +90,7 @@ impl Retention {
         let mut bytes: u64 = self.stretches.iter().map(|(_, bytes)| bytes).sum();
         let mut floor = None;
         for (end, stretch) in &self.stretches {
-            if bytes <= HISTORY_BYTES_MAX {
+            if bytes <= self.history.bytes_max {
                 break;
             }
             bytes -= stretch;
@@ -120,7 +121,8 @@ mod tests {
     use super::*;
 
     fn retention() -> Retention {
-        Retention::new(History { revisions_max: 100, age_max: Duration::from_secs(10) })
+        let age_max = Duration::from_secs(10);
+        Retention::new(History { revisions_max: 100, age_max, bytes_max: 64 * 1024 * 1024 })
     }
 
     #[test]
@@ -171,6 +173,16 @@ mod tests {
         assert_eq!(due(1, 10, 9), None);
         assert_eq!(due(EVERY_MS, 10, 9), Some(Revision(10)));
         assert_eq!(due(3 * EVERY_MS, 10, 10), None);
+    }
+
+    #[test]
+    fn an_unlimited_history_is_never_cut_by_itself() {
+        let mut retention = Retention::new(History::UNLIMITED);
+        for revision in 1..200_000 {
+            let now = Millis(revision * 60_000);
+            retention.wrote(Revision(revision), 1 << 20);
+            assert_eq!(retention.due(now, Revision(revision), Revision::ZERO, false), None);
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tonic::{Code, Status, body::Body, codegen::Service};
 use crate::{
     Limits,
     access::{Access, Grant},
+    alarms::AlarmKind,
     forward::{self, Forward, Place, Sent, Way},
     gateway,
     grpc::Face,
@@ -120,9 +121,20 @@ impl Router {
     }
 
     /// Has the method's service answer, and counts it.
+    /// As etcd: with the alarm CORRUPT nothing is said or done about keys and
+    /// leases, whoever asks.
+    fn refusal(&self, method: Method) -> Option<kv::Error> {
+        let about_data = matches!(method.service(), "etcdserverpb.KV" | "etcdserverpb.Lease");
+        let corrupt = about_data && self.face.keyspaces.alarms().is_raised(AlarmKind::Corrupt);
+        corrupt.then_some(kv::Error::Corrupt)
+    }
+
     pub async fn call(&self, method: Method, request: Request<Body>) -> Response<Body> {
         self.metrics.start(method);
-        let response = self.lead(method, request).await;
+        let response = match self.refusal(method) {
+            Some(error) => kv_etcd::status::to_status(&error).into_http(),
+            None => self.lead(method, request).await,
+        };
         self.metrics.finish(method, code(&response));
         response
     }

@@ -10,6 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Access, Config, Error, Handle, Limits,
+    alarms::Alarms,
     forward::Forward,
     grpc::{Face, Member},
     keyspaces::Keyspaces,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// The log's folder inside the data folder.
-const LOG_FOLDER: &str = "log";
+pub(crate) const LOG_FOLDER: &str = "log";
 
 /// Beside it, what is remembered of a database.
 pub(crate) const HIGH_WATER_FILE: &str = "high-water";
@@ -96,7 +97,8 @@ impl Store {
         }
         let replica_tls = config.replica_tls.clone();
         let forward = replicas.clone().map(|replicas| Forward::new(replicas, replica_tls));
-        let keyspaces = Keyspaces::new(engine, replicas, config, clock, keyspaces_drain);
+        let alarms = Arc::new(Alarms::new(member.member_id));
+        let keyspaces = Keyspaces::new(engine, replicas, alarms, config, clock, keyspaces_drain);
         let keyspaces = Arc::new(keyspaces);
         keyspaces.start_all();
         Ok(Store {
@@ -143,6 +145,14 @@ impl Store {
             replicas_end,
         } = self;
         tracing::debug!(%local_addr, doors = doors.len(), "store serving");
+        match keyspaces.get(&KeyspaceName::default()) {
+            Ok(default) => {
+                let (alarms, drain) = (keyspaces.alarms().clone(), drain.clone());
+                let keeping = async move { alarms.keep(default.trusted(), drain).await };
+                rt::spawn(rt::TaskKind::Critical, "alarms", keeping);
+            }
+            Err(error) => tracing::error!(%error, "alarms are not kept"),
+        }
         let face = Face { keyspaces, member, passwords, limits, drain: drain.clone() };
         let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default()), forward));
         serve(doors, router, manners, &drain).await;

@@ -53,7 +53,7 @@ async fn a_watcher_that_does_not_read_for_long_misses_nothing_and_holds_up_nobod
 
 #[tokio::test]
 async fn a_watcher_slower_than_history_is_told_where_it_may_start() {
-    let history = History { revisions_max: 100, age_max: Duration::from_secs(300) };
+    let history = History { revisions_max: 100, ..History::default() };
     let bench = bench(Config { history, ..config() }).await;
     let mut slow = watch(&*bench.kv, WatchRequest::new(everything())).await;
     for n in 0..500 {

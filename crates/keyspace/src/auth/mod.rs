@@ -17,6 +17,7 @@
 //! is applied. So nobody is ever told that the revision of its rights is old.
 
 mod caller;
+mod carry;
 mod cover;
 mod edit;
 mod name;
@@ -28,6 +29,7 @@ mod state;
 mod user;
 
 pub use caller::Caller;
+pub use carry::Carried;
 pub use edit::{DamagedNote, NOTE_PREFIX};
 pub use name::{NAME_BYTES_MAX, RoleName, UserName};
 pub use order::{AUTH_BYTES_MAX, Order, ROLES_MAX, ROLES_OF_USER_MAX, USERS_MAX};

@@ -1,8 +1,7 @@
-//! Maintenance: Status, Alarm, Defragment, Hash, HashKV.
+//! Maintenance: Status, Alarm, Defragment, Hash, HashKV, Snapshot.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
-use futures::Stream;
 use kv::Revision;
 use kv_etcd::to_i64;
 use pb_etcd::etcdserverpb::{
@@ -10,13 +9,12 @@ use pb_etcd::etcdserverpb::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Face, refusal};
+use super::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Face, refusal, snapshot};
+use crate::alarms::{Alarm, AlarmKind};
 
 /// A lead that was given away is taken within a look or two.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
 const MOVE_LOOK_EVERY: Duration = Duration::from_millis(10);
-
-type Snapshot = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Maintenance for Face {
@@ -28,13 +26,28 @@ impl Maintenance for Face {
         let asks = request.get_ref().action == i32::from(AlarmAction::Get);
         let checked = if asks { handle.check_known().await } else { handle.check_admin().await };
         checked.map_err(refusal)?;
-        if request.get_ref().action == i32::from(AlarmAction::Activate) {
-            return Err(Status::unimplemented("polis: alarms are raised by the store alone"));
-        }
-        // Disarming needs nothing: the alarm is the state itself, and goes
-        // when there is room again.
+        let pb::AlarmRequest { action, member_id, alarm } = *request.get_ref();
+        let kind = kind_from_wire(alarm);
+        let alarms = self.keyspaces.alarms();
+        let named = |kind| Alarm { kind, member_id };
+        let answer: Vec<Alarm> = match AlarmAction::try_from(action) {
+            Ok(AlarmAction::Activate) => {
+                kind.map(named).filter(|alarm| alarms.raise_for(*alarm)).into_iter().collect()
+            }
+            Ok(AlarmAction::Deactivate) => {
+                kind.map(named).filter(|alarm| alarms.disarm(*alarm)).into_iter().collect()
+            }
+            // As etcd: of all members unless one is named.
+            _ => alarms
+                .all()
+                .into_iter()
+                .filter(|found| kind.is_none_or(|kind| found.kind == kind))
+                .filter(|found| member_id == 0 || found.member_id == member_id)
+                .collect(),
+        };
         let header = self.header(&handle, None);
-        Ok(Response::new(pb::AlarmResponse { header, alarms: self.alarms() }))
+        let alarms = answer.into_iter().map(to_wire).collect();
+        Ok(Response::new(pb::AlarmResponse { header, alarms }))
     }
 
     async fn status(
@@ -49,7 +62,13 @@ impl Maintenance for Face {
         let leader = self.keyspaces.leader(&handle);
         let standing = handle.standing();
         let size = to_i64(self.keyspaces.engine().metrics().disk_bytes);
-        let errors = self.alarms().iter().map(|_| "alarm:NOSPACE".to_owned()).collect();
+        // A store that fills up is noticed also while nobody writes.
+        self.keyspaces.quota().is_full();
+        // As etcd's own text of an alarm.
+        let named = |alarm: &pb::AlarmMember| {
+            format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name())
+        };
+        let errors = self.alarms().iter().map(named).collect();
         Ok(Response::new(pb::StatusResponse {
             header: self.header(&handle, None),
             version: ETCD_VERSION.into(),
@@ -82,6 +101,8 @@ impl Maintenance for Face {
         Ok(Response::new(pb::DefragmentResponse { header: self.header(&handle, None) }))
     }
 
+    /// Of every live key at the newest revision, as this process has them in
+    /// memory. etcd's is of its whole file, and equal in no two clusters.
     async fn hash(
         &self,
         request: Request<pb::HashRequest>,
@@ -93,6 +114,7 @@ impl Maintenance for Face {
         Ok(Response::new(pb::HashResponse { header, hash: hash.hash }))
     }
 
+    /// Of the durable history, as etcd computes it.
     async fn hash_kv(
         &self,
         request: Request<pb::HashKvRequest>,
@@ -101,7 +123,7 @@ impl Maintenance for Face {
         handle.check_admin().await.map_err(refusal)?;
         let revision = u64::try_from(request.get_ref().revision).unwrap_or(0);
         let asked = (revision > 0).then_some(Revision(revision));
-        let hash = handle.hash(asked).await.map_err(refusal)?;
+        let hash = self.history_hash(&handle, asked).await?;
         Ok(Response::new(pb::HashKvResponse {
             header: self.header(&handle, None),
             hash: hash.hash,
@@ -110,13 +132,15 @@ impl Maintenance for Face {
         }))
     }
 
-    type SnapshotStream = Snapshot;
+    type SnapshotStream = snapshot::Pieces;
 
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
-    ) -> Result<Response<Snapshot>, Status> {
-        Err(Status::unimplemented("polis: Snapshot is not served; copy the data folder instead"))
+        request: Request<pb::SnapshotRequest>,
+    ) -> Result<Response<snapshot::Pieces>, Status> {
+        let handle = self.handle(&request)?;
+        handle.check_admin().await.map_err(refusal)?;
+        Ok(Response::new(self.snapshot_of(&handle, &self.alarms())))
     }
 
     async fn move_leader(
@@ -153,10 +177,22 @@ impl Maintenance for Face {
 
 impl Face {
     fn alarms(&self) -> Vec<pb::AlarmMember> {
-        let full = self.keyspaces.quota().is_full();
-        let member_id = self.member.member_id;
-        full.then(|| pb::AlarmMember { member_id, alarm: AlarmType::Nospace.into() })
-            .into_iter()
-            .collect()
+        self.keyspaces.alarms().all().into_iter().map(to_wire).collect()
+    }
+}
+
+fn to_wire(alarm: Alarm) -> pb::AlarmMember {
+    let kind = match alarm.kind {
+        AlarmKind::NoSpace => AlarmType::Nospace,
+        AlarmKind::Corrupt => AlarmType::Corrupt,
+    };
+    pb::AlarmMember { member_id: alarm.member_id, alarm: kind.into() }
+}
+
+fn kind_from_wire(alarm: i32) -> Option<AlarmKind> {
+    match AlarmType::try_from(alarm) {
+        Ok(AlarmType::Nospace) => Some(AlarmKind::NoSpace),
+        Ok(AlarmType::Corrupt) => Some(AlarmKind::Corrupt),
+        Ok(AlarmType::None) | Err(_) => None,
     }
 }

@@ -9,6 +9,7 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod snapshot;
 mod watch;
 
 use std::sync::Arc;

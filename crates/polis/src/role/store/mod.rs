@@ -1,11 +1,15 @@
 //! `polis store`: serves as it is; its verbs are beside it, one file each.
 
+mod compaction;
 pub mod database;
 mod duration;
 mod foreign;
+mod import;
 mod recover;
+mod restore;
 mod serve;
 mod sources;
+mod verify;
 
 pub use sources::complete;
 
@@ -31,6 +35,12 @@ pub struct Args {
 enum Verb {
     /// Go on with a database that lost what a replica has seen
     Recover(recover::Args),
+    /// Copy the keys of a live etcd or Polis into a running store
+    Import(import::Args),
+    /// Make a store from snapshots of etcd or of Polis
+    Restore(restore::Args),
+    /// Look through the data of a stopped store and say what is wrong with it
+    Verify(verify::Args),
 }
 
 // === impl Args ===
@@ -44,6 +54,9 @@ impl Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     match (args.verb, args.serve) {
         (Some(Verb::Recover(args)), _) => recover::run(args),
+        (Some(Verb::Import(args)), _) => import::run(&args),
+        (Some(Verb::Restore(args)), _) => restore::run(&args),
+        (Some(Verb::Verify(args)), _) => verify::run(&args),
         (None, Some(serve)) => {
             args.foreign.check()?;
             serve::run(serve)

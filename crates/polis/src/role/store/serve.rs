@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use identity::{ClientAuth, Credentials, Expected, Files, ServerCheck};
 
-use super::{database::Database, duration};
+use super::{compaction, database::Database, duration};
 use crate::{
     logging::LogLevel,
     pki::{SYSTEM_NAMESPACE, TRUST_DOMAIN},
@@ -15,8 +15,9 @@ use crate::{
 const PROGRESS_MIN: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, clap::Args)]
-// Named, since clap names the group after the type, and the outer one is named so too.
-#[group(id = "serve")]
+// Named, since clap names the group after the type, and the outer one is named so too. With the
+// one that must be given: clap leaves a group empty whose struct flattens others.
+#[group(id = "serve", arg = "data_dir")]
 pub struct Args {
     /// Folder for the log; with a database, for what this replica remembers of it
     #[arg(long)]
@@ -88,6 +89,13 @@ pub struct Args {
     // Read before the command line is; see `sources`.
     #[arg(long)]
     config_file: Option<PathBuf>,
+    /// What --auto-compaction-retention counts: time, unless given
+    #[arg(long, value_enum)]
+    auto_compaction_mode: Option<compaction::Mode>,
+    /// How much history to keep: hours or a duration (1h30m), or revisions. 0 keeps all; if not
+    /// given, five minutes, at most 5000 revisions and 64 MiB
+    #[arg(long)]
+    auto_compaction_retention: Option<String>,
     /// A login ends when it is not used for this many seconds
     #[arg(long, default_value_t = store::Config::AUTH_TOKEN_TTL.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..))]
@@ -160,6 +168,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     config.database = Database { database, database_password_file: password }.config()?;
     config.name.clone_from(&args.name);
     config.advertise.clone_from(&args.advertise_client_urls);
+    let retention = args.auto_compaction_retention.as_deref();
+    config.history = compaction::history(args.auto_compaction_mode, retention)?;
     config.auth_token_ttl = Duration::from_secs(args.auth_token_ttl);
     config.bcrypt_cost = args.bcrypt_cost;
     if args.mesh_access {

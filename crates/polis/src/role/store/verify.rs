@@ -1,0 +1,114 @@
+//! `polis store verify`: looks through a stopped store's data.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::bail;
+use serde::Serialize;
+use store::verify::Verified;
+
+use crate::output::{Format, table};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Data folder of a store that is not running
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// How to print what was found
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+struct Row {
+    keyspace: String,
+    epoch: u64,
+    batches: u64,
+    revision: u64,
+    compacted: u64,
+    keys: usize,
+    leases: usize,
+    findings: Vec<String>,
+}
+
+/// Fails when anything is wrong, after it has printed what.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let runtime = crate::role::runtime(Some(1))?;
+    let verified = runtime.block_on(store::verify::verify(&args.data_dir))?;
+    let rows: Vec<_> = verified.into_iter().map(Row::from).collect();
+    print(&rows, args.output)?;
+    let hurt = rows.iter().filter(|row| !row.findings.is_empty()).count();
+    if hurt > 0 {
+        let code = errors::STORE_DATA_CORRUPT;
+        let folder = Path::display(&args.data_dir);
+        bail!(
+            "{code}: {hurt} of {} keyspaces in {folder} are damaged. {}",
+            rows.len(),
+            code.remedy()
+        );
+    }
+    Ok(())
+}
+
+fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string(rows)?)?,
+        Format::Table => {
+            let header = [
+                "KEYSPACE",
+                "EPOCH",
+                "BATCHES",
+                "REVISION",
+                "COMPACTED",
+                "KEYS",
+                "LEASES",
+                "STATE",
+            ];
+            let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+            table(&mut out, &header, &cells)?;
+            for row in rows {
+                for finding in &row.findings {
+                    writeln!(out, "{}: {finding}", row.keyspace)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+// === impl Row ===
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let state = if self.findings.is_empty() { "ok" } else { "damaged" };
+        vec![
+            self.keyspace.clone(),
+            self.epoch.to_string(),
+            self.batches.to_string(),
+            self.revision.to_string(),
+            self.compacted.to_string(),
+            self.keys.to_string(),
+            self.leases.to_string(),
+            state.to_owned(),
+        ]
+    }
+}
+
+impl From<Verified> for Row {
+    fn from(verified: Verified) -> Row {
+        Row {
+            keyspace: verified.keyspace.to_string(),
+            epoch: verified.epoch,
+            batches: verified.seq,
+            revision: verified.revision.0,
+            compacted: verified.compacted.0,
+            keys: verified.keys,
+            leases: verified.leases,
+            findings: verified.findings,
+        }
+    }
+}
