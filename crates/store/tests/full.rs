@@ -80,7 +80,6 @@ impl Served {
 }
 
 #[tokio::test]
-#[ignore = "writes hundreds of megabytes; not yet shown to pass on the new log"]
 async fn a_full_store_raises_an_alarm_that_stands_until_it_is_disarmed() {
     let path = std::env::temp_dir().join(format!("polis-store-full-{}", std::process::id()));
     let folder = Folder(path);
@@ -88,12 +87,13 @@ async fn a_full_store_raises_an_alarm_that_stands_until_it_is_disarmed() {
     const QUOTA: u64 = 160 * MIB as u64;
     let mut served = serve(&folder, QUOTA).await;
     assert_eq!(served.alarms(AlarmAction::Get).await, []);
-    // One key over and over: what is alive is a mebibyte, the rest is past.
+    // A key of its own each time: nothing of it can be forgotten.
     let mut n = 0;
     let refused = loop {
         n += 1;
         assert!(n < 250, "it never fills up");
-        if let Err(error) = served.put(1).await {
+        let put = PutRequest::new(format!("fill-{n}"), vec![1; MIB]);
+        if let Err(error) = within(served.kv.put(put)).await {
             break error;
         }
     };
@@ -118,7 +118,9 @@ async fn a_full_store_raises_an_alarm_that_stands_until_it_is_disarmed() {
         let one = RangeRequest::new(KeyRange::key("k"));
         within(served.kv.range(one)).await.expect("reads go on").revision
     };
-    within(served.kv.compact(revision)).await.expect("compactions go on");
+    // The full store may have come to it first.
+    let compacted = within(served.kv.compact(revision)).await;
+    assert!(matches!(compacted, Ok(_) | Err(Error::Compacted { .. })), "{compacted:?}");
     let delete = DeleteRequest { range: KeyRange::key("none"), prev_kv: false };
     within(served.kv.delete(delete)).await.expect("deletes go on");
 
