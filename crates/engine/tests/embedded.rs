@@ -190,7 +190,7 @@ async fn files_are_given_back_and_used_again_while_batches_move_or_are_folded() 
             let key = format!("key-{}", seq % 10);
             commit(&engine, &busy, batch(epoch, seq, vec![put(seq + 1, &key, &"v".repeat(900))]))
                 .await;
-            if seq % 200 == 0 {
+            if seq.is_multiple_of(200) {
                 fold(&engine, &busy, epoch, Revision(seq - 100)).await;
             }
         }

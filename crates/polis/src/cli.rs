@@ -33,7 +33,7 @@ pub enum Command {
     #[command(subcommand)]
     Config(role::server::ConfigCommand),
     /// Run the etcd-compatible store
-    Store(role::store::Args),
+    Store(Box<role::store::Args>),
     /// Run a center: API server, controllers, edge and agent
     Server(role::server::Args),
     /// Run the payments service of a unit
@@ -57,7 +57,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(command) => done(role::server::config(&command)),
         Command::Store(args) => {
             crate::logging::init_at(args.log_level());
-            done(role::store::run(args))
+            done(role::store::run(*args))
         }
         Command::Server(args) => role(|| role::server::run(args)),
         Command::Ledger(args) => role(|| role::ledger::run(args)),

@@ -147,8 +147,8 @@ impl Batch {
             }
             Change::SetNote { name, value, reply } => {
                 let applied = context.keyspace.set_note(name, value);
-                let response = self.record(applied);
-                self.hold(reply, Ok(response));
+                self.record(applied);
+                self.hold(reply, Ok(()));
             }
         }
     }
