@@ -12,7 +12,9 @@ fn everything() -> KeyRange {
 }
 
 async fn keys(bench: &Bench) -> (Revision, Vec<String>) {
-    let all = within(bench.kv.range(RangeRequest::new(everything()))).await.expect("a range");
+    // Other reads of a shared log wait for the batch under way.
+    let all = RangeRequest { serializable: true, ..RangeRequest::new(everything()) };
+    let all = within(bench.kv.range(all)).await.expect("a range");
     let name = |kv: kv::KeyValue| String::from_utf8_lossy(&kv.key).into_owned();
     (all.revision, all.kvs.into_iter().map(name).collect())
 }
