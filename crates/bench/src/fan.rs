@@ -35,6 +35,28 @@ struct Fan {
     is_over: bool,
 }
 
+/// Of a `WatchResponse`, what a run looks at: reading all of it would cost more
+/// than telling it costs a server.
+#[derive(prost::Message)]
+struct Told {
+    #[prost(bool, tag = "3")]
+    created: bool,
+    #[prost(message, repeated, tag = "11")]
+    events: Vec<ToldEvent>,
+}
+
+#[derive(prost::Message)]
+struct ToldEvent {
+    #[prost(message, optional, tag = "2")]
+    kv: Option<ToldKv>,
+}
+
+#[derive(prost::Message)]
+struct ToldKv {
+    #[prost(bytes = "bytes", tag = "5")]
+    value: Bytes,
+}
+
 /// `watchers` streams on some connections, `writers` calls on another.
 pub(crate) async fn closed_loop(
     address: SocketAddr,
@@ -93,10 +115,10 @@ async fn watch(
             let Event::Data(stream, data) = event else { bail!("a watch has ended") };
             let found = streams.iter_mut().find(|(id, _)| *id == stream);
             let (_, messages) = found.expect("only streams that we opened are answered");
-            messages.push(&data);
+            messages.push(data);
             while let Some(message) = messages.next() {
-                let response = pb::WatchResponse::decode(message).context("read a watch")?;
-                if fan.borrow_mut().heard(&response, now) {
+                let told = Told::decode(message).context("read a watch")?;
+                if fan.borrow_mut().heard(&told, now) {
                     woken.notify_one();
                 }
             }
@@ -153,13 +175,13 @@ impl Fan {
     }
 
     /// Counts what a watcher was told; says whether the writer should know.
-    fn heard(&mut self, response: &pb::WatchResponse, now: Instant) -> bool {
-        if response.created {
+    fn heard(&mut self, told: &Told, now: Instant) -> bool {
+        if told.created {
             self.placed += 1;
             return self.placed == self.watchers;
         }
         let mut is_news = false;
-        for event in &response.events {
+        for event in &told.events {
             let Some(kv) = &event.kv else { continue };
             let Some(number) = kv.value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
             else {

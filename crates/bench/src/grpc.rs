@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use prost::Message;
 
 use crate::wire::{Connection, Event};
@@ -25,7 +25,7 @@ pub(crate) async fn ask<A: Message + Default>(
         connection.turn(&mut events).await.with_context(|| format!("call {path}"))?;
         for event in events.drain(..) {
             match event {
-                Event::Data(stream, data) if stream == asked => messages.push(&data),
+                Event::Data(stream, data) if stream == asked => messages.push(data),
                 Event::End(stream) if stream == asked => {
                     let Some(message) = messages.next() else { bail!("{path} was refused") };
                     return A::decode(message).with_context(|| format!("read answer of {path}"));
@@ -38,13 +38,19 @@ pub(crate) async fn ask<A: Message + Default>(
 
 /// Puts messages together again that frames have cut.
 #[derive(Default)]
-pub(crate) struct Messages(BytesMut);
+pub(crate) struct Messages(Bytes);
 
 // === impl Messages ===
 
 impl Messages {
-    pub fn push(&mut self, data: &[u8]) {
-        self.0.extend_from_slice(data);
+    /// The next piece of the stream; [`Self::next`] is to be asked until it has
+    /// nothing more.
+    pub fn push(&mut self, data: Bytes) {
+        match self.0.is_empty() {
+            // Most frames hold whole messages, which then need not be copied.
+            true => self.0 = data,
+            false => self.0 = [&self.0[..], &data[..]].concat().into(),
+        }
     }
 
     pub fn next(&mut self) -> Option<Bytes> {
@@ -55,7 +61,7 @@ impl Messages {
             return None;
         }
         self.0.advance(PREFIX_BYTES);
-        Some(self.0.split_to(length).freeze())
+        Some(self.0.split_to(length))
     }
 }
 
@@ -70,7 +76,7 @@ mod tests {
             let mut messages = Messages::default();
             let mut found = Vec::new();
             for part in [&stream[..cut], &stream[cut..]] {
-                messages.push(part);
+                messages.push(Bytes::copy_from_slice(part));
                 found.extend(std::iter::from_fn(|| messages.next()));
             }
             assert_eq!(found, [&b"hi"[..], b"", b"you"], "cut at {cut}");

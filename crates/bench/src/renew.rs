@@ -75,7 +75,7 @@ async fn one_connection(
                 anyhow::bail!("a stream of keep-alives has ended");
             };
             let Some(slot) = slots.iter_mut().find(|slot| slot.stream == stream) else { continue };
-            slot.messages.push(&data);
+            slot.messages.push(data);
             while slot.messages.next().is_some() {
                 if tally.borrow_mut().answered(slot.since, now) {
                     slot.since = now;

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt as _};
 use keyspace::auth::{Auth, Caller, Order};
 use kv::{
     Error, KeyRange, KeyspaceName, Kv, LeaseGranted, LeaseId, LeaseInfo, RangeRequest,
-    RangeResponse, Revision, Txn, TxnResponse, WatchItem, WatchRequest, WatchStream,
+    RangeResponse, Revision, Txn, TxnResponse, WatchRequest, WatchStream,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::WatchStream as Changes;
@@ -21,7 +21,8 @@ use tokio_stream::wrappers::WatchStream as Changes;
 use crate::{
     credential::Credential,
     guard::Guard,
-    hub::{WatchItemResult, WatcherId},
+    hub::WatcherId,
+    news::NewsResult,
     request::{Asked, Change, KeyspaceHash, Reply, Request},
     standing::Standing,
 };
@@ -45,9 +46,9 @@ pub struct Handle {
 }
 
 /// A watch that can be named: the gRPC face needs that to ask for progress.
-pub struct Subscription {
+pub(crate) struct Subscription {
     id: WatcherId,
-    items: mpsc::Receiver<WatchItemResult>,
+    items: mpsc::Receiver<NewsResult>,
     gone: mpsc::UnboundedSender<WatcherId>,
     sentry: Option<Sentry>,
     ended: bool,
@@ -241,7 +242,8 @@ impl Kv for Handle {
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, Error> {
-        Ok(Box::pin(self.subscribe(request).await?))
+        let subscription = self.subscribe(request).await?;
+        Ok(Box::pin(subscription.map(|news| news.map(Into::into))))
     }
 
     async fn lease_grant(&self, id: Option<LeaseId>, ttl: Duration) -> Result<LeaseGranted, Error> {
@@ -270,7 +272,7 @@ impl Subscription {
 }
 
 impl Stream for Subscription {
-    type Item = Result<WatchItem, Error>;
+    type Item = NewsResult;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {

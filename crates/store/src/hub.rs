@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use keyspace::{Keyspace, Watch};
-use kv::{Error, Revision, WatchItem, WatchRequest};
+use kv::{Error, Revision, WatchRequest};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use crate::vault::Vault;
+use crate::{
+    news::{News, NewsResult},
+    vault::Vault,
+};
 
 /// Items a watcher may be behind before it has to read history again. An item
 /// is all its events of one batch of writes, so this covers a pause of a
@@ -29,8 +32,6 @@ const ITEM_EVENTS_MAX: usize = 256;
 /// hundred.
 const WATCHERS_MAX: usize = 10_000;
 
-pub(crate) type WatchItemResult = Result<WatchItem, Error>;
-
 /// Never used twice in the life of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WatcherId(u64);
@@ -38,6 +39,8 @@ pub(crate) struct WatcherId(u64);
 #[derive(Default)]
 pub(crate) struct Hub {
     watchers: BTreeMap<WatcherId, Watcher>,
+    /// What the last watcher was told: the next often wants the same.
+    last: Option<Last>,
     /// Of those, how many want to hear of progress.
     wants_progress: usize,
     /// One for each watcher that is behind.
@@ -47,12 +50,19 @@ pub(crate) struct Hub {
 
 struct Watcher {
     watch: Watch,
-    buffer: mpsc::Sender<WatchItemResult>,
+    buffer: mpsc::Sender<NewsResult>,
     /// Its buffer was full when there was something to send.
     behind: bool,
     wants_progress: bool,
     /// Newest revision that it has been told of.
     told: Revision,
+}
+
+/// One step of one watcher.
+struct Last {
+    before: Watch,
+    after: Watch,
+    news: Option<News>,
 }
 
 enum Fed {
@@ -79,13 +89,13 @@ impl Hub {
         keyspace: &Keyspace,
         visible: Revision,
         vault: &Vault,
-    ) -> Result<(WatcherId, mpsc::Receiver<WatchItemResult>), Error> {
+    ) -> Result<(WatcherId, mpsc::Receiver<NewsResult>), Error> {
         if self.watchers.len() >= WATCHERS_MAX {
             return Err(Error::TooManyRequests);
         }
         let (buffer, items) = mpsc::channel(BUFFER_ITEMS);
         buffer
-            .try_send(Ok(WatchItem::Created { revision: visible }))
+            .try_send(Ok(News::Created { revision: visible }))
             .expect("a new buffer has room for its first item");
         self.last_id += 1;
         let id = WatcherId(self.last_id);
@@ -99,6 +109,7 @@ impl Hub {
         self.wants_progress += usize::from(watcher.wants_progress);
         self.watchers.insert(id, watcher);
         self.feed(id, keyspace, visible, vault).await;
+        self.last = None;
         Ok((id, items))
     }
 
@@ -127,6 +138,8 @@ impl Hub {
         for id in keeping_up {
             self.feed(id, keyspace, visible, vault).await;
         }
+        // It would keep what is compacted away.
+        self.last = None;
     }
 
     /// Resolves to a watcher that was behind and has room again; pending while
@@ -149,12 +162,13 @@ impl Hub {
         if let Some(watcher) = self.watchers.get_mut(&id) {
             watcher.behind = false;
             self.feed(id, keyspace, visible, vault).await;
+            self.last = None;
         }
     }
 
     async fn feed(&mut self, id: WatcherId, keyspace: &Keyspace, visible: Revision, vault: &Vault) {
         let Some(watcher) = self.watchers.get_mut(&id) else { return };
-        match watcher.feed(keyspace, visible, vault).await {
+        match watcher.feed(&mut self.last, keyspace, visible, vault).await {
             Fed::UpToDate => {}
             Fed::Ended => self.remove(id),
             Fed::Behind => {
@@ -209,24 +223,33 @@ impl Hub {
 // === impl Watcher ===
 
 impl Watcher {
-    async fn feed(&mut self, keyspace: &Keyspace, visible: Revision, vault: &Vault) -> Fed {
+    async fn feed(
+        &mut self,
+        last: &mut Option<Last>,
+        keyspace: &Keyspace,
+        visible: Revision,
+        vault: &Vault,
+    ) -> Fed {
         while self.watch.next() <= visible {
             let place = match self.buffer.try_reserve() {
                 Ok(place) => place,
                 Err(TrySendError::Full(())) => return Fed::Behind,
                 Err(TrySendError::Closed(())) => return Fed::Ended,
             };
-            let polled = vault.poll(keyspace, &mut self.watch, visible, ITEM_EVENTS_MAX).await;
-            match polled {
-                Ok(Some(batch)) => {
-                    self.told = batch.revision;
-                    place.send(Ok(WatchItem::Events(batch)));
+            if last.as_ref().is_none_or(|last| last.before != self.watch) {
+                match Last::step(&self.watch, keyspace, visible, vault).await {
+                    Ok(step) => *last = Some(step),
+                    Err(error) => {
+                        place.send(Err(error));
+                        return Fed::Ended;
+                    }
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    place.send(Err(error));
-                    return Fed::Ended;
-                }
+            }
+            let step = last.as_ref().expect("it was taken if there was none");
+            self.watch.clone_from(&step.after);
+            if let Some(news) = &step.news {
+                self.told = Revision(self.watch.next().0 - 1);
+                place.send(Ok(news.clone()));
             }
         }
         Fed::UpToDate
@@ -244,9 +267,24 @@ impl Watcher {
 
     fn tell_progress(&mut self, visible: Revision) {
         // A full buffer means that the watcher has older news to read first.
-        if self.buffer.try_send(Ok(WatchItem::Progress { revision: visible })).is_ok() {
+        if self.buffer.try_send(Ok(News::Progress { revision: visible })).is_ok() {
             self.told = visible;
         }
+    }
+}
+
+// === impl Last ===
+
+impl Last {
+    async fn step(
+        watch: &Watch,
+        keyspace: &Keyspace,
+        visible: Revision,
+        vault: &Vault,
+    ) -> Result<Last, Error> {
+        let mut after = watch.clone();
+        let polled = vault.poll(keyspace, &mut after, visible, ITEM_EVENTS_MAX).await?;
+        Ok(Last { before: watch.clone(), after, news: polled.map(News::changes) })
     }
 }
 
@@ -273,7 +311,7 @@ mod tests {
             World { hub: Hub::default(), keyspace: Keyspace::new(rules), vault }
         }
 
-        async fn watch(&mut self) -> (WatcherId, mpsc::Receiver<WatchItemResult>) {
+        async fn watch(&mut self) -> (WatcherId, mpsc::Receiver<NewsResult>) {
             let request = WatchRequest {
                 progress_notify: true,
                 ..WatchRequest::new(KeyRange::prefix("mine/"))
@@ -291,10 +329,10 @@ mod tests {
         }
     }
 
-    fn revision_of(item: WatchItemResult) -> (bool, Revision) {
+    fn revision_of(item: NewsResult) -> (bool, Revision) {
         match item.expect("the watch goes on") {
-            WatchItem::Events(batch) => (true, batch.revision),
-            WatchItem::Created { revision } | WatchItem::Progress { revision } => (false, revision),
+            News::Changes(changes) => (true, changes.batch.revision),
+            News::Created { revision } | News::Progress { revision } => (false, revision),
         }
     }
 

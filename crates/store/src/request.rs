@@ -10,7 +10,7 @@ use kv::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::hub::{WatchItemResult, WatcherId};
+use crate::{hub::WatcherId, news::NewsResult};
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
@@ -68,7 +68,7 @@ pub(crate) enum Change {
 /// A watcher in place.
 pub(crate) struct Watching {
     pub id: WatcherId,
-    pub items: mpsc::Receiver<WatchItemResult>,
+    pub items: mpsc::Receiver<NewsResult>,
 }
 
 /// A checksum of everything alive at a revision.

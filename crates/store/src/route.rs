@@ -12,7 +12,6 @@ use pb_etcd::{
     etcdserverpb::{
         auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
         lease_server::LeaseServer, maintenance_server::MaintenanceServer,
-        watch_server::WatchServer,
     },
     health::health_server::HealthServer,
     v3electionpb::election_server::ElectionServer,
@@ -27,7 +26,7 @@ use crate::{
     alarms::AlarmKind,
     forward::{self, Forward, Place, Sent, Way},
     gateway,
-    grpc::Face,
+    grpc::{Face, watch},
     metrics::{Method, Metrics},
     pages,
 };
@@ -43,7 +42,6 @@ pub(crate) struct Router {
     /// `None` where only one process can open the log.
     forward: Option<Forward>,
     kv: KvServer<Face>,
-    watch: WatchServer<Face>,
     lease: LeaseServer<Face>,
     cluster: ClusterServer<Face>,
     maintenance: MaintenanceServer<Face>,
@@ -65,7 +63,6 @@ impl Router {
         let message_bytes_max = face.limits.request_bytes.saturating_add(SURROUNDING_BYTES);
         Router {
             kv: KvServer::new(face.clone()).max_decoding_message_size(message_bytes_max),
-            watch: WatchServer::new(face.clone()),
             lease: LeaseServer::new(face.clone()),
             cluster: ClusterServer::new(face.clone()),
             maintenance: MaintenanceServer::new(face.clone()),
@@ -232,7 +229,7 @@ impl Router {
     async fn dispatch(&self, method: Method, request: Request<Body>) -> Response<Body> {
         let answered: Result<Response<Body>, Infallible> = match method.service() {
             "etcdserverpb.KV" => self.kv.clone().call(request).await,
-            "etcdserverpb.Watch" => self.watch.clone().call(request).await,
+            "etcdserverpb.Watch" => Ok(watch::serve(self.face.clone(), request).await),
             "etcdserverpb.Lease" => self.lease.clone().call(request).await,
             "etcdserverpb.Cluster" => self.cluster.clone().call(request).await,
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request).await,

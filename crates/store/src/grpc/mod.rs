@@ -10,7 +10,8 @@ mod lease;
 mod lock;
 mod maintenance;
 mod snapshot;
-mod watch;
+pub(crate) mod watch;
+mod wire;
 
 use std::sync::Arc;
 

@@ -1,31 +1,36 @@
 //! Watch: many watches on one stream.
 //!
-//! One task per stream merges the items of its watches and the client's
-//! requests, and writes responses as fast as the client reads them; when that
-//! is slow, the task does not read its watches, and the hub lets them lag.
+//! A stream merges the news of its watches and the client's requests, and is
+//! asked for responses as fast as the client reads them; when that is slow, it
+//! does not read its watches, and the hub lets them lag.
 //!
 //! A progress request is answered for the whole stream once every watch of it
 //! has passed the same revision. The hub puts a mark into each watch's own
 //! queue, so an answer cannot overtake an event.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures::StreamExt as _;
-use kv::{Error, Revision, WatchItem};
-use kv_etcd::{status, to_i64, watch};
-use pb_etcd::etcdserverpb::{
-    self as pb, WatchCreateRequest, watch_request::RequestUnion, watch_server::Watch,
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    pin::Pin,
 };
+
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use kv::{Error, Revision};
+use kv_etcd::{status, to_i64, watch};
+use pb_etcd::etcdserverpb::{self as pb, WatchCreateRequest, watch_request::RequestUnion};
 use prost::Message as _;
-use tokio::sync::mpsc;
-use tokio_stream::{StreamMap, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::StreamMap;
+use tonic::{Request, Response, Status, Streaming, body::Body, server::StreamingService};
 
-use super::{Face, refusal};
-use crate::{Handle, Subscription, hub::WatcherId};
-
-/// Responses between this task and the connection's: enough to keep both busy.
-const RESPONSES_MAX: usize = 16;
+use super::{
+    Face, refusal,
+    wire::{Told, WatchCodec},
+};
+use crate::{
+    Handle,
+    handle::Subscription,
+    hub::WatcherId,
+    news::{News, NewsResult},
+};
 
 /// Watches on one stream. A client with more has lost count.
 const WATCHES_MAX: usize = 2000;
@@ -38,30 +43,29 @@ const NO_WATCH: i64 = -1;
 
 type WatchId = i64;
 
-#[tonic::async_trait]
-impl Watch for Face {
-    type WatchStream = ReceiverStream<Result<pb::WatchResponse, Status>>;
+/// Answers the one method of etcd's Watch service. Not by its generated server:
+/// that one would encode the same events for every watch anew.
+pub(crate) async fn serve(face: Face, request: http::Request<Body>) -> http::Response<Body> {
+    tonic::server::Grpc::new(WatchCodec::default()).streaming(Opening(face), request).await
+}
 
-    async fn watch(
-        &self,
-        request: Request<Streaming<pb::WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        let handle = self.handle(&request)?;
-        let needs_leader = request.metadata().get(HAS_LEADER).is_some_and(|value| value == "true");
-        let (responses, outgoing) = mpsc::channel(RESPONSES_MAX);
-        let conversation = Conversation {
-            face: self.clone(),
-            handle,
-            needs_leader,
-            responses,
-            items: StreamMap::new(),
-            watches: BTreeMap::new(),
-            next_id: 0,
-            marked: None,
-        };
-        let task = conversation.run(request.into_inner());
-        rt::spawn(rt::TaskKind::Connection, "watch stream", task);
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+struct Opening(Face);
+
+type Responses = Pin<Box<dyn Stream<Item = Result<Told, Status>> + Send>>;
+
+impl StreamingService<pb::WatchRequest> for Opening {
+    type Response = Told;
+    type ResponseStream = Responses;
+    type Future = futures::future::Ready<Result<Response<Responses>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<pb::WatchRequest>>) -> Self::Future {
+        let conversation = Conversation::open(self.0.clone(), request);
+        futures::future::ready(conversation.map(|conversation| {
+            let next = |mut conversation: Conversation| async move {
+                Some((conversation.next().await?, conversation))
+            };
+            Response::new(stream::unfold(conversation, next).boxed())
+        }))
     }
 }
 
@@ -69,13 +73,19 @@ impl Watch for Face {
 struct Conversation {
     face: Face,
     handle: Handle,
-    /// The client goes elsewhere when nobody leads the keyspace.
-    needs_leader: bool,
-    responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+    requests: Streaming<pb::WatchRequest>,
+    /// The client may have more to say.
+    listening: bool,
+    /// Resolves when nobody leads the keyspace, if the client then goes
+    /// elsewhere.
+    leaderless: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// All of one item or request.
+    responses: VecDeque<Told>,
     items: StreamMap<WatchId, Subscription>,
     watches: BTreeMap<WatchId, Options>,
     next_id: WatchId,
     marked: Option<Mark>,
+    is_over: bool,
 }
 
 struct Options {
@@ -91,71 +101,88 @@ struct Mark {
     outstanding: BTreeSet<WatchId>,
 }
 
-/// The client reads no more, or the stream must end.
-struct Over;
-
 // === impl Conversation ===
 
 impl Conversation {
-    async fn run(mut self, mut requests: Streaming<pb::WatchRequest>) {
+    fn open(
+        face: Face,
+        request: Request<Streaming<pb::WatchRequest>>,
+    ) -> Result<Conversation, Status> {
+        let handle = face.handle(&request)?;
+        let needs_leader = request.metadata().get(HAS_LEADER).is_some_and(|value| value == "true");
+        let (keyspaces, name) = (face.keyspaces.clone(), handle.name().clone());
+        let leaderless = match needs_leader {
+            true => async move { keyspaces.leaderless(&name).await }.boxed(),
+            false => std::future::pending().boxed(),
+        };
+        Ok(Conversation {
+            face,
+            handle,
+            requests: request.into_inner(),
+            listening: true,
+            leaderless,
+            responses: VecDeque::new(),
+            items: StreamMap::new(),
+            watches: BTreeMap::new(),
+            next_id: 0,
+            marked: None,
+            is_over: false,
+        })
+    }
+
+    /// The next response, or the end.
+    async fn next(&mut self) -> Option<Result<Told, Status>> {
         let drain = self.face.drain.clone();
-        let mut listening = true;
-        let (face, name) = (self.face.clone(), self.handle.name().clone());
-        let leaderless = face.keyspaces.leaderless(&name);
-        tokio::pin!(leaderless);
-        loop {
-            let handled = tokio::select! {
-                request = requests.message(), if listening => match request {
+        while !self.is_over {
+            if let Some(response) = self.responses.pop_front() {
+                return Some(Ok(response));
+            }
+            tokio::select! {
+                request = self.requests.message(), if self.listening => match request {
                     Ok(Some(request)) => self.request(request).await,
                     // As etcd: who has said all it had to say may still listen.
-                    Ok(None) => {
-                        listening = false;
-                        Ok(())
-                    }
-                    Err(_) => return,
+                    Ok(None) => self.listening = false,
+                    Err(_) => self.is_over = true,
                 },
-                Some((id, item)) = self.items.next() => self.item(id, item).await,
-                () = self.responses.closed() => return,
-                () = drain.started() => {
-                    let _ = self.responses.try_send(Err(refusal(Error::NotLeader)));
-                    return;
-                }
-                () = &mut leaderless, if self.needs_leader => {
-                    let _ = self.responses.try_send(Err(refusal(Error::NotLeader)));
-                    return;
-                }
-            };
-            if let Err(Over) = handled {
-                return;
+                Some((id, item)) = self.items.next() => self.item(id, item),
+                () = drain.started() => return self.leave(),
+                () = &mut self.leaderless => return self.leave(),
             }
         }
+        None
     }
 
-    async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Over> {
+    /// The client is to ask another replica.
+    fn leave(&mut self) -> Option<Result<Told, Status>> {
+        self.is_over = true;
+        Some(Err(refusal(Error::NotLeader)))
+    }
+
+    async fn request(&mut self, request: pb::WatchRequest) {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => self.create(create).await,
-            Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id).await,
+            Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
             Some(RequestUnion::ProgressRequest(_)) => self.progress().await,
-            None => Ok(()),
+            None => {}
         }
     }
 
-    async fn create(&mut self, create: WatchCreateRequest) -> Result<(), Over> {
+    async fn create(&mut self, create: WatchCreateRequest) {
         // As etcd, in this order: what is refused here takes no id.
         let request = match watch::request_from_wire(&create) {
             Ok(request) => request,
-            Err(error) => return self.refuse(error.to_string()).await,
+            Err(error) => return self.refuse(error.to_string()),
         };
         if is_empty(&create) {
-            return self.refuse("mvcc: watcher range is empty".into()).await;
+            return self.refuse("mvcc: watcher range is empty".into());
         }
         let id = match self.choose_id(create.watch_id) {
             Ok(id) => id,
-            Err(reason) => return self.refuse(reason).await,
+            Err(reason) => return self.refuse(reason),
         };
         let mut subscription = match self.handle.subscribe(request).await {
             Ok(subscription) => subscription,
-            Err(error) => return self.refuse(cancel_reason(&error)).await,
+            Err(error) => return self.refuse(cancel_reason(&error)),
         };
         // Its first item says that it is in place: told at once, so that
         // clients hear of their watches in the order in which they asked.
@@ -167,7 +194,7 @@ impl Conversation {
         };
         self.watches.insert(id, options);
         self.items.insert(id, subscription);
-        self.item(id, created).await
+        self.item(id, created);
     }
 
     fn choose_id(&mut self, asked: WatchId) -> Result<WatchId, String> {
@@ -188,123 +215,112 @@ impl Conversation {
     }
 
     /// A watch that never came to be.
-    async fn refuse(&mut self, reason: String) -> Result<(), Over> {
-        self.send(pb::WatchResponse {
-            header: self.face.header(&self.handle, None),
-            watch_id: NO_WATCH,
+    fn refuse(&mut self, reason: String) {
+        let response = pb::WatchResponse {
             created: true,
             canceled: true,
             cancel_reason: reason,
-            ..Default::default()
-        })
-        .await
+            ..self.response(NO_WATCH, None)
+        };
+        self.tell(response);
     }
 
-    async fn cancel(&mut self, id: WatchId) -> Result<(), Over> {
+    fn cancel(&mut self, id: WatchId) {
         if self.watches.remove(&id).is_none() {
-            return Ok(());
+            return;
         }
         self.items.remove(&id);
-        self.send(pb::WatchResponse {
-            header: self.face.header(&self.handle, None),
-            watch_id: id,
-            canceled: true,
-            ..Default::default()
-        })
-        .await?;
-        self.passed(id, None).await
+        self.tell(pb::WatchResponse { canceled: true, ..self.response(id, None) });
+        self.passed(id, None);
     }
 
     /// As etcd: a stream with a watch that lags gets no answer now, and asks
     /// again.
-    async fn progress(&mut self) -> Result<(), Over> {
+    async fn progress(&mut self) {
         if self.marked.is_some() {
-            return Ok(());
+            return;
         }
         let watchers = self.watches.values().map(|options| options.watcher).collect();
-        let Ok(Some(revision)) = self.handle.mark(watchers).await else { return Ok(()) };
+        let Ok(Some(revision)) = self.handle.mark(watchers).await else { return };
         self.marked = Some(Mark { revision, outstanding: self.watches.keys().copied().collect() });
-        self.answer_mark().await
+        self.answer_mark();
     }
 
-    async fn item(&mut self, id: WatchId, item: Result<WatchItem, Error>) -> Result<(), Over> {
-        let base = pb::WatchResponse { watch_id: id, ..Default::default() };
-        let header = |revision| self.face.header(&self.handle, Some(revision));
+    fn item(&mut self, id: WatchId, item: NewsResult) {
         match item {
-            Ok(WatchItem::Created { revision }) => {
-                let header = header(revision);
-                self.send(pb::WatchResponse { header, created: true, ..base }).await
+            Ok(News::Created { revision }) => {
+                let created = self.response(id, Some(revision));
+                self.tell(pb::WatchResponse { created: true, ..created });
             }
-            Ok(WatchItem::Events(batch)) => {
-                let header = header(batch.revision);
-                let events = batch.events.into_iter().map(watch::event_to_wire).collect();
+            Ok(News::Changes(changes)) => {
+                let head = self.response(id, Some(changes.batch.revision));
+                let fragment = self.watches.get(&id).is_some_and(|options| options.fragment);
                 // As etcd: what its largest request may have, if the client
                 // can put the pieces together again.
-                let fragment = self.watches.get(&id).is_some_and(|options| options.fragment);
-                let bytes_max = if fragment { self.face.limits.request_bytes } else { usize::MAX };
-                for part in fragments(pb::WatchResponse { header, events, ..base }, bytes_max) {
-                    self.send(part).await?;
+                let bytes_max = self.face.limits.request_bytes;
+                if fragment && head.encoded_len() + changes.wire().len() >= bytes_max {
+                    let events = changes.batch.events.iter().cloned();
+                    let events = events.map(watch::event_to_wire).collect();
+                    let whole = pb::WatchResponse { events, ..head };
+                    self.responses.extend(fragments(whole, bytes_max).into_iter().map(Told::Whole));
+                } else {
+                    self.responses.push_back(Told::Changes(head, changes));
                 }
-                Ok(())
             }
-            Ok(WatchItem::Progress { revision }) => {
+            Ok(News::Progress { revision }) => {
                 if self.watches.get(&id).is_some_and(|options| options.progress) {
-                    let header = header(revision);
-                    self.send(pb::WatchResponse { header, ..base }).await?;
+                    self.tell(self.response(id, Some(revision)));
                 }
-                self.passed(id, Some(revision)).await
+                self.passed(id, Some(revision));
             }
-            Err(error) => self.end(id, error).await,
+            Err(error) => self.end(id, &error),
         }
     }
 
     /// The watch cannot go on; the stream does.
-    async fn end(&mut self, id: WatchId, error: Error) -> Result<(), Over> {
+    fn end(&mut self, id: WatchId, error: &Error) {
         self.watches.remove(&id);
         self.items.remove(&id);
         // As etcd: of a compaction the revision alone is told.
-        let (at, compact_revision, cancel_reason) = match &error {
+        let (at, compact_revision, cancel_reason) = match error {
             Error::Compacted { compacted } => {
                 (Some(Revision::ZERO), to_i64(compacted.0), String::new())
             }
-            _ => (None, 0, cancel_reason(&error)),
+            _ => (None, 0, cancel_reason(error)),
         };
-        self.send(pb::WatchResponse {
-            header: self.face.header(&self.handle, at),
-            watch_id: id,
+        let response = pb::WatchResponse {
             canceled: true,
             compact_revision,
             cancel_reason,
-            ..Default::default()
-        })
-        .await?;
-        self.passed(id, None).await
+            ..self.response(id, at)
+        };
+        self.tell(response);
+        self.passed(id, None);
     }
 
     /// A watch has delivered everything up to `revision`, or is no more.
-    async fn passed(&mut self, id: WatchId, revision: Option<Revision>) -> Result<(), Over> {
+    fn passed(&mut self, id: WatchId, revision: Option<Revision>) {
         if let Some(mark) = &mut self.marked
             && revision.is_none_or(|revision| revision >= mark.revision)
         {
             mark.outstanding.remove(&id);
         }
-        self.answer_mark().await
+        self.answer_mark();
     }
 
-    async fn answer_mark(&mut self) -> Result<(), Over> {
-        let Some(mark) = self.marked.take_if(|mark| mark.outstanding.is_empty()) else {
-            return Ok(());
-        };
-        self.send(pb::WatchResponse {
-            header: self.face.header(&self.handle, Some(mark.revision)),
-            watch_id: NO_WATCH,
-            ..Default::default()
-        })
-        .await
+    fn answer_mark(&mut self) {
+        if let Some(mark) = self.marked.take_if(|mark| mark.outstanding.is_empty()) {
+            self.tell(self.response(NO_WATCH, Some(mark.revision)));
+        }
     }
 
-    async fn send(&self, response: pb::WatchResponse) -> Result<(), Over> {
-        self.responses.send(Ok(response)).await.map_err(|_| Over)
+    fn response(&self, watch_id: WatchId, revision: Option<Revision>) -> pb::WatchResponse {
+        let header = self.face.header(&self.handle, revision);
+        pb::WatchResponse { header, watch_id, ..Default::default() }
+    }
+
+    fn tell(&mut self, response: pb::WatchResponse) {
+        self.responses.push_back(Told::Whole(response));
     }
 }
 
