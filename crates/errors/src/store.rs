@@ -52,7 +52,8 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "the store's data is in use by another process",
         cause: "Two processes that write one log would destroy it, so the first holds a lock on \
                 the folder for as long as it lives.",
-        remedy: "Stop the other process, or give this one its own folder with --data.",
+        remedy: "Stop the other process, or give this one a folder of its own: --data-dir, with `polis \
+                 up` --data.",
     },
     Entry {
         code: STORE_DATA_UNREADABLE,

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     History,
+    alarms::Alarms,
     batch::CHOSEN_NOTE,
     budget::{Budget, Share},
     guard::Guard,
@@ -48,6 +49,8 @@ pub(crate) struct Commons {
     pub clock: Clock,
     pub standing: Arc<Standing>,
     pub guard: Arc<Guard>,
+    /// Only in the keyspace that keeps them.
+    pub alarms: Option<Arc<Alarms>>,
     pub quota: Arc<Quota>,
     pub budget: Arc<Budget>,
     /// `None` where only one process can open the log.
@@ -193,6 +196,9 @@ impl Actor {
     pub(crate) fn note_durable(&self, epoch: Epoch, keyspace: &Keyspace) {
         self.note(epoch, keyspace);
         self.commons.guard.publish(keyspace.auth());
+        if let Some(alarms) = &self.commons.alarms {
+            alarms.publish(keyspace);
+        }
     }
 
     /// Tells the rest of the process where we stand.

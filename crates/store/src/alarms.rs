@@ -1,19 +1,28 @@
 //! etcd's alarms: raised for the whole store, and there until somebody who has
 //! looked says that they may go.
 //!
-//! They are kept as notes of the default keyspace, so a restart does not forget
-//! them. What they forbid holds from the moment they are raised; that they
-//! become durable may take a moment longer, and a store that dies in between
-//! finds the same reason again.
+//! They are notes of the default keyspace, so a restart does not forget them,
+//! and every replica knows them from its copy of that keyspace, whoever raised
+//! or disarmed them. What a store finds out itself counts for it from that
+//! moment on; that the others know may take a moment longer, and a store that
+//! dies in between finds the same reason again.
 
-use std::{collections::BTreeSet, sync::Mutex, sync::MutexGuard, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU8, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use keyspace::Keyspace;
 use kv::Error;
 use rt::Drain;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
-use crate::Handle;
+use crate::{Handle, errand::Errands};
 
 /// Of every note that is ours.
 const NOTE_PREFIX: &str = "alarm/";
@@ -39,19 +48,46 @@ pub(crate) struct Alarm {
 #[derive(Debug)]
 pub(crate) struct Alarms {
     member_id: u64,
-    raised: Mutex<BTreeSet<Alarm>>,
-    /// Counts changes, for whoever makes them durable.
-    changes: watch::Sender<u64>,
+    known: Mutex<Known>,
+    /// A bit for each kind that stands: asked with every request.
+    standing: AtomicU8,
+    raised: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// As the default keyspace has them.
+    kept: BTreeSet<Alarm>,
+    /// By this store, and not there yet.
+    raised: BTreeSet<Alarm>,
+}
+
+// === impl AlarmKind ===
+
+impl AlarmKind {
+    pub const ALL: [AlarmKind; 2] = [AlarmKind::NoSpace, AlarmKind::Corrupt];
+
+    /// In etcd.
+    pub fn name(self) -> &'static str {
+        match self {
+            AlarmKind::NoSpace => "NOSPACE",
+            AlarmKind::Corrupt => "CORRUPT",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            AlarmKind::NoSpace => 1,
+            AlarmKind::Corrupt => 2,
+        }
+    }
 }
 
 // === impl Alarm ===
 
 impl Alarm {
     fn note(self) -> Bytes {
-        let kind = match self.kind {
-            AlarmKind::NoSpace => "nospace",
-            AlarmKind::Corrupt => "corrupt",
-        };
+        let kind = self.kind.name().to_ascii_lowercase();
         format!("{NOTE_PREFIX}{kind}/{:016x}", self.member_id).into()
     }
 
@@ -59,12 +95,8 @@ impl Alarm {
     fn of_note(name: &[u8]) -> Option<Alarm> {
         let name = std::str::from_utf8(name).ok()?.strip_prefix(NOTE_PREFIX)?;
         let (kind, member) = name.split_once('/')?;
-        let kind = match kind {
-            "nospace" => AlarmKind::NoSpace,
-            "corrupt" => AlarmKind::Corrupt,
-            _ => return None,
-        };
-        Some(Alarm { kind, member_id: u64::from_str_radix(member, 16).ok()? })
+        let kind = AlarmKind::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(kind));
+        Some(Alarm { kind: kind?, member_id: u64::from_str_radix(member, 16).ok()? })
     }
 }
 
@@ -73,90 +105,102 @@ impl Alarm {
 impl Alarms {
     /// None raised. `member_id` is whose they are when the store itself does.
     pub fn new(member_id: u64) -> Alarms {
-        Alarms { member_id, raised: Mutex::default(), changes: watch::Sender::new(0) }
+        Alarms {
+            member_id,
+            known: Mutex::default(),
+            standing: AtomicU8::new(0),
+            raised: Notify::new(),
+        }
     }
 
     pub fn is_raised(&self, kind: AlarmKind) -> bool {
-        self.raised().iter().any(|alarm| alarm.kind == kind)
+        self.standing.load(SeqCst) & kind.bit() != 0
     }
 
     pub fn all(&self) -> Vec<Alarm> {
-        self.raised().iter().copied().collect()
+        let known = self.known();
+        known.kept.union(&known.raised).copied().collect()
     }
 
     /// By the store itself. Whether it was not raised before.
     pub fn raise(&self, kind: AlarmKind) -> bool {
-        self.raise_for(Alarm { kind, member_id: self.member_id })
-    }
-
-    pub fn raise_for(&self, alarm: Alarm) -> bool {
-        let new = self.raised().insert(alarm);
+        let alarm = Alarm { kind, member_id: self.member_id };
+        let mut known = self.known();
+        let new = !known.kept.contains(&alarm) && known.raised.insert(alarm);
         if new {
-            self.changed();
+            self.restand(&known);
+            self.raised.notify_one();
         }
         new
     }
 
-    /// Whether it was raised.
-    pub fn disarm(&self, alarm: Alarm) -> bool {
-        let was = self.raised().remove(&alarm);
-        if was {
-            self.changed();
+    /// Takes over what is durable in the keyspace that keeps them.
+    pub fn publish(&self, default: &Keyspace) {
+        let notes = default.notes(NOTE_PREFIX.as_bytes());
+        let kept: BTreeSet<_> = notes.filter_map(|(name, _)| Alarm::of_note(name)).collect();
+        let mut known = self.known();
+        if kept == known.kept {
+            return;
         }
-        was
+        for Alarm { kind, member_id } in kept.difference(&known.kept) {
+            let kind = kind.name();
+            tracing::warn!(alarm = kind, member = format!("{member_id:x}"), "alarm raised");
+        }
+        for Alarm { kind, member_id } in known.kept.difference(&kept) {
+            let kind = kind.name();
+            tracing::info!(alarm = kind, member = format!("{member_id:x}"), "alarm disarmed");
+        }
+        known.raised.retain(|alarm| !kept.contains(alarm));
+        known.kept = kept;
+        self.restand(&known);
     }
 
-    /// Takes in what is kept, and then keeps what changes, until the drain.
-    pub async fn keep(&self, default: Handle, drain: Drain) {
-        let mut changes = self.changes.subscribe();
-        let mut loaded = false;
+    /// Raises it for every replica. `default` is led here.
+    pub async fn keep(&self, default: &Handle, alarm: Alarm) -> Result<(), Error> {
+        default.set_note(alarm.note(), Some(Bytes::from_static(b"1"))).await
+    }
+
+    /// Whether it was raised. `default` is led here.
+    pub async fn disarm(&self, default: &Handle, alarm: Alarm) -> Result<bool, Error> {
+        let was = self.all().contains(&alarm);
+        self.known().raised.remove(&alarm);
+        default.set_note(alarm.note(), None).await?;
+        self.restand(&self.known());
+        Ok(was)
+    }
+
+    /// Has what this store raises kept by whoever leads the default keyspace,
+    /// until the drain.
+    pub async fn pass_on(&self, errands: Errands, drain: Drain) {
         loop {
-            // Marked as seen first: what changes meanwhile comes round again.
-            changes.borrow_and_update();
-            let kept = match loaded {
-                true => self.write(&default).await,
-                false => self.read(&default).await,
-            };
+            let waiting: Vec<_> = self.known().raised.iter().copied().collect();
+            let mut failed = false;
+            for alarm in waiting {
+                if let Err(error) = errands.raise(self, alarm).await {
+                    tracing::debug!(%error, ?alarm, "alarm not kept yet");
+                    failed = true;
+                }
+            }
             let next = async {
-                match kept {
-                    Ok(()) if loaded => drop(changes.changed().await),
-                    Ok(()) => {}
-                    Err(_) => tokio::time::sleep(RETRY_EVERY).await,
+                match failed {
+                    true => tokio::time::sleep(RETRY_EVERY).await,
+                    false => self.raised.notified().await,
                 }
             };
             tokio::select! {
                 () = next => {}
                 () = drain.started() => return,
             }
-            loaded |= kept.is_ok();
         }
     }
 
-    async fn read(&self, default: &Handle) -> Result<(), Error> {
-        let kept = default.notes(NOTE_PREFIX).await?;
-        self.raised().extend(kept.iter().filter_map(|(name, _)| Alarm::of_note(name)));
-        Ok(())
+    fn restand(&self, known: &Known) {
+        let standing = known.kept.union(&known.raised);
+        self.standing.store(standing.fold(0, |bits, alarm| bits | alarm.kind.bit()), SeqCst);
     }
 
-    async fn write(&self, default: &Handle) -> Result<(), Error> {
-        let kept = default.notes(NOTE_PREFIX).await?;
-        let kept: BTreeSet<_> = kept.iter().filter_map(|(name, _)| Alarm::of_note(name)).collect();
-        let wanted = self.raised().clone();
-        for gone in kept.difference(&wanted) {
-            default.set_note(gone.note(), None).await?;
-        }
-        for new in wanted.difference(&kept) {
-            default.set_note(new.note(), Some(Bytes::from_static(b"1"))).await?;
-        }
-        Ok(())
-    }
-
-    fn changed(&self) {
-        self.changes.send_modify(|changes| *changes += 1);
-    }
-
-    fn raised(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
-        self.raised.lock().expect("nobody panics while holding it")
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("nobody panics while holding it")
     }
 }
 
@@ -166,12 +210,31 @@ mod tests {
 
     #[test]
     fn a_note_says_which_alarm_it_keeps() {
-        for kind in [AlarmKind::NoSpace, AlarmKind::Corrupt] {
+        for kind in AlarmKind::ALL {
             let alarm = Alarm { kind, member_id: 0xabc };
             assert_eq!(Alarm::of_note(&alarm.note()), Some(alarm));
         }
         for other in ["alarm/", "alarm/fire/1", "auth/state", "alarm/nospace/x"] {
             assert_eq!(Alarm::of_note(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_store_found_itself_stands_until_the_keyspace_that_keeps_it_says_otherwise() {
+        let alarms = Alarms::new(7);
+        let mut keyspace = Keyspace::new(keyspace::Config::default());
+        assert!(alarms.raise(AlarmKind::NoSpace));
+        assert!(!alarms.raise(AlarmKind::NoSpace), "it is raised already");
+        alarms.publish(&keyspace);
+        assert!(alarms.is_raised(AlarmKind::NoSpace), "nobody has kept it yet");
+
+        let alarm = Alarm { kind: AlarmKind::NoSpace, member_id: 7 };
+        let _ = keyspace.set_note(alarm.note(), Some("1".into()));
+        alarms.publish(&keyspace);
+        assert_eq!(alarms.all(), [alarm]);
+        let _ = keyspace.set_note(alarm.note(), None);
+        alarms.publish(&keyspace);
+        assert!(!alarms.is_raised(AlarmKind::NoSpace));
+        assert!(alarms.raise(AlarmKind::NoSpace), "too early, and it is found again");
     }
 }

@@ -140,11 +140,6 @@ impl Batch {
                 self.chooses_leader = true;
                 self.hold(reply, Ok(()));
             }
-            Change::Notes(prefix, reply) => {
-                let notes = context.keyspace.notes(prefix.as_bytes());
-                let notes = notes.map(|(name, value)| (name.clone(), value.clone())).collect();
-                self.hold(reply, Ok(notes));
-            }
             Change::SetNote { name, value, reply } => {
                 let applied = context.keyspace.set_note(name, value);
                 self.record(applied);

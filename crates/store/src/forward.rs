@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, request::Parts};
 use http_body_util::Full;
 use kv::{Error, KeyspaceName};
-use kv_etcd::{KEYSPACE_METADATA, SERVER_MESSAGE_BYTES_MAX, connect, status};
+use kv_etcd::{KEYSPACE_METADATA, connect, status};
 use pb_etcd::etcdserverpb as pb;
 use prost::Message as _;
 use tokio::{sync::watch, time::Instant};
@@ -35,7 +35,7 @@ use crate::{
 /// Marks a request that was passed on, and says for whom: the name in the
 /// certificate that the follower was shown, in hexadecimal, or [`NOBODY`].
 pub(crate) const HOP: &str = "polis-forwarded";
-const NOBODY: &str = "-";
+pub(crate) const NOBODY: &str = "-";
 
 /// How long a request waits for a leader: through an ordinary takeover, and
 /// within what clients of etcd wait for an answer.
@@ -50,12 +50,17 @@ const LATE_ANSWER: Duration = Duration::from_millis(200);
 /// Replicas that have come and gone are forgotten beyond this many.
 const CHANNELS_MAX: usize = 16;
 
+/// etcd's allowance for what surrounds a largest request.
+pub(crate) const SURROUNDING_BYTES: usize = 512 * 1024;
+
 /// What gRPC puts before a message: a flag and four bytes of length.
 const PREFIX_BYTES: usize = 5;
 
 pub(crate) struct Forward {
     replicas: Replicas,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// Of a request with one message, with what gRPC puts before it.
+    body_bytes_max: usize,
     /// By URL.
     channels: Mutex<BTreeMap<String, Channel>>,
 }
@@ -127,6 +132,15 @@ pub(crate) fn common_name(hop: &str) -> Option<String> {
     String::from_utf8(bytes.collect::<Option<_>>()?).ok().filter(|name| !name.is_empty())
 }
 
+/// Whose leader answers a request that names `keyspace`: alarms are the whole
+/// store's, and kept in one place.
+pub(crate) fn decider(method: Method, keyspace: KeyspaceName) -> KeyspaceName {
+    match (method.service(), method.name()) {
+        ("etcdserverpb.Maintenance", "Alarm") => KeyspaceName::default(),
+        _ => keyspace,
+    }
+}
+
 /// The keyspace that a request names, if it is one.
 pub(crate) fn keyspace(head: &Parts) -> Option<KeyspaceName> {
     match head.headers.get(KEYSPACE_METADATA) {
@@ -144,8 +158,14 @@ pub(crate) fn is_refused(response: &Response<Body>) -> bool {
 // === impl Forward ===
 
 impl Forward {
-    pub fn new(replicas: Replicas, tls: Option<Arc<rustls::ClientConfig>>) -> Forward {
-        Forward { replicas, tls, channels: Mutex::default() }
+    /// `request_bytes` is the largest request that is served.
+    pub fn new(
+        replicas: Replicas,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        request_bytes: usize,
+    ) -> Forward {
+        let body_bytes_max = request_bytes.saturating_add(SURROUNDING_BYTES + PREFIX_BYTES);
+        Forward { replicas, tls, body_bytes_max, channels: Mutex::default() }
     }
 
     pub fn way(&self, handle: Handle) -> Way<'_> {
@@ -155,7 +175,7 @@ impl Forward {
 
     /// One connection to each replica, made on first use and again after each
     /// failure.
-    fn channel(&self, peer: &Peer) -> Result<Channel, Error> {
+    pub fn channel(&self, peer: &Peer) -> Result<Channel, Error> {
         let unreachable = || Error::Unreachable(format!("{}: no address on the board", peer.name));
         let url = peer.urls.first().ok_or_else(unreachable)?;
         let mut channels = self.channels.lock().expect("nobody panics while holding it");
@@ -175,6 +195,10 @@ impl Forward {
 // === impl Way ===
 
 impl Way<'_> {
+    pub fn body_bytes_max(&self) -> usize {
+        self.forward.body_bytes_max
+    }
+
     pub fn place(&self) -> Place {
         if self.handle.standing().is_leading() {
             return Place::Here;
@@ -248,9 +272,6 @@ impl Way<'_> {
 pub(crate) fn again(head: &Parts, body: &Bytes) -> (Parts, Body) {
     (head.clone(), Body::new(Full::new(body.clone())))
 }
-
-/// The largest body of a request with one message.
-pub(crate) const BODY_BYTES_MAX: usize = SERVER_MESSAGE_BYTES_MAX + PREFIX_BYTES;
 
 #[cfg(test)]
 mod tests {

@@ -140,10 +140,6 @@ impl Handle {
     }
 
     /// The store's own bookkeeping: no right of any user's.
-    pub(crate) async fn notes(&self, prefix: &'static str) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        self.change(|reply| Change::Notes(prefix, reply)).await
-    }
-
     pub(crate) async fn set_note(&self, name: Bytes, value: Option<Bytes>) -> Result<(), Error> {
         self.change(|reply| Change::SetNote { name, value, reply }).await
     }

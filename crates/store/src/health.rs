@@ -61,6 +61,9 @@ impl Check {
         match self {
             Check::SerializableRead => read(keyspaces, true).await,
             Check::LinearizableRead => read(keyspaces, false).await,
+            Check::DataCorruption if keyspaces.alarms().is_raised(AlarmKind::Corrupt) => {
+                Err("alarm activated: CORRUPT".into())
+            }
             // A log that fails its checks is not read at all; reads then fail
             // and say why.
             Check::DataCorruption => match read(keyspaces, true).await {
@@ -81,9 +84,9 @@ pub(crate) async fn health(
 ) -> Result<(), String> {
     // A store that fills up is noticed also while nobody writes.
     keyspaces.quota().is_full();
-    for (kind, name) in [(AlarmKind::NoSpace, "NOSPACE"), (AlarmKind::Corrupt, "CORRUPT")] {
-        if keyspaces.alarms().is_raised(kind) && !excluded.contains(&name) {
-            return Err(format!("ALARM {name}"));
+    for kind in AlarmKind::ALL {
+        if keyspaces.alarms().is_raised(kind) && !excluded.contains(&kind.name()) {
+            return Err(format!("ALARM {}", kind.name()));
         }
     }
     let default = keyspaces.get(&KeyspaceName::default()).ok();

@@ -177,6 +177,7 @@ impl Keyspaces {
             clock: self.clock.clone(),
             standing: standing.clone(),
             guard: guard.clone(),
+            alarms: (*name == KeyspaceName::default()).then(|| self.alarms.clone()),
             quota: self.quota.clone(),
             budget: self.budget.clone(),
             replicas: self.replicas.clone(),

@@ -45,6 +45,7 @@ mod election;
 mod lock;
 
 mod counted;
+mod errand;
 mod forward;
 mod gateway;
 

@@ -56,8 +56,7 @@ pub(crate) enum Change {
     Auth(Reply<Arc<Auth>>),
     /// Which replica is to lead while it lives, by name.
     Prefer(String, Reply<()>),
-    /// Notes whose names start so, likewise; for the store itself.
-    Notes(&'static str, Reply<Vec<(Bytes, Bytes)>>),
+    /// For the store itself.
     SetNote {
         name: Bytes,
         value: Option<Bytes>,
@@ -119,7 +118,6 @@ impl Change {
             Change::Order(_, reply) => drop(reply.send(Err(error))),
             Change::Auth(reply) => drop(reply.send(Err(error))),
             Change::Prefer(_, reply) => drop(reply.send(Err(error))),
-            Change::Notes(_, reply) => drop(reply.send(Err(error))),
             Change::SetNote { reply, .. } => drop(reply.send(Err(error))),
         }
     }
@@ -137,7 +135,6 @@ impl Change {
             Change::Order(_, reply) => reply.is_closed(),
             Change::Auth(reply) => reply.is_closed(),
             Change::Prefer(_, reply) => reply.is_closed(),
-            Change::Notes(_, reply) => reply.is_closed(),
             Change::SetNote { reply, .. } => reply.is_closed(),
         }
     }

@@ -31,16 +31,13 @@ use crate::{
     pages,
 };
 
-/// etcd's allowance for what surrounds a largest request.
-const SURROUNDING_BYTES: usize = 512 * 1024;
-
 /// One for the whole store; a request clones a few pointers.
 pub(crate) struct Router {
     face: Face,
     access: Access,
     metrics: Arc<Metrics>,
     /// `None` where only one process can open the log.
-    forward: Option<Forward>,
+    forward: Option<Arc<Forward>>,
     kv: KvServer<Face>,
     lease: LeaseServer<Face>,
     cluster: ClusterServer<Face>,
@@ -58,9 +55,10 @@ impl Router {
         face: Face,
         access: Access,
         metrics: Arc<Metrics>,
-        forward: Option<Forward>,
+        forward: Option<Arc<Forward>>,
     ) -> Router {
-        let message_bytes_max = face.limits.request_bytes.saturating_add(SURROUNDING_BYTES);
+        let message_bytes_max =
+            face.limits.request_bytes.saturating_add(forward::SURROUNDING_BYTES);
         Router {
             kv: KvServer::new(face.clone()).max_decoding_message_size(message_bytes_max),
             lease: LeaseServer::new(face.clone()),
@@ -117,15 +115,19 @@ impl Router {
         self.face.limits
     }
 
-    /// Has the method's service answer, and counts it.
-    /// As etcd: with the alarm CORRUPT nothing is said or done about keys and
-    /// leases, whoever asks.
+    /// With the alarm CORRUPT nothing is said or done about keys and leases,
+    /// whoever asks. etcd goes on to answer reads: we would rather say nothing
+    /// than what may be wrong.
     fn refusal(&self, method: Method) -> Option<kv::Error> {
-        let about_data = matches!(method.service(), "etcdserverpb.KV" | "etcdserverpb.Lease");
+        let about_data = matches!(
+            method.service(),
+            "etcdserverpb.KV" | "etcdserverpb.Lease" | "v3lockpb.Lock" | "v3electionpb.Election"
+        );
         let corrupt = about_data && self.face.keyspaces.alarms().is_raised(AlarmKind::Corrupt);
         corrupt.then_some(kv::Error::Corrupt)
     }
 
+    /// Has the method's service answer, and counts it.
     pub async fn call(&self, method: Method, request: Request<Body>) -> Response<Body> {
         self.metrics.start(method);
         let response = match self.refusal(method) {
@@ -146,7 +148,8 @@ impl Router {
         let grant = head.extensions.get::<Arc<Grant>>();
         let is_open = |name: &KeyspaceName| grant.is_some_and(|grant| grant.covers(name));
         let keyspace = forward::keyspace(&head).filter(is_open);
-        let handle = keyspace.and_then(|name| self.face.keyspaces.get(&name).ok());
+        let decider = keyspace.map(|name| forward::decider(method, name));
+        let handle = decider.and_then(|name| self.face.keyspaces.get(&name).ok());
         let Some(handle) = handle.filter(|_| !forward::was_forwarded(&head)) else {
             return self.dispatch(method, Request::from_parts(head, body)).await;
         };
@@ -185,7 +188,7 @@ impl Router {
         head: Parts,
         body: Body,
     ) -> Response<Body> {
-        let body = match Limited::new(body, forward::BODY_BYTES_MAX).collect().await {
+        let body = match Limited::new(body, way.body_bytes_max()).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => return Status::resource_exhausted(error.to_string()).into_http(),
         };

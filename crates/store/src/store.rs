@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     Access, Config, Error, Handle, Limits,
     alarms::Alarms,
+    errand::Errands,
     forward::Forward,
     grpc::{Face, Member},
     keyspaces::Keyspaces,
@@ -40,7 +41,7 @@ pub struct Store {
     limits: Limits,
     access: Access,
     passwords: Arc<Passwords>,
-    forward: Option<Forward>,
+    forward: Option<Arc<Forward>>,
     /// Ends the keyspaces, once nobody can ask them any more.
     keyspaces_end: Trigger,
     /// Then the task that knows the other replicas.
@@ -96,7 +97,10 @@ impl Store {
             replicas.start(replicas_drain);
         }
         let replica_tls = config.replica_tls.clone();
-        let forward = replicas.clone().map(|replicas| Forward::new(replicas, replica_tls));
+        let forward = replicas
+            .clone()
+            .map(|replicas| Forward::new(replicas, replica_tls, limits.request_bytes))
+            .map(Arc::new);
         let alarms = Arc::new(Alarms::new(member.member_id));
         let keyspaces = Keyspaces::new(engine, replicas, alarms, config, clock, keyspaces_drain);
         let keyspaces = Arc::new(keyspaces);
@@ -145,14 +149,15 @@ impl Store {
             replicas_end,
         } = self;
         tracing::debug!(%local_addr, doors = doors.len(), "store serving");
-        match keyspaces.get(&KeyspaceName::default()) {
-            Ok(default) => {
-                let (alarms, drain) = (keyspaces.alarms().clone(), drain.clone());
-                let keeping = async move { alarms.keep(default.trusted(), drain).await };
-                rt::spawn(rt::TaskKind::Critical, "alarms", keeping);
-            }
-            Err(error) => tracing::error!(%error, "alarms are not kept"),
+        // It keeps the alarms, so it is there from the start.
+        if let Err(error) = keyspaces.get(&KeyspaceName::default()) {
+            tracing::error!(%error, "alarms are not known");
         }
+        let errands = Errands { keyspaces: keyspaces.clone(), forward: forward.clone() };
+        let (alarms, ending) = (keyspaces.alarms().clone(), drain.clone());
+        rt::spawn(rt::TaskKind::Critical, "alarms", async move {
+            alarms.pass_on(errands, ending).await;
+        });
         let face = Face { keyspaces, member, passwords, limits, drain: drain.clone() };
         let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default()), forward));
         serve(doors, router, manners, &drain).await;

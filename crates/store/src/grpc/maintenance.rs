@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv::Revision;
+use kv::{KeyspaceName, Revision};
 use kv_etcd::to_i64;
 use pb_etcd::etcdserverpb::{
     self as pb, AlarmType, alarm_request::AlarmAction, maintenance_server::Maintenance,
@@ -27,15 +27,19 @@ impl Maintenance for Face {
         let checked = if asks { handle.check_known().await } else { handle.check_admin().await };
         checked.map_err(refusal)?;
         let pb::AlarmRequest { action, member_id, alarm } = *request.get_ref();
-        let kind = kind_from_wire(alarm);
+        let kind = AlarmKind::from_wire(alarm);
+        let named = kind.map(|kind| Alarm { kind, member_id });
         let alarms = self.keyspaces.alarms();
-        let named = |kind| Alarm { kind, member_id };
-        let answer: Vec<Alarm> = match AlarmAction::try_from(action) {
-            Ok(AlarmAction::Activate) => {
-                kind.map(named).filter(|alarm| alarms.raise_for(*alarm)).into_iter().collect()
+        let default = self.keyspaces.get(&KeyspaceName::default()).map_err(refusal)?.trusted();
+        let answer: Vec<Alarm> = match (AlarmAction::try_from(action), named) {
+            (Ok(AlarmAction::Activate | AlarmAction::Deactivate), None) => Vec::new(),
+            (Ok(AlarmAction::Activate), Some(alarm)) => {
+                alarms.keep(&default, alarm).await.map_err(refusal)?;
+                vec![alarm]
             }
-            Ok(AlarmAction::Deactivate) => {
-                kind.map(named).filter(|alarm| alarms.disarm(*alarm)).into_iter().collect()
+            (Ok(AlarmAction::Deactivate), Some(alarm)) => {
+                let was = alarms.disarm(&default, alarm).await.map_err(refusal)?;
+                was.then_some(alarm).into_iter().collect()
             }
             // As etcd: of all members unless one is named.
             _ => alarms
@@ -182,17 +186,24 @@ impl Face {
 }
 
 fn to_wire(alarm: Alarm) -> pb::AlarmMember {
-    let kind = match alarm.kind {
-        AlarmKind::NoSpace => AlarmType::Nospace,
-        AlarmKind::Corrupt => AlarmType::Corrupt,
-    };
-    pb::AlarmMember { member_id: alarm.member_id, alarm: kind.into() }
+    pb::AlarmMember { member_id: alarm.member_id, alarm: alarm.kind.to_wire().into() }
 }
 
-fn kind_from_wire(alarm: i32) -> Option<AlarmKind> {
-    match AlarmType::try_from(alarm) {
-        Ok(AlarmType::Nospace) => Some(AlarmKind::NoSpace),
-        Ok(AlarmType::Corrupt) => Some(AlarmKind::Corrupt),
-        Ok(AlarmType::None) | Err(_) => None,
+// === impl AlarmKind ===
+
+impl AlarmKind {
+    pub(crate) fn to_wire(self) -> AlarmType {
+        match self {
+            AlarmKind::NoSpace => AlarmType::Nospace,
+            AlarmKind::Corrupt => AlarmType::Corrupt,
+        }
+    }
+
+    fn from_wire(alarm: i32) -> Option<AlarmKind> {
+        match AlarmType::try_from(alarm) {
+            Ok(AlarmType::Nospace) => Some(AlarmKind::NoSpace),
+            Ok(AlarmType::Corrupt) => Some(AlarmKind::Corrupt),
+            Ok(AlarmType::None) | Err(_) => None,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Users of a keyspace that several stores serve.
 
 use engine::Memory;
+use store::Config;
 use tonic::Code;
 
 use crate::{
@@ -63,4 +64,20 @@ async fn every_replica_knows_the_users_and_takes_the_tokens() {
         }
     }
     denied(ask(&nodes[1], &app).put("app/1").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_raises_its_alarm_also_where_users_are_on() {
+    let engine = Memory::new();
+    let nodes = estate::start_three(&engine).await;
+    let nobody = client_of(&nodes[1].url);
+    nobody.guard().await;
+    let root = nobody.log_in("root", "root").await.expect("root");
+    root.put("k").await.expect("root may");
+    let full = estate::Line::to(&engine).holding(2);
+    let config = Config { quota_bytes: 1, ..estate::config("store-d") };
+    let _full = estate::start_on(full, config).await;
+    within(async { while root.put("k").await.is_ok() {} }).await;
+    let told = root.put("k").await;
+    refused(told, Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded");
 }

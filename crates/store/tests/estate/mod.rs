@@ -24,6 +24,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Line {
     engine: Memory,
     cut: Arc<watch::Sender<bool>>,
+    /// What its disk is said to hold.
+    disk_bytes: u64,
 }
 
 pub struct Node {
@@ -54,9 +56,12 @@ pub fn config(name: &str) -> Config {
 }
 
 pub async fn start_with(engine: &Memory, config: Config) -> Node {
+    start_on(Line::to(engine), config).await
+}
+
+pub async fn start_on(line: Line, config: Config) -> Node {
     let name = config.name.clone();
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    let line = Line { engine: engine.clone(), cut: Arc::new(watch::Sender::new(false)) };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
     let (trigger, drain) = rt::drain::channel();
@@ -168,6 +173,15 @@ impl Drop for Node {
 // === impl Line ===
 
 impl Line {
+    pub fn to(engine: &Memory) -> Line {
+        let cut = Arc::new(watch::Sender::new(false));
+        Line { engine: engine.clone(), cut, disk_bytes: 0 }
+    }
+
+    pub fn holding(self, disk_bytes: u64) -> Line {
+        Line { disk_bytes, ..self }
+    }
+
     /// Whoever asks waits until it is mended.
     pub fn cut(&self) {
         self.cut.send_replace(true);
@@ -233,7 +247,7 @@ impl Engine for Line {
     }
 
     fn metrics(&self) -> Metrics {
-        self.engine.metrics()
+        Metrics { disk_bytes: self.disk_bytes, ..self.engine.metrics() }
     }
 
     fn shared(&self) -> Option<&dyn Shared> {
