@@ -4,14 +4,16 @@
 //! libFuzzer runs these (`fuzz_targets`); on stable Rust the tests of
 //! `crates/sim` run them over seeded random bytes and the corpus.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http2::{Connection, Event, Limits};
 use keyspace::{LeaseRow, NoteRow, Record, Row};
 use pb_etcd::etcdserverpb as pb;
 use prost::Message;
 
 type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 3] = [("record", record), ("request", request), ("bolt", bolt)];
+pub const ALL: [(&str, Target); 4] =
+    [("record", record), ("request", request), ("bolt", bolt), ("http2", http2)];
 
 /// Records and rows of the log.
 pub fn record(data: &[u8]) {
@@ -62,5 +64,36 @@ pub fn bolt(data: &[u8]) {
         if item.is_err() {
             return;
         }
+    }
+}
+
+/// What a client says in HTTP/2 once it has greeted; every call is answered.
+pub fn http2(data: &[u8]) {
+    let limits = Limits { streams: 8, ..Limits::default() };
+    let mut connection = Connection::new(limits);
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let mut input = BytesMut::from(&[&http2::PREFACE[..], &settings, data].concat()[..]);
+    let mut begun = std::collections::BTreeSet::new();
+    let result = connection.receive(&mut input);
+    while let Some(event) = connection.next_event() {
+        match event {
+            Event::Request { stream, .. } => assert!(begun.insert(stream), "begun twice"),
+            Event::Data { stream, credit, .. } => {
+                assert!(begun.contains(&stream), "data of no call");
+                connection.release(stream, credit);
+            }
+            Event::Trailers { stream, .. } => assert!(begun.contains(&stream)),
+            Event::Reset { stream, .. } => assert!(begun.remove(&stream), "ended twice"),
+            Event::GoAway { .. } | Event::Pong => {}
+        }
+        assert!(connection.streams() <= limits.streams as usize);
+    }
+    assert!(connection.output().len() < limits.output_bytes + 1024);
+    for stream in begun {
+        connection.answer(stream, Bytes::from_static(b"\0\0\0\0\x01x"));
+    }
+    if result.is_ok() {
+        let queued = connection.progress().0;
+        assert!(queued <= 8 * 6, "{queued} bytes wait");
     }
 }

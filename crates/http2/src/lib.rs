@@ -1,0 +1,28 @@
+//! HTTP/2 as a server speaks it (RFC 9113, HPACK of RFC 7541).
+//!
+//! Two halves. [`Connection`] is the protocol without I/O: bytes in, events
+//! out; calls in, bytes out; no clock and no runtime, so that every rule and
+//! every bound can be tried by a table of bytes. [`drive()`] runs one over a
+//! stream with one task: whatever one read brings is answered with one write,
+//! and a call that is answered at once costs no task, no channel and no lock.
+//!
+//! Why not hyper here: `docs/decisions/0006`. HTTP/1 and clients stay with it.
+//!
+//! What this crate must never know: what is asked and answered.
+
+mod code;
+mod frame;
+mod hpack;
+
+mod guard;
+mod head;
+mod limits;
+
+mod connection;
+pub mod grpc;
+
+pub use code::{Code, Fatal};
+pub use connection::{Connection, Event, StreamId};
+pub use frame::PREFACE;
+pub use head::{Field, Head};
+pub use limits::Limits;
