@@ -2,6 +2,7 @@
 //!
 //! Light on purpose: it builds before everything else.
 
+mod bench;
 mod generate;
 mod peers;
 mod run;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   peers            fetches the real programs that end-to-end tests talk to
   soak sim …       many seeds of the simulation: --seeds N [--from N]
   soak store …     replicas over real databases with faults under load: --minutes N
+  bench-sql …      the store on databases, measured: [seekdb|mariadb|galera]… and options of `polis bench store`
   check-history F  judges a recorded history of a store
   gen [PART…]      writes again what is generated: protos, errors";
 
@@ -48,6 +50,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<()> {
         ["tidy"] => tidy::run(&root),
         ["peers"] => peers::fetch().map(|folder| println!("{}", folder.display())),
         ["soak", words @ ..] => soak::soak(&root, words),
+        ["bench-sql", words @ ..] => bench::bench_sql(&root, words),
         ["check-history", file] => {
             let file = std::path::absolute(file)?;
             let check = ["run", "--quiet", "-p", "polis-checker", "--example", "check_history"];

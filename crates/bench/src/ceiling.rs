@@ -13,12 +13,19 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use identity::Files;
 use pb_etcd::etcdserverpb::{
     self as pb,
     kv_server::{Kv, KvServer},
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+use tokio_rustls::TlsAcceptor;
 use tonic::{Request, Response, Status};
+
+use crate::secure;
 
 /// What a record takes beside its key and value.
 const RECORD_BYTES: usize = 64;
@@ -64,18 +71,31 @@ pub(crate) fn syncs_per_second(
 
 /// Serves etcd's KV on our stack with handlers that do nothing, until the
 /// process is ended.
-pub async fn serve_nothing(address: SocketAddr) -> anyhow::Result<()> {
+pub async fn serve_nothing(address: SocketAddr, tls: Option<Files>) -> anyhow::Result<()> {
+    let tls = tls.map(|files| secure::server(&files)).transpose()?.map(TlsAcceptor::from);
     let listener = tokio::net::TcpListener::bind(address).await?;
     loop {
         let (tcp, _) = listener.accept().await?;
         tcp.set_nodelay(true)?;
+        let tls = tls.clone();
         rt::spawn(rt::TaskKind::Connection, "connection", async move {
-            let service = TowerToHyperService::new(KvServer::new(Nothing));
-            let builder = auto::Builder::new(TokioExecutor::new());
             // A client that goes away is no event.
-            let _ = builder.serve_connection(TokioIo::new(rt::Gather::new(tcp)), service).await;
+            match tls {
+                None => serve_connection(tcp).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(tcp).await {
+                        serve_connection(stream).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve_connection(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    let service = TowerToHyperService::new(KvServer::new(Nothing));
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let _ = builder.serve_connection(TokioIo::new(rt::Gather::new(io)), service).await;
 }
 
 struct Nothing;

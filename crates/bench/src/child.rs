@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
-use crate::usage;
+use crate::{target::Target, usage};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ const PORTS: std::ops::Range<u16> = 21_000..30_000;
 /// A server that listens; one of ours is killed when this is dropped.
 pub(crate) struct Server {
     pub name: &'static str,
-    pub address: SocketAddr,
+    pub target: Target,
     child: Option<Child>,
 }
 
@@ -55,8 +55,8 @@ thread_local! {
 
 impl Server {
     /// Started by somebody else.
-    pub fn running(name: &'static str, address: SocketAddr) -> Server {
-        Server { name, address, child: None }
+    pub fn running(name: &'static str, target: Target) -> Server {
+        Server { name, target, child: None }
     }
 
     /// Starts one and waits until it accepts connections. Must be called on
@@ -65,7 +65,7 @@ impl Server {
         name: &'static str,
         binary: &Path,
         args: &[String],
-        address: SocketAddr,
+        target: Target,
         log: &Path,
     ) -> anyhow::Result<Server> {
         let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
@@ -82,7 +82,7 @@ impl Server {
             });
         }
         let child = command.spawn().with_context(|| format!("start {}", binary.display()))?;
-        let mut server = Server { name, address, child: Some(child) };
+        let mut server = Server { name, target, child: Some(child) };
         let started = tokio::time::timeout(START_TIMEOUT, server.ready()).await;
         match started {
             Ok(true) => Ok(server),
@@ -96,7 +96,7 @@ impl Server {
     /// False when it has ended instead.
     async fn ready(&mut self) -> bool {
         loop {
-            if TcpStream::connect(self.address).await.is_ok() {
+            if TcpStream::connect(self.target.address).await.is_ok() {
                 return true;
             }
             if let Some(child) = &mut self.child

@@ -1,12 +1,13 @@
 //! A closed loop: every client has one call under way, always.
 
-use std::{cell::RefCell, net::SocketAddr, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
 use crate::{
+    target::Target,
     wire::{Connection, Event, StreamId},
     work::{CLIENTS_PER_CONNECTION, Work, connect},
 };
@@ -36,13 +37,13 @@ struct Slot {
 
 /// Runs until the window is over, or the work is done.
 pub(crate) async fn closed_loop(
-    address: SocketAddr,
+    target: &Target,
     work: &dyn Work,
     clients: usize,
     window: Window,
 ) -> anyhow::Result<Tally> {
     let tally = RefCell::new(Tally::new(window));
-    let connections = connect(address, clients).await.context("connect")?;
+    let connections = connect(target, clients).await.context("connect")?;
     let mut left = clients;
     let loops = connections.into_iter().map(|connection| {
         let own = left.min(CLIENTS_PER_CONNECTION);

@@ -4,7 +4,7 @@
 //! next one. What is counted are events that reached a watcher, each with the
 //! time since its put was asked for.
 
-use std::{cell::RefCell, net::SocketAddr};
+use std::cell::RefCell;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     drive::{Tally, Window},
     grpc::Messages,
+    target::Target,
     wire::{Connection, Event, StreamId},
     work::{CLIENTS_PER_CONNECTION, PUT, connect, key, prefix_end},
 };
@@ -59,7 +60,7 @@ struct ToldKv {
 
 /// `watchers` streams on some connections, `writers` calls on another.
 pub(crate) async fn closed_loop(
-    address: SocketAddr,
+    target: &Target,
     watchers: usize,
     writers: usize,
     value_bytes: usize,
@@ -74,7 +75,7 @@ pub(crate) async fn closed_loop(
         is_over: false,
     });
     let woken = Notify::new();
-    let connections = connect(address, watchers).await.context("connect")?;
+    let connections = connect(target, watchers).await.context("connect")?;
     let mut left = watchers;
     let watching = connections.into_iter().map(|connection| {
         let own = left.min(CLIENTS_PER_CONNECTION);
@@ -82,7 +83,7 @@ pub(crate) async fn closed_loop(
         watch(connection, own, &fan, &woken)
     });
     let watching = futures::future::try_join_all(watching);
-    let writing = write(Connection::open(address).await?, writers, value_bytes, &fan, &woken);
+    let writing = write(Connection::open(target).await?, writers, value_bytes, &fan, &woken);
     // The watchers' streams have no end; the writer's window has.
     match select(std::pin::pin!(watching), std::pin::pin!(writing)).await {
         Either::Left((watched, _)) => drop(watched?),

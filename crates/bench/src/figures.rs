@@ -2,10 +2,13 @@
 
 use serde::Serialize;
 
-use crate::{Op, drive::Tally};
+use crate::{Op, database::Raw, drive::Tally};
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// The version of the one under our store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     pub runs: Vec<Run>,
 }
 
@@ -44,13 +47,20 @@ pub struct Figures {
     pub load_s: Option<f64>,
 }
 
-/// The lower one of what the disk and the wire allow.
+/// The lower one of what the disk or the database, and the wire allow.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Ceiling {
     pub per_s: f64,
     /// Records written in groups of one for each client, with one sync each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_per_s: Option<f64>,
+    /// Rows committed by the raw loop over one connection: a row of fences
+    /// updated and a row inserted for each client, in one transaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql_per_s: Option<f64>,
+    /// The same with one row for all clients' records, as our log has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql_one_row_per_s: Option<f64>,
     /// Calls answered by a handler that does nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rpc_per_s: Option<f64>,
@@ -85,8 +95,21 @@ impl Figures {
 // === impl Ceiling ===
 
 impl Ceiling {
+    /// Over a log on the disk.
     pub(crate) fn new(disk_per_s: Option<f64>, rpc_per_s: Option<f64>) -> Option<Ceiling> {
         let per_s = disk_per_s.into_iter().chain(rpc_per_s).reduce(f64::min)?;
-        Some(Ceiling { per_s, disk_per_s, rpc_per_s })
+        Some(Ceiling { per_s, disk_per_s, rpc_per_s, ..Ceiling::default() })
+    }
+
+    /// Over a database: the better one of its two loops.
+    pub(crate) fn of_database(raw: Raw, rpc_per_s: Option<f64>) -> Ceiling {
+        let best = raw.row_each.max(raw.row_for_all);
+        Ceiling {
+            per_s: rpc_per_s.map_or(best, |rpc| rpc.min(best)),
+            disk_per_s: None,
+            sql_per_s: Some(raw.row_each),
+            sql_one_row_per_s: Some(raw.row_for_all),
+            rpc_per_s,
+        }
     }
 }

@@ -1,24 +1,25 @@
 //! gRPC over [`crate::wire`]: one call at a time for what a run prepares, and
 //! messages out of a stream's bytes.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context, bail};
 use bytes::{Buf as _, Bytes};
 use prost::Message;
 
-use crate::wire::{Connection, Event};
+use crate::{
+    target::Target,
+    wire::{Connection, Event},
+};
 
 /// Flags and length before each message.
 const PREFIX_BYTES: usize = 5;
 
 /// Asks one question on a connection of its own.
 pub(crate) async fn ask<A: Message + Default>(
-    address: SocketAddr,
+    target: &Target,
     path: &str,
     request: &impl Message,
 ) -> anyhow::Result<A> {
-    let mut connection = Connection::open(address).await.context("connect")?;
+    let mut connection = Connection::open(target).await.context("connect")?;
     let asked = connection.call(path, &request.encode_to_vec(), true);
     let (mut messages, mut events) = (Messages::default(), Vec::new());
     loop {

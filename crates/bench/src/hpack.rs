@@ -6,9 +6,11 @@ const DYNAMIC_FROM: usize = 62;
 
 const METHOD_POST: u8 = 0x83;
 const SCHEME_HTTP: u8 = 0x86;
+const SCHEME_HTTPS: u8 = 0x87;
 
 /// Of one connection; its entries never fill the table's 4,096 bytes.
 pub(crate) struct Encoder {
+    scheme: u8,
     authority: String,
     /// Oldest first.
     known: Vec<(&'static str, String)>,
@@ -17,13 +19,14 @@ pub(crate) struct Encoder {
 // === impl Encoder ===
 
 impl Encoder {
-    pub fn new(authority: String) -> Encoder {
-        Encoder { authority, known: Vec::new() }
+    pub fn new(scheme: &str, authority: String) -> Encoder {
+        let scheme = if scheme == "https" { SCHEME_HTTPS } else { SCHEME_HTTP };
+        Encoder { scheme, authority, known: Vec::new() }
     }
 
     /// Appends the header block of a gRPC request.
     pub fn request(&mut self, path: &str, out: &mut Vec<u8>) {
-        out.extend([METHOD_POST, SCHEME_HTTP]);
+        out.extend([METHOD_POST, self.scheme]);
         let authority = self.authority.clone();
         for (name, value) in [
             (":path", path),
@@ -59,7 +62,7 @@ mod tests {
 
     #[test]
     fn headers_are_spelled_out_once_and_then_named_by_their_place() {
-        let mut encoder = Encoder::new("h".into());
+        let mut encoder = Encoder::new("http", "h".into());
         let (mut first, mut second, mut other) = (Vec::new(), Vec::new(), Vec::new());
         encoder.request("/a", &mut first);
         encoder.request("/a", &mut second);

@@ -12,6 +12,9 @@ mod op;
 mod plan;
 
 mod child;
+mod secure;
+mod start;
+mod target;
 mod usage;
 
 mod drive;
@@ -23,10 +26,12 @@ mod wire;
 mod work;
 
 mod ceiling;
+mod database;
 mod figures;
 mod run;
 
 pub use ceiling::serve_nothing;
+pub use database::Database;
 pub use figures::{Ceiling, Figures, Report, Run};
 pub use op::Op;
 pub use plan::{Peer, Plan};

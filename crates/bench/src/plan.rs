@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::Op;
+use crate::{Database, Op};
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -24,6 +24,10 @@ pub struct Plan {
     pub polis: PathBuf,
     /// More arguments for `polis store`.
     pub store_args: Vec<String>,
+    /// Instead of a log of its own. Empty; the run writes and removes tables.
+    pub database: Option<Database>,
+    /// Both sides, with certificates made for the run.
+    pub tls: bool,
     pub peer: Option<Peer>,
 }
 

@@ -1,7 +1,7 @@
 //! Lease keep-alives: each client has a lease and a stream, and renews as soon
 //! as it was told that it may.
 
-use std::{cell::RefCell, net::SocketAddr};
+use std::cell::RefCell;
 
 use anyhow::Context;
 use pb_etcd::etcdserverpb as pb;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     drive::{Tally, Window},
     grpc::{self, Messages},
+    target::Target,
     wire::{Connection, Event, StreamId},
     work::{CLIENTS_PER_CONNECTION, connect},
 };
@@ -29,23 +30,23 @@ struct Slot {
 }
 
 /// A lease for each client.
-pub(crate) async fn grant(address: SocketAddr, clients: usize) -> anyhow::Result<Vec<i64>> {
+pub(crate) async fn grant(target: &Target, clients: usize) -> anyhow::Result<Vec<i64>> {
     let mut leases = Vec::new();
     for _ in 0..clients {
         let request = pb::LeaseGrantRequest { ttl: TTL, id: 0 };
-        let granted: pb::LeaseGrantResponse = grpc::ask(address, GRANT, &request).await?;
+        let granted: pb::LeaseGrantResponse = grpc::ask(target, GRANT, &request).await?;
         leases.push(granted.id);
     }
     Ok(leases)
 }
 
 pub(crate) async fn closed_loop(
-    address: SocketAddr,
+    target: &Target,
     leases: &[i64],
     window: Window,
 ) -> anyhow::Result<Tally> {
     let tally = RefCell::new(Tally::new(window));
-    let connections = connect(address, leases.len()).await.context("connect")?;
+    let connections = connect(target, leases.len()).await.context("connect")?;
     let loops = connections
         .into_iter()
         .zip(leases.chunks(CLIENTS_PER_CONNECTION))

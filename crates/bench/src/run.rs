@@ -1,15 +1,18 @@
 //! A whole run: servers started, operations measured in turns.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::Context;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     Ceiling, Figures, Op, Peer, Plan, Report, Run, ceiling,
-    child::{Server, free_address},
+    child::Server,
     drive::{self, Tally, Window},
     fan, renew,
+    secure::Secure,
+    start::Start,
+    target::Target,
     work::{Keys, load},
 };
 
@@ -30,9 +33,6 @@ const WRITERS: usize = 16;
 /// After a million keys were loaded, before memory is looked at.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// More than what any run writes: a full store refuses.
-const QUOTA_BYTES: u64 = 8 * 1024 * 1024 * 1024;
-
 struct Bench<'a> {
     plan: &'a Plan,
     polis: Server,
@@ -46,12 +46,18 @@ type Round = (Tally, Option<Duration>);
 pub async fn run(plan: &Plan, mut told: impl FnMut(&Run)) -> anyhow::Result<Report> {
     fs::create_dir_all(&plan.folder)
         .with_context(|| format!("create {}", plan.folder.display()))?;
+    let version = match &plan.database {
+        Some(database) => Some(database.check().await?),
+        None => None,
+    };
     let measured = measure(plan, &mut told).await;
     // What is measured is not kept; what could not be removed is seen.
     let removed = fs::remove_dir_all(&plan.folder);
+    let cleared = clear(plan).await;
     let report = measured?;
     removed.with_context(|| format!("remove {}", plan.folder.display()))?;
-    Ok(report)
+    cleared?;
+    Ok(Report { database: version, ..report })
 }
 
 async fn measure(plan: &Plan, told: &mut impl FnMut(&Run)) -> anyhow::Result<Report> {
@@ -76,19 +82,31 @@ async fn measure(plan: &Plan, told: &mut impl FnMut(&Run)) -> anyhow::Result<Rep
     Ok(report)
 }
 
+async fn clear(plan: &Plan) -> anyhow::Result<()> {
+    match &plan.database {
+        Some(database) => database.clear().await.context("clear the database"),
+        None => Ok(()),
+    }
+}
+
 // === impl Bench ===
 
 impl Bench<'_> {
     async fn start<'a>(plan: &'a Plan, name: &str) -> anyhow::Result<Bench<'a>> {
         let folder = plan.folder.join(name);
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        clear(plan).await?;
+        let secure = plan.tls.then(|| Secure::make(&folder)).transpose()?;
+        let start = Start { plan, folder, secure };
         let peer = match &plan.peer {
             None => None,
-            Some(Peer::Running(address)) => Some(Server::running("peer", *address)),
-            Some(Peer::Binary(binary)) => Some(start_etcd(binary, &folder).await?),
+            Some(Peer::Running(address)) => {
+                Some(Server::running("peer", Target { address: *address, tls: None }))
+            }
+            Some(Peer::Binary(binary)) => Some(start.etcd(binary).await?),
         };
-        let polis = start_polis(plan, &folder).await?;
-        let nothing = start_nothing(plan, &folder).await?;
+        let polis = start.polis().await?;
+        let nothing = start.nothing().await?;
         Ok(Bench { plan, polis, peer, nothing })
     }
 
@@ -130,56 +148,57 @@ impl Bench<'_> {
         round: u32,
         server: &Server,
     ) -> anyhow::Result<Round> {
-        let address = server.address;
+        let target = &server.target;
         let duration = self.plan.duration / self.plan.rounds;
         let value_bytes = self.plan.value_bytes;
         let round = format!("{clients}-{round}");
         match op {
             Op::KeepAlive => {
-                let leases = renew::grant(address, clients).await?;
+                let leases = renew::grant(target, clients).await?;
                 sleep(REST).await;
                 let window = Window::after(WARM_UP, duration);
-                with_cpu(server, window, renew::closed_loop(address, &leases, window)).await
+                with_cpu(server, window, renew::closed_loop(target, &leases, window)).await
             }
             Op::WatchFanout => {
                 // Thousands of streams take a while to open.
                 let window = Window::after(4 * WARM_UP, duration);
-                let fan = fan::closed_loop(address, clients, WRITERS, value_bytes, window);
+                let fan = fan::closed_loop(target, clients, WRITERS, value_bytes, window);
                 with_cpu(server, window, fan).await
             }
             _ => {
                 let wanted = DELETIONS_PER_SECOND * (duration + WARM_UP).as_secs_f64();
                 let by_clients = wanted * clients as f64 / 32.0;
                 let deletions = by_clients.clamp(DELETIONS_MIN, wanted.max(DELETIONS_MIN)) as u64;
-                let keys = Keys::prepare(op, address, &round, value_bytes, deletions).await?;
+                let keys = Keys::prepare(op, target, &round, value_bytes, deletions).await?;
                 sleep(REST).await;
                 let window = Window::after(WARM_UP, duration);
-                let driven = drive::closed_loop(address, &keys, clients, window);
+                let driven = drive::closed_loop(target, &keys, clients, window);
                 with_cpu(server, window, driven).await
             }
         }
     }
 
     async fn ceiling(&self, op: Op, clients: usize) -> anyhow::Result<Option<Ceiling>> {
-        let disk = match op.is_write() && op != Op::WatchFanout {
-            false => None,
-            true => {
-                let folder = &self.plan.folder;
-                let syncs = ceiling::syncs_per_second(folder, clients, self.plan.value_bytes)
-                    .context("measure the disk")?;
-                Some(syncs * clients as f64)
-            }
-        };
         let rpc = match op {
             Op::WatchFanout | Op::KeepAlive | Op::Range1000 | Op::Memory => None,
             _ => {
                 let window = Window::after(WARM_UP, self.plan.duration / self.plan.rounds);
-                let address = self.nothing.address;
+                let target = &self.nothing.target;
                 let work = Keys::bare(op, self.plan.value_bytes);
-                Some(drive::closed_loop(address, &work, clients, window).await?.per_second())
+                Some(drive::closed_loop(target, &work, clients, window).await?.per_second())
             }
         };
-        Ok(Ceiling::new(disk, rpc))
+        if !op.is_write() || op == Op::WatchFanout {
+            return Ok(Ceiling::new(None, rpc));
+        }
+        let value_bytes = self.plan.value_bytes;
+        if let Some(database) = &self.plan.database {
+            let raw = database.raw(clients, value_bytes).await.context("measure the database")?;
+            return Ok(Some(Ceiling::of_database(raw, rpc)));
+        }
+        let syncs = ceiling::syncs_per_second(&self.plan.folder, clients, value_bytes)
+            .context("measure the disk")?;
+        Ok(Ceiling::new(Some(syncs * clients as f64), rpc))
     }
 
     async fn memory(&self) -> anyhow::Result<Run> {
@@ -197,7 +216,7 @@ impl Bench<'_> {
 
     async fn filled(&self, server: &Server) -> anyhow::Result<Figures> {
         let (keys, start) = (self.plan.memory_keys as u64, Instant::now());
-        load(server.address, "bench/memory/", keys, self.plan.value_bytes)
+        load(&server.target, "bench/memory/", keys, self.plan.value_bytes)
             .await
             .with_context(|| format!("load {keys} keys into {}", server.name))?;
         let load_s = Some(start.elapsed().as_secs_f64());
@@ -220,56 +239,4 @@ async fn with_cpu(
     };
     let (tally, cpu) = tokio::join!(driven, cpu);
     Ok((tally?, cpu))
-}
-
-async fn start_polis(plan: &Plan, folder: &Path) -> anyhow::Result<Server> {
-    let address = free_address()?;
-    let mut args = strings(&["store", "--insecure", "--listen-client-urls"]);
-    args.extend([format!("http://{address}"), "--data-dir".into(), text(&folder.join("polis"))]);
-    args.extend(["--quota-backend-bytes".into(), QUOTA_BYTES.to_string()]);
-    args.extend(plan.store_args.iter().cloned());
-    Server::start("polis", &plan.polis, &args, address, &folder.join("polis.log")).await
-}
-
-async fn start_nothing(plan: &Plan, folder: &Path) -> anyhow::Result<Server> {
-    let address = free_address()?;
-    let args = [strings(&["bench", "nothing", "--listen"]), vec![address.to_string()]].concat();
-    let own = std::env::current_exe().unwrap_or_else(|_| plan.polis.clone());
-    Server::start("nothing", &own, &args, address, &folder.join("nothing.log")).await
-}
-
-/// As it comes, but for a quota that lasts, and a log that does not cost.
-async fn start_etcd(binary: &Path, folder: &Path) -> anyhow::Result<Server> {
-    let (address, peers) = (free_address()?, free_address()?);
-    let [client_url, peer_url] = [address, peers].map(|address| format!("http://{address}"));
-    let data = text(&folder.join("etcd"));
-    let quota = QUOTA_BYTES.to_string();
-    let cluster = format!("default={peer_url}");
-    let args = strings(&[
-        "--data-dir",
-        &data,
-        "--listen-client-urls",
-        &client_url,
-        "--advertise-client-urls",
-        &client_url,
-        "--listen-peer-urls",
-        &peer_url,
-        "--initial-advertise-peer-urls",
-        &peer_url,
-        "--initial-cluster",
-        &cluster,
-        "--quota-backend-bytes",
-        &quota,
-        "--log-level",
-        "error",
-    ]);
-    Server::start("etcd", binary, &args, address, &folder.join("etcd.log")).await
-}
-
-fn strings(args: &[&str]) -> Vec<String> {
-    args.iter().map(|arg| (*arg).to_owned()).collect()
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
 }

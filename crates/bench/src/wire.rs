@@ -4,15 +4,15 @@
 //! brings is handed out as events. Answers' headers are not decoded: a gRPC
 //! call that failed carries no message, and that is all we need to know.
 
-use std::{collections::VecDeque, io, net::SocketAddr};
+use std::{collections::VecDeque, io};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::hpack::Encoder;
+use crate::{
+    hpack::Encoder,
+    target::{Stream, Target},
+};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -49,7 +49,7 @@ pub(crate) enum Event {
 }
 
 pub(crate) struct Connection {
-    tcp: TcpStream,
+    stream: Stream,
     inbox: BytesMut,
     outbox: BytesMut,
     headers: Encoder,
@@ -65,14 +65,12 @@ pub(crate) struct Connection {
 // === impl Connection ===
 
 impl Connection {
-    pub async fn open(address: SocketAddr) -> io::Result<Connection> {
-        let tcp = TcpStream::connect(address).await?;
-        tcp.set_nodelay(true)?;
+    pub async fn open(target: &Target) -> io::Result<Connection> {
         let mut connection = Connection {
-            tcp,
+            stream: target.connect().await?,
             inbox: BytesMut::with_capacity(READ_BYTES),
             outbox: BytesMut::new(),
-            headers: Encoder::new(address.to_string()),
+            headers: Encoder::new(target.scheme(), target.address.to_string()),
             next_stream: 1,
             send_window: i64::from(WINDOW_DEFAULT),
             held: VecDeque::new(),
@@ -124,7 +122,7 @@ impl Connection {
     pub async fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         self.flush().await?;
         self.inbox.reserve(READ_BYTES / 4);
-        if self.tcp.read_buf(&mut self.inbox).await? == 0 {
+        if self.stream.read_buf(&mut self.inbox).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         while let Some(frame) = self.next_frame() {
@@ -135,9 +133,10 @@ impl Connection {
 
     pub async fn flush(&mut self) -> io::Result<()> {
         while !self.outbox.is_empty() {
-            self.tcp.write_buf(&mut self.outbox).await?;
+            self.stream.write_buf(&mut self.outbox).await?;
         }
-        Ok(())
+        // Of TLS, which has a buffer of its own.
+        self.stream.flush().await
     }
 
     fn next_frame(&mut self) -> Option<Frame> {

@@ -1,6 +1,6 @@
 //! What clients ask for, message by message.
 
-use std::{cell::Cell, cell::RefCell, net::SocketAddr};
+use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 use pb_etcd::etcdserverpb::{
@@ -13,6 +13,7 @@ use crate::{
     Op,
     drive::{self, Window},
     grpc,
+    target::Target,
     wire::Connection,
 };
 
@@ -58,14 +59,14 @@ struct Load<'a> {
 
 /// Puts `keys` keys under `prefix`.
 pub(crate) async fn load(
-    address: SocketAddr,
+    target: &Target,
     prefix: &str,
     keys: u64,
     value_bytes: usize,
 ) -> anyhow::Result<()> {
     let value = Bytes::from(vec![b'v'; value_bytes]);
     let load = Load { prefix, value, keys, next: Cell::new(0) };
-    drive::closed_loop(address, &load, LOADERS, Window::until_done()).await?;
+    drive::closed_loop(target, &load, LOADERS, Window::until_done()).await?;
     Ok(())
 }
 
@@ -80,7 +81,7 @@ impl Keys {
     /// apart from those of the next.
     pub async fn prepare(
         op: Op,
-        address: SocketAddr,
+        target: &Target,
         round: &str,
         value_bytes: usize,
         deletions: u64,
@@ -93,8 +94,8 @@ impl Keys {
             _ => ("bench/put/".to_owned(), PUT_KEYS),
         };
         let needs_keys = matches!(op, Op::Range | Op::Range1000 | Op::Delete);
-        if needs_keys && !exists(address, key(&prefix, 0)).await? {
-            load(address, &prefix, keys, value_bytes).await?;
+        if needs_keys && !exists(target, key(&prefix, 0)).await? {
+            load(target, &prefix, keys, value_bytes).await?;
         }
         Ok(Keys { prefix, keys, ..Keys::bare(op, value_bytes) })
     }
@@ -149,9 +150,9 @@ impl Work for Keys {
     }
 }
 
-async fn exists(address: SocketAddr, key: Bytes) -> anyhow::Result<bool> {
+async fn exists(target: &Target, key: Bytes) -> anyhow::Result<bool> {
     let request = pb::RangeRequest { key, ..Default::default() };
-    let found: pb::RangeResponse = grpc::ask(address, RANGE, &request).await?;
+    let found: pb::RangeResponse = grpc::ask(target, RANGE, &request).await?;
     Ok(!found.kvs.is_empty())
 }
 
@@ -199,13 +200,10 @@ impl Work for Load<'_> {
 
 /// As many connections as etcd's own benchmark is shown with: a hundred for a
 /// thousand clients.
-pub(crate) async fn connect(
-    address: SocketAddr,
-    clients: usize,
-) -> anyhow::Result<Vec<Connection>> {
+pub(crate) async fn connect(target: &Target, clients: usize) -> anyhow::Result<Vec<Connection>> {
     let mut connections = Vec::new();
     for _ in 0..clients.div_ceil(CLIENTS_PER_CONNECTION) {
-        connections.push(Connection::open(address).await?);
+        connections.push(Connection::open(target).await?);
     }
     Ok(connections)
 }

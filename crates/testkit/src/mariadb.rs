@@ -20,11 +20,18 @@ impl MariaDb {
     /// Starts one and waits until it answers.
     #[must_use]
     pub fn start() -> MariaDb {
+        MariaDb::start_with(&[])
+    }
+
+    /// With more arguments.
+    #[must_use]
+    pub fn start_with(args: &[String]) -> MariaDb {
         let scratch = Scratch::new("mariadb");
         let port = ports::free_block();
         peers::copy_tree(&peers::find("mariadb/data"), &scratch.path().join("data"))
             .expect("copy a data directory");
-        let program = program("mariadb", scratch.path(), port);
+        let mut program = program("mariadb", scratch.path(), port);
+        program.args.extend_from_slice(args);
         let mariadb = MariaDb { server: Server::new(program), _scratch: scratch };
         mariadb.restart();
         mariadb

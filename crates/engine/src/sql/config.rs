@@ -1,9 +1,10 @@
 //! Which database, as whom: a URL without a password, and the password.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, time::Duration};
 
 use errors::DATABASE_URL;
 
+use super::tls::{Checks, Tls, Typed};
 use crate::Error;
 
 const PORT_DEFAULT: u16 = 3306;
@@ -38,18 +39,6 @@ pub struct Endpoint {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub String);
 
-/// How far the server must prove who it is; named as MySQL's `ssl-mode`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    Disabled,
-    /// Encrypted, and whoever answers is believed.
-    Required,
-    /// A certificate of the authority in this file, or of a public one.
-    VerifyCa(Option<PathBuf>),
-    /// Which must also be for the server's name.
-    VerifyIdentity(Option<PathBuf>),
-}
-
 // === impl SqlConfig ===
 
 impl SqlConfig {
@@ -75,7 +64,7 @@ impl SqlConfig {
             user: decoded(user)?,
             password: None,
             database: decoded(database)?,
-            tls: if is_local { Tls::Disabled } else { Tls::VerifyIdentity(None) },
+            tls: if is_local { Tls::Disabled } else { Tls::Enabled(Checks::default()) },
             connect_timeout: CONNECT_TIMEOUT,
             statement_timeout: STATEMENT_TIMEOUT,
         };
@@ -92,36 +81,25 @@ impl SqlConfig {
     }
 
     fn apply(&mut self, options: &str) -> Result<(), Error> {
-        let (mut mode, mut ca) = (None, None);
+        let mut tls = Typed::default();
         for option in options.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option
                 .split_once('=')
                 .ok_or_else(|| wrong(format!("option {option:?} has no value")))?;
             let value = decoded(value)?;
             match name {
-                "ssl-mode" => mode = Some(value),
-                "ssl-ca" => ca = Some(PathBuf::from(value)),
+                "ssl-mode" => tls.mode = Some(value),
+                "ssl-ca" => tls.ca = Some(value.into()),
+                "ssl-cert" => tls.cert = Some(value.into()),
+                "ssl-key" => tls.key = Some(value.into()),
                 "connect-timeout-ms" => self.connect_timeout = milliseconds(name, &value)?,
                 "statement-timeout-ms" => self.statement_timeout = milliseconds(name, &value)?,
                 other => return Err(wrong(format!("option {other:?} is not known"))),
             }
         }
-        let mode = mode.map(|mode| mode.to_ascii_lowercase().replace('_', "-"));
-        self.tls = match (mode.as_deref(), ca) {
-            (None, None) => return Ok(()),
-            (None | Some("verify-identity"), ca) => Tls::VerifyIdentity(ca),
-            (Some("verify-ca"), ca) => Tls::VerifyCa(ca),
-            (Some("required"), None) => Tls::Required,
-            (Some("disabled"), None) => Tls::Disabled,
-            (Some(mode @ ("required" | "disabled")), Some(_)) => {
-                return Err(wrong(format!("ssl-mode={mode} has no use for ssl-ca")));
-            }
-            (Some(other), _) => {
-                return Err(wrong(format!(
-                    "ssl-mode {other:?} is none of disabled, required, verify-ca, verify-identity"
-                )));
-            }
-        };
+        if let Some(tls) = tls.resolve().map_err(wrong)? {
+            self.tls = tls;
+        }
         Ok(())
     }
 }
@@ -211,6 +189,7 @@ fn decoded(text: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::tls::{ClientCertificate, ServerCheck};
 
     #[test]
     fn a_url_names_servers_user_database_and_options() {
@@ -220,7 +199,8 @@ mod tests {
         let servers: Vec<_> = config.endpoints.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["db1:3307", "db2:3306", "[::1]:9"]);
         assert_eq!((config.user.as_str(), config.database.as_str()), ("root@polis", "polis"));
-        assert_eq!(config.tls, Tls::VerifyCa(Some("/ca.pem".into())));
+        let server = ServerCheck::Authority(Some("/ca.pem".into()));
+        assert_eq!(config.tls, Tls::Enabled(Checks { server, client: None }));
         assert_eq!(config.statement_timeout, Duration::from_millis(500));
     }
 
@@ -228,8 +208,14 @@ mod tests {
     fn only_this_machine_is_spoken_to_in_the_clear_unasked() {
         let tls = |url| SqlConfig::parse(url).expect("it is well-formed").tls;
         assert_eq!(tls("mysql://u@127.0.0.1:4000/d"), Tls::Disabled);
-        assert_eq!(tls("mysql://u@db/d"), Tls::VerifyIdentity(None));
+        assert_eq!(tls("mysql://u@db/d"), Tls::Enabled(Checks::default()));
         assert_eq!(tls("mysql://u@db/d?ssl-mode=disabled"), Tls::Disabled);
+        let client = ClientCertificate { cert: "/c.pem".into(), key: "/k.pem".into() };
+        let shown = Checks { client: Some(client), ..Checks::default() };
+        assert_eq!(
+            tls("mysql://u@127.0.0.1/d?ssl-cert=/c.pem&ssl-key=/k.pem"),
+            Tls::Enabled(shown)
+        );
     }
 
     #[test]
@@ -242,6 +228,9 @@ mod tests {
             ("mysql://u@h:port/d", "\"h:port\" is not HOST or HOST:PORT"),
             ("mysql://u@h/d?color=red", "option \"color\" is not known"),
             ("mysql://u@h/d?ssl-mode=maybe", "ssl-mode \"maybe\" is none of"),
+            ("mysql://u@h/d?ssl-mode=required&ssl-ca=/ca", "required has no use for ssl-ca"),
+            ("mysql://u@h/d?ssl-cert=/c", "ssl-cert needs ssl-key"),
+            ("mysql://u@h/d?ssl-mode=disabled&ssl-cert=/c&ssl-key=/k", "no use for ssl-cert"),
             ("mysql://u@h/d?statement-timeout-ms=0", "statement-timeout-ms is not a number"),
         ] {
             let error = SqlConfig::parse(url).expect_err(url);

@@ -22,6 +22,7 @@ mod recover;
 
 mod config;
 mod mysql;
+mod tls;
 
 use std::{
     collections::HashMap,
@@ -47,12 +48,13 @@ use crate::{
     Shared, Tail, Tailed, metrics::Counters, stored::EncodedBatch,
 };
 
-pub use config::{Endpoint, SqlConfig, Tls};
+pub use config::{Endpoint, SqlConfig};
 pub use database::{
     Append, CELL_NAME_BYTES_MAX, Cell, Connection, Database, Failure, LogRow, Mark, Piece, Stand,
 };
 pub use mysql::Mysql;
 pub use recover::{Recovered, Seen};
+pub use tls::{Checks, ClientCertificate, ServerCheck, Tls};
 
 /// A row holds this much beside key and value.
 const ROW_OVERHEAD_BYTES: usize = 1024;

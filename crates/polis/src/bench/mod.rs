@@ -2,9 +2,10 @@
 
 mod store;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
+use identity::Files;
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -15,6 +16,10 @@ pub enum Command {
     Nothing {
         #[arg(long)]
         listen: SocketAddr,
+        #[arg(long, requires = "key_file")]
+        cert_file: Option<PathBuf>,
+        #[arg(long, requires = "cert_file")]
+        key_file: Option<PathBuf>,
     },
 }
 
@@ -22,8 +27,11 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         // The servers' lives are tied to this thread's.
         Command::Store(args) => crate::cli::on_this_thread(store::run(args))?,
-        Command::Nothing { listen } => {
-            crate::role::runtime(None)?.block_on(::bench::serve_nothing(listen))?;
+        Command::Nothing { listen, cert_file, key_file } => {
+            // Nobody is asked for a certificate that the authority could judge.
+            let files = cert_file.zip(key_file);
+            let files = files.map(|(cert, key)| Files { ca: cert.clone(), cert, key });
+            crate::role::runtime(None)?.block_on(::bench::serve_nothing(listen, files))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -8,9 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use bench::{Figures, Op, Peer, Plan, Run};
+use bench::{Database, Figures, Op, Peer, Plan, Run};
 
-use crate::output::{self, Format};
+use crate::{
+    output::{self, Format},
+    role::store::database,
+};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -43,6 +46,11 @@ pub struct Args {
     /// Keys that memory is looked at with
     #[arg(long, default_value_t = 1_000_000)]
     memory_keys: usize,
+    #[command(flatten)]
+    database: database::Database,
+    /// Speak TLS to both sides, with certificates made for the run
+    #[arg(long, conflicts_with = "endpoints")]
+    tls: bool,
     /// Where both sides keep their data meanwhile, on one disk
     #[arg(long, default_value = "polis-bench")]
     data: PathBuf,
@@ -102,8 +110,19 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         folder: args.data.join(std::process::id().to_string()),
         polis: args.store_binary.clone().map_or_else(own, Ok)?,
         store_args: args.store_arg.clone(),
+        database: database(&args.database)?,
+        tls: args.tls,
         peer: args.peer.map(|PeerKind::Etcd| peer(args)).transpose()?,
     })
+}
+
+fn database(args: &database::Database) -> anyhow::Result<Option<Database>> {
+    let config = args.config().context("--database")?;
+    Ok(args.database.clone().zip(config).map(|(url, config)| Database {
+        url,
+        password_file: args.database_password_file.clone(),
+        config,
+    }))
 }
 
 fn peer(args: &Args) -> anyhow::Result<Peer> {

@@ -13,6 +13,7 @@ mod flavour;
 mod fold;
 mod pages;
 mod schema;
+mod secure;
 mod session;
 mod text;
 
@@ -26,11 +27,11 @@ use std::{
 
 use async_trait::async_trait;
 use errors::{DATABASE_ACCESS, DATABASE_PACKET, DATABASE_UNREACHABLE};
-use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use mysql_async::{Conn, Error as DriverError, Opts, OptsBuilder};
 use tokio::time::timeout;
 
-use self::{flavour::Flavour, session::Session, text::Text};
-use super::{Connection, Database, Endpoint, Failure, SqlConfig, Tls};
+use self::{flavour::Flavour, secure::ssl_opts, session::Session, text::Text};
+use super::{Connection, Database, Endpoint, Failure, SqlConfig};
 use crate::Error;
 
 /// A value of etcd's largest request, escaped, and what stands beside it.
@@ -51,12 +52,12 @@ impl Mysql {
             let problem = "the list of servers is empty".to_owned();
             return Err(Error::Database { code: DATABASE_UNREACHABLE, problem });
         }
-        let opts = config.endpoints.iter().map(|endpoint| opts(&config, endpoint)).collect();
+        let opts = config.endpoints.iter().map(|endpoint| config.driver_opts(endpoint)).collect();
         Ok(Mysql { config, opts, used: Arc::default() })
     }
 
     async fn try_connect(&self, index: usize) -> Result<Session, Failure> {
-        let opened = timeout(self.config.connect_timeout, Conn::new(self.opts[index].clone()));
+        let opened = timeout(self.config.connect_timeout, self.open(&self.opts[index]));
         let conn = match opened.await {
             Err(_) => return Err(Failure::Unavailable("it does not greet in time".to_owned())),
             Ok(Err(error)) => return Err(failure::of_connect(&error)),
@@ -66,6 +67,17 @@ impl Mysql {
             Session::new(conn, index, self.used.clone(), self.config.statement_timeout);
         prepare(&mut session).await?;
         Ok(session)
+    }
+
+    async fn open(&self, opts: &Opts) -> Result<Conn, DriverError> {
+        let error = match Conn::new(opts.clone()).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => error,
+        };
+        match secure::for_shown_name(&self.config.tls, &error) {
+            Some(ssl) => Conn::new(OptsBuilder::from_opts(opts.clone()).ssl_opts(ssl)).await,
+            None => Err(error),
+        }
     }
 }
 
@@ -142,6 +154,17 @@ async fn prepare(session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
+// === impl SqlConfig ===
+
+impl SqlConfig {
+    /// How the driver connects to one of the servers; for others who talk to
+    /// the database besides us, to measure what it can do.
+    #[must_use]
+    pub fn driver_opts(&self, endpoint: &Endpoint) -> Opts {
+        opts(self, endpoint)
+    }
+}
+
 fn opts(config: &SqlConfig, endpoint: &Endpoint) -> Opts {
     /// So that a server that is gone without a word is noticed between calls.
     const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -156,25 +179,6 @@ fn opts(config: &SqlConfig, endpoint: &Endpoint) -> Opts {
         .stmt_cache_size(Some(0))
         .ssl_opts(ssl_opts(&config.tls))
         .into()
-}
-
-fn ssl_opts(tls: &Tls) -> Option<SslOpts> {
-    let with_ca = |ca: &Option<std::path::PathBuf>| match ca {
-        Some(path) => SslOpts::default()
-            .with_root_certs(vec![path.clone().into()])
-            .with_disable_built_in_roots(true),
-        None => SslOpts::default(),
-    };
-    match tls {
-        Tls::Disabled => None,
-        Tls::Required => Some(
-            SslOpts::default()
-                .with_danger_accept_invalid_certs(true)
-                .with_danger_skip_domain_validation(true),
-        ),
-        Tls::VerifyCa(ca) => Some(with_ca(ca).with_danger_skip_domain_validation(true)),
-        Tls::VerifyIdentity(ca) => Some(with_ca(ca)),
-    }
 }
 
 /// The user may not do this, or not here.
