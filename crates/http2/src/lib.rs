@@ -21,8 +21,11 @@ mod limits;
 mod connection;
 pub mod grpc;
 
+mod drive;
+
 pub use code::{Code, Fatal};
 pub use connection::{Connection, Event, StreamId};
+pub use drive::{Body, Cut, Ended, Handler, Manners, drive};
 pub use frame::PREFACE;
 pub use head::{Field, Head};
 pub use limits::Limits;

@@ -212,7 +212,7 @@ fn answers_go_as_far_as_both_windows_and_take_turns() {
     side.takes(&[request(1, true), request(3, true)].concat()).expect("two");
     side.written();
     for stream in [1, 3] {
-        side.connection.respond(stream, 200, &[], false);
+        side.connection.respond(stream, 200, [], false);
         side.connection.data(stream, vec![7; 50_000].into(), true);
     }
     let frames = side.written();
@@ -238,7 +238,7 @@ fn a_window_that_shrinks_below_nothing_has_to_open_again_first() {
     let mut side = Side::new(Limits::default());
     side.takes(&request(1, true)).expect("one");
     side.written();
-    side.connection.respond(1, 200, &[], false);
+    side.connection.respond(1, 200, [], false);
     side.connection.data(1, vec![7; 1000].into(), false);
     side.takes(&frame(SETTINGS, 0, 0, &setting(4, 0))).expect("no windows");
     side.connection.data(1, vec![7; 500].into(), true);
@@ -274,7 +274,7 @@ fn an_answer_before_the_end_of_a_body_asks_for_no_more_of_it() {
     let mut side = Side::new(Limits::default());
     side.takes(&request(1, false)).expect("a call");
     side.written();
-    side.connection.respond(1, 400, &[], true);
+    side.connection.respond(1, 400, [], true);
     let kinds: Vec<_> = side.written().iter().map(|frame| frame.0).collect();
     assert_eq!(kinds, [HEADERS, RST_STREAM]);
     // What was on its way is nobody's.
@@ -300,7 +300,7 @@ fn going_away_lets_in_what_was_on_its_way_and_nothing_after() {
     assert_eq!((frames[0].0, &frames[0].3[..4]), (GOAWAY, &3u32.to_be_bytes()[..]));
     for stream in [1, 3] {
         assert!(!side.connection.is_finished());
-        side.connection.respond(stream, 200, &[], true);
+        side.connection.respond(stream, 200, [], true);
     }
     assert!(side.connection.is_finished());
 }
@@ -312,7 +312,8 @@ fn long_heads_of_answers_are_cut_into_frames() {
     side.written();
     let field = |n: usize| Field { name: format!("x-{n}").into(), value: "v".repeat(1000).into() };
     let fields: Vec<_> = (0..40).map(field).collect();
-    side.connection.respond(1, 200, &fields, true);
+    let fields = fields.iter().map(|field| (&field.name[..], &field.value[..]));
+    side.connection.respond(1, 200, fields, true);
     let flags: Vec<_> = side.written().iter().map(|frame| (frame.0, frame.1)).collect();
     assert_eq!(flags, [(HEADERS, END_STREAM), (CONTINUATION, 0), (CONTINUATION, END_HEADERS)]);
 }

@@ -137,7 +137,7 @@ fn streams_beyond_the_maximum_are_refused_as_not_begun() {
     let events = side.takes(&[request(1, true), request(3, true), request(5, true)].concat());
     assert_eq!(events.expect("the connection stands").len(), 2);
     assert_eq!(side.written(), [(RST_STREAM, 0, 5, 7u32.to_be_bytes().to_vec())]);
-    side.connection.respond(1, 200, &[], true);
+    side.connection.respond(1, 200, [], true);
     assert_eq!(side.takes(&request(7, true)).expect("there is room").len(), 1);
 }
 

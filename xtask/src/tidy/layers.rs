@@ -23,8 +23,8 @@ pub struct Crate {
 }
 
 /// Words build on words, and adapters prove who they are.
-const SAME_LAYER: [(&str, &str); 4] =
-    [("resources", "topology"), ("client", "identity"), ("kv-etcd", "identity"), ("http2", "rt")];
+const SAME_LAYER: [(&str, &str); 3] =
+    [("resources", "topology"), ("client", "identity"), ("kv-etcd", "identity")];
 
 const RULES: u32 = 2;
 

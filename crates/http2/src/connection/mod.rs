@@ -17,6 +17,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
+pub(crate) use stream::Spread;
 pub use stream::StreamId;
 
 use crate::{

@@ -26,14 +26,20 @@ const HEAD_TOO_LARGE: u16 = 431;
 impl Connection {
     /// The head of an answer. Of a stream that is gone nothing is said, here
     /// and below.
-    pub fn respond(&mut self, id: StreamId, status: u16, fields: &[Field], end: bool) {
+    pub fn respond<'a>(
+        &mut self,
+        id: StreamId,
+        status: u16,
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        end: bool,
+    ) {
         if self.streams.get(id).is_none() {
             return;
         }
         self.headers_frame(id, end, |encoder, out| {
             encoder.status(status, out);
-            for field in fields {
-                encoder.field(&field.name, &field.value, out);
+            for (name, value) in fields {
+                encoder.field(name, value, out);
             }
         });
         if end {
