@@ -1,6 +1,6 @@
 //! The contract between a leader and its log.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use keyspace::{Base, Fold, Place, Record, Values};
@@ -128,6 +128,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Cheap enough to be scraped.
     fn metrics(&self) -> Metrics;
+
+    /// How long it takes of late to make a batch durable; zero where that is no
+    /// time to speak of.
+    fn pace(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// What replicas know of each other through the log they share; `None`
     /// where only one process can open it.

@@ -33,7 +33,11 @@ pub(crate) struct Counters {
     syncs: AtomicU64,
     sync_us: AtomicU64,
     sync_seconds: [AtomicU64; SYNC_SECONDS_BOUNDS.len() + 1],
+    /// Moving average over about [`RECENT_SYNCS`].
+    recent_us: AtomicU64,
 }
+
+const RECENT_SYNCS: u64 = 8;
 
 // === impl Counters ===
 
@@ -41,10 +45,20 @@ impl Counters {
     pub(crate) fn synced(&self, batches: u64, took: Duration) {
         self.batches.fetch_add(batches, Relaxed);
         self.syncs.fetch_add(1, Relaxed);
-        self.sync_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.sync_us.fetch_add(took_us, Relaxed);
+        // One thread at a time gets here.
+        let recent_us = self.recent_us.load(Relaxed);
+        let moved = recent_us - recent_us / RECENT_SYNCS + took_us / RECENT_SYNCS;
+        self.recent_us.store(moved, Relaxed);
         let seconds = took.as_secs_f64();
         let bucket = SYNC_SECONDS_BOUNDS.partition_point(|bound| *bound < seconds);
         self.sync_seconds[bucket].fetch_add(1, Relaxed);
+    }
+
+    /// How long a sync takes of late.
+    pub(crate) fn recent(&self) -> Duration {
+        Duration::from_micros(self.recent_us.load(Relaxed))
     }
 
     pub(crate) fn read(&self, disk_bytes: u64) -> Metrics {

@@ -70,8 +70,9 @@ impl Batch {
         self.records.is_empty()
     }
 
-    pub fn has_answers(&self) -> bool {
-        !self.answers.is_empty()
+    /// How many wait for it.
+    pub fn answers(&self) -> usize {
+        self.answers.len()
     }
 
     /// Answers everyone: with what was computed, or with `error`.

@@ -10,7 +10,11 @@
 //! the batch is told that the outcome is unknown, the keyspace is thrown away,
 //! and the log is claimed anew, which settles the batch's fate.
 
-use std::{collections::VecDeque, pin::Pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use engine::{Epoch, Outcome};
 use futures::future::OptionFuture;
@@ -34,6 +38,19 @@ use crate::{
 /// longer has probably left us, and whoever asks can ask another replica.
 const READ_WAIT_MS: u64 = 2000;
 
+/// Where making a batch durable takes this long, the next waits for company:
+/// for those who were in the last one and come back with their next change.
+/// Otherwise they would take turns with whoever had to wait for that batch, and
+/// every batch would be half of what it could be.
+const PACE_MIN: Duration = Duration::from_micros(400);
+
+/// Part of that time for which it waits at most.
+const COMPANY_WAIT: u32 = 4;
+
+/// Times that it looks. It is not woken at such times, but steps behind all
+/// that is ready to run.
+const COMPANY_LOOKS_MAX: usize = 1000;
+
 /// What a leader has beside its task.
 pub(crate) struct Leader {
     pub copy: Copy,
@@ -46,6 +63,8 @@ pub(crate) struct Leader {
     /// When the first of them has waited long enough.
     reads_due: Option<Millis>,
     under_way: Option<UnderWay>,
+    /// Changes that the next batch would have if everyone came back.
+    company: usize,
     proof: Proof,
     since: Millis,
     /// When another replica is to lead; and whether that time has come.
@@ -135,11 +154,8 @@ impl Actor {
                 Event::LeaseDue | Event::CheckpointDue | Event::Draining => {}
             }
             // Whatever woke us, what is there already belongs to the next batch.
-            while leader.has_room()
-                && let Ok(request) = self.mailbox.requests.try_recv()
-            {
-                self.take(leader, request).await;
-            }
+            self.take_waiting(leader).await;
+            self.await_company(leader).await;
             if !leader.leaves {
                 self.begin(leader).await;
             }
@@ -241,6 +257,32 @@ impl Actor {
         }
     }
 
+    async fn take_waiting(&mut self, leader: &mut Leader) {
+        while leader.has_room()
+            && let Ok(request) = self.mailbox.requests.try_recv()
+        {
+            self.take(leader, request).await;
+        }
+    }
+
+    /// Lets the next batch fill, if that costs little.
+    #[allow(clippy::disallowed_methods, reason = "measures a short wait, within which looks end")]
+    async fn await_company(&mut self, leader: &mut Leader) {
+        let wanted = std::mem::take(&mut leader.company).min(batch::CHANGES_MAX);
+        let pace = self.vault.pace();
+        if leader.waiting.len() >= wanted || pace < PACE_MIN {
+            return;
+        }
+        let start = Instant::now();
+        for _ in 0..COMPANY_LOOKS_MAX {
+            tokio::task::yield_now().await;
+            self.take_waiting(leader).await;
+            if leader.waiting.len() >= wanted || start.elapsed() >= pace / COMPANY_WAIT {
+                return;
+            }
+        }
+    }
+
     /// Answers what can be answered now and queues the rest.
     async fn take(&mut self, leader: &mut Leader, request: Request) {
         // Others read the log too: their watchers may be shown a batch that is
@@ -320,7 +362,7 @@ impl Actor {
                 tracing::debug!(keyspace = %self.vault.name(), %refused, "no compaction");
             }
             if batch.is_durable_already() {
-                if batch.has_answers() {
+                if batch.answers() > 0 {
                     self.assure(leader, Box::new(move |error| batch.answer(error)));
                 }
                 if leader.waiting.is_empty() {
@@ -372,6 +414,11 @@ impl Actor {
             }
             self.plan_handover(leader);
         }
+        // Who was alone has nobody to wait for.
+        leader.company = match batch.answers() {
+            0 | 1 => 0,
+            answers => answers + leader.waiting.len(),
+        };
         // Its place in the log proves that we led until now.
         batch.answer(None);
         leader.copy.settle(self.visible);
@@ -393,6 +440,7 @@ impl Leader {
             reads: Vec::new(),
             reads_due: None,
             under_way: None,
+            company: 0,
             proof: Proof::default(),
             since: now,
             handover_due: None,

@@ -17,6 +17,11 @@ const MARKS: u64 = 10;
 /// each costs a sync and rewrites rows, however little it drops.
 const EVERY_MS: u64 = 30_000;
 
+/// Compactions by count are at least so far apart: at tens of thousands of
+/// revisions a second every row would be rewritten as often as it is written,
+/// and what piles up meanwhile is bounded by its bytes.
+const COUNT_EVERY_MS: u64 = 1000;
+
 /// Resolution of bytes, and what piles up before a compaction is worth it.
 const STRETCH_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -31,13 +36,21 @@ pub(crate) struct Retention {
     stretches: VecDeque<(Revision, u64)>,
     /// When a compaction that [`EVERY_MS`] holds back was last due.
     last: Option<Millis>,
+    /// When one by count was last due.
+    last_by_count: Option<Millis>,
 }
 
 // === impl Retention ===
 
 impl Retention {
     pub fn new(history: History) -> Retention {
-        Retention { history, marks: VecDeque::new(), stretches: VecDeque::new(), last: None }
+        Retention {
+            history,
+            marks: VecDeque::new(),
+            stretches: VecDeque::new(),
+            last: None,
+            last_by_count: None,
+        }
     }
 
     /// Bytes that became durable with `revision` or just before it.
@@ -68,19 +81,21 @@ impl Retention {
         let by_age = self.mark(now, visible);
         let by_bytes = self.overweight(oldest);
         let by_count = Revision(visible.0.saturating_sub(self.history.revisions_max));
-        let by_count = (by_count.0 >= oldest.0 + self.history.slack()).then_some(by_count);
+        let is_rested = is_past(self.last_by_count, now, COUNT_EVERY_MS);
+        let is_long = by_count.0 >= oldest.0 + self.history.slack();
+        let by_count = (is_long && is_rested).then_some(by_count);
+        if by_count.is_some() {
+            self.last_by_count = Some(now);
+        }
         // What somebody told us to keep is kept, full or not.
         let gives_way = full && self.history.bytes_max < u64::MAX;
         let at_leisure = if gives_way { Some(visible) } else { by_age };
-        let at_leisure = at_leisure.filter(|target| *target > oldest && self.is_rested(now));
+        let at_leisure =
+            at_leisure.filter(|target| *target > oldest && is_past(self.last, now, EVERY_MS));
         if at_leisure.is_some() {
             self.last = Some(now);
         }
         at_leisure.max(by_bytes).max(by_count)
-    }
-
-    fn is_rested(&self, now: Millis) -> bool {
-        self.last.is_none_or(|last| now.since(last) >= EVERY_MS)
     }
 
     /// The revision before which history must go to be light enough.
@@ -114,6 +129,10 @@ impl Retention {
     }
 }
 
+fn is_past(last: Option<Millis>, now: Millis, every_ms: u64) -> bool {
+    last.is_none_or(|last| now.since(last) >= every_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -128,11 +147,13 @@ mod tests {
     #[test]
     fn many_revisions_are_cut_to_the_window_once_the_slack_is_used_up() {
         let mut retention = retention();
-        let mut due = |visible| retention.due(Millis(0), Revision(visible), Revision::ZERO, false);
-        assert_eq!(due(100), None);
-        assert_eq!(due(120), None);
-        assert_eq!(due(121), Some(Revision(21)));
-        assert_eq!(due(1000), Some(Revision(900)));
+        let mut due =
+            |ms, visible| retention.due(Millis(ms), Revision(visible), Revision::ZERO, false);
+        assert_eq!(due(0, 100), None);
+        assert_eq!(due(0, 120), None);
+        assert_eq!(due(0, 121), Some(Revision(21)));
+        assert_eq!(due(COUNT_EVERY_MS - 1, 999), None);
+        assert_eq!(due(COUNT_EVERY_MS, 1000), Some(Revision(900)));
     }
 
     #[test]

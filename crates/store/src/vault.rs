@@ -1,7 +1,7 @@
 //! One keyspace's side of the engine: its values outside of memory, and its
 //! log under the epoch that we hold.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engine::{Batch, Board, Engine, Epoch, Outcome, Raised, ReplicaId, Scan, Seq, Shared, Tail};
 use keyspace::{Keyspace, Place, Record, Values, Watch};
@@ -37,6 +37,11 @@ impl Vault {
 
     fn shared(&self) -> &dyn Shared {
         self.engine.shared().expect("only a log that is shared is asked for what others did")
+    }
+
+    /// How long it takes of late to make a batch durable.
+    pub fn pace(&self) -> Duration {
+        self.engine.pace()
     }
 
     pub async fn raise(&self, seen: Epoch, by: ReplicaId) -> Result<Raised, engine::Error> {

@@ -1,9 +1,17 @@
-//! The committer: the one thread that adds to the log and raises epochs.
+//! The committer: adds to the log and raises epochs, one group at a time.
+//!
+//! Groups are committed by a thread of its own, which gathers what comes while
+//! it syncs. A single small batch that finds nobody before it is committed by
+//! whoever brings it: waking a thread and being woken by it would take as long
+//! again as a fast disk takes to sync.
 
 use std::{
     collections::HashMap,
     io,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -11,7 +19,10 @@ use std::{
 use fjall::PersistMode;
 use keyspace::Fold;
 use kv::{KeyspaceName, Revision};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{mpsc, oneshot},
+};
 
 use super::{
     Disk, entry,
@@ -30,11 +41,25 @@ const QUEUE_MAX: usize = 1024;
 /// megabytes of others.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// A batch of more changes than this has company; its sync is better waited for
+/// elsewhere.
+const IN_PLACE_CHANGES_MAX: usize = 1;
+
+/// A disk that takes longer is not worth a worker's time.
+const IN_PLACE_SYNC_MAX: Duration = Duration::from_micros(500);
+
 /// Handle to the thread; it ends when this is dropped.
-#[derive(Debug)]
 pub(super) struct Committer {
-    requests: Option<mpsc::Sender<Request>>,
+    desk: Arc<Mutex<Desk>>,
+    post: Option<Post>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The way to the thread.
+struct Post {
+    requests: mpsc::Sender<Request>,
+    /// Handed over and not decided.
+    queued: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -61,15 +86,15 @@ enum Request {
     },
 }
 
-/// What the thread owns.
-struct Thread {
+/// What decides: in the hands of one thread at a time.
+struct Desk {
     disk: Arc<Disk>,
     wal: Wal,
     heads: HashMap<KeyspaceName, Head>,
     next_id: u32,
 }
 
-/// Takes the process along when the thread that holds it unwinds: without the
+/// Takes the process along when a thread that holds the desk unwinds: without the
 /// committer nothing can be written, and its heads may not be what is on disk.
 struct Unwinding;
 
@@ -102,28 +127,35 @@ impl Committer {
         let next_id = heads.values().map(|head| head.id.0 + 1).max().unwrap_or(0);
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let path = disk.path.clone();
+        let desk = Arc::new(Mutex::new(Desk { disk, wal, heads, next_id }));
+        let queued = Arc::new(AtomicUsize::new(0));
+        let work = {
+            let (desk, queued) = (desk.clone(), queued.clone());
+            move || run(&desk, &queued, queue)
+        };
         let thread = std::thread::Builder::new()
             .name("engine-commit".into())
-            .spawn(move || Thread { disk, wal, heads, next_id }.run(queue))
+            .spawn(work)
             .map_err(|error| Error::Open { path, source: crate::Storage(error.to_string()) })?;
-        Ok(Committer { requests: Some(requests), thread: Some(thread) })
+        Ok(Committer { desk, post: Some(Post { requests, queued }), thread: Some(thread) })
     }
 
     pub(super) async fn append(
         &self,
         keyspace: KeyspaceName,
         batch: EncodedBatch,
+        changes: usize,
     ) -> Result<Outcome, Error> {
-        let (answer, outcome) = oneshot::channel();
-        self.send(Request::Append { keyspace, batch, answer }).await?;
-        // Handed over and never answered: it may be durable all the same.
-        Ok(outcome.await.unwrap_or(Outcome::Unknown))
+        if changes <= IN_PLACE_CHANGES_MAX
+            && let Some(mut desk) = self.desk_in_place()
+        {
+            return Ok(desk.append_alone(keyspace, batch));
+        }
+        self.post()?.append(keyspace, batch).await
     }
 
     pub(super) async fn raise(&self, keyspace: KeyspaceName, seen: Epoch) -> Result<Raised, Error> {
-        let (answer, raised) = oneshot::channel();
-        self.send(Request::Raise { keyspace, seen, answer }).await?;
-        Ok(raised.await.unwrap_or(Raised::Unknown))
+        self.post()?.raise(keyspace, seen).await
     }
 
     pub(super) async fn install(
@@ -133,25 +165,70 @@ impl Committer {
         piece: Fold,
     ) -> Result<Outcome, Error> {
         let (answer, outcome) = oneshot::channel();
-        self.send(Request::Install { keyspace, epoch, piece, answer }).await?;
+        self.post()?.send(Request::Install { keyspace, epoch, piece, answer }).await?;
         Ok(outcome.await.unwrap_or(Outcome::Unknown))
     }
 
     pub(super) async fn rotate(&self) -> Result<(), Error> {
         let (answer, rotated) = oneshot::channel();
-        self.send(Request::Rotate { answer }).await?;
+        self.post()?.send(Request::Rotate { answer }).await?;
         rotated.await.map_err(|_| Error::Stopped)
     }
 
-    async fn send(&self, request: Request) -> Result<(), Error> {
-        let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
-        requests.send(request).await.map_err(|_| Error::Stopped)
+    fn post(&self) -> Result<&Post, Error> {
+        self.post.as_ref().ok_or(Error::Stopped)
     }
+
+    /// The desk, if nobody is at it or waits for it, the disk is fast, and this
+    /// thread may wait for the disk.
+    fn desk_in_place(&self) -> Option<MutexGuard<'_, Desk>> {
+        let desk = self.desk.try_lock().ok()?;
+        let is_alone = self.post.as_ref().is_some_and(|post| post.queued.load(SeqCst) == 0);
+        let is_fast = desk.disk.counters.recent() <= IN_PLACE_SYNC_MAX;
+        (is_alone && is_fast && stand_in()).then_some(desk)
+    }
+}
+
+// === impl Post ===
+
+impl Post {
+    async fn append(&self, keyspace: KeyspaceName, batch: EncodedBatch) -> Result<Outcome, Error> {
+        let (answer, outcome) = oneshot::channel();
+        self.send(Request::Append { keyspace, batch, answer }).await?;
+        // Handed over and never answered: it may be durable all the same.
+        Ok(outcome.await.unwrap_or(Outcome::Unknown))
+    }
+
+    async fn raise(&self, keyspace: KeyspaceName, seen: Epoch) -> Result<Raised, Error> {
+        let (answer, raised) = oneshot::channel();
+        self.send(Request::Raise { keyspace, seen, answer }).await?;
+        Ok(raised.await.unwrap_or(Raised::Unknown))
+    }
+
+    async fn send(&self, request: Request) -> Result<(), Error> {
+        let place = self.requests.reserve().await.map_err(|_| Error::Stopped)?;
+        self.queued.fetch_add(1, SeqCst);
+        place.send(request);
+        Ok(())
+    }
+}
+
+/// Has another worker of the runtime look after sockets and timers while this
+/// one waits for the disk, which may take long for once. No, if there is none.
+fn stand_in() -> bool {
+    let Ok(runtime) = Handle::try_current() else { return false };
+    let has_others = runtime.runtime_flavor() == RuntimeFlavor::MultiThread
+        && runtime.metrics().num_workers() > 1;
+    if has_others {
+        // A new task wakes a worker that sleeps.
+        drop(runtime.spawn(async {}));
+    }
+    has_others
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.requests = None;
+        self.post = None;
         if let Some(thread) = self.thread.take() {
             // A panic in there has already been told; the data is as it was.
             let _ = thread.join();
@@ -159,23 +236,37 @@ impl Drop for Committer {
     }
 }
 
-// === impl Thread ===
-
-impl Thread {
-    fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+/// The thread.
+fn run(desk: &Mutex<Desk>, queued: &AtomicUsize, mut queue: mpsc::Receiver<Request>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut desk = desk.lock().expect("who panics with it ends the process");
         let _guard = Unwinding;
-        while let Some(first) = queue.blocking_recv() {
-            let mut group = Group::default();
-            self.decide(first, &mut group);
-            while group.frame.len() < GROUP_BYTES_MAX
-                && let Ok(next) = queue.try_recv()
-            {
-                self.decide(next, &mut group);
-            }
-            if let Err(error) = self.commit(group) {
-                end_process(&error);
-            }
+        let mut group = Group::default();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            desk.decide(request, &mut group);
+            queued.fetch_sub(1, SeqCst);
+            let has_room = group.frame.len() < GROUP_BYTES_MAX;
+            next = has_room.then(|| queue.try_recv().ok()).flatten();
         }
+        if let Err(error) = desk.commit(group) {
+            end_process(&error);
+        }
+    }
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// A group of one, on the caller's thread.
+    fn append_alone(&mut self, keyspace: KeyspaceName, batch: EncodedBatch) -> Outcome {
+        let _guard = Unwinding;
+        let mut group = Group::default();
+        let outcome = self.append(keyspace, batch, &mut group);
+        if let Err(error) = self.commit(group) {
+            end_process(&error);
+        }
+        outcome
     }
 
     /// Decides one request against the heads as they will be after the group.
@@ -324,7 +415,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_handed_over_and_not_answered_is_unknown() {
         let (requests, mut queue) = mpsc::channel(1);
-        let committer = Committer { requests: Some(requests), thread: None };
+        let post = Post { requests, queued: Arc::default() };
         let dropping = async {
             for _ in 0..2 {
                 drop(queue.recv().await.expect("a request"));
@@ -335,14 +426,14 @@ mod tests {
             let batch = Batch { epoch: Epoch(1), seq: Seq(1), records: Vec::new() };
             let batch = EncodedBatch::new(&batch).expect("it is small");
             let name = KeyspaceName::default();
-            (committer.append(name.clone(), batch).await, committer.raise(name, Epoch(1)).await)
+            (post.append(name.clone(), batch).await, post.raise(name, Epoch(1)).await)
         };
         let (queue, (appended, raised)) = tokio::join!(dropping, asking);
         assert!(matches!(appended, Ok(Outcome::Unknown)), "{appended:?}");
         assert!(matches!(raised, Ok(Raised::Unknown)), "{raised:?}");
 
         drop(queue);
-        let refused = committer.raise(KeyspaceName::default(), Epoch(1)).await;
+        let refused = post.raise(KeyspaceName::default(), Epoch(1)).await;
         assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
     }
 

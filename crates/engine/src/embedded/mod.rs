@@ -65,7 +65,6 @@ pub struct EmbeddedConfig {
 }
 
 /// Open until dropped.
-#[derive(Debug)]
 pub struct Embedded {
     disk: Arc<Disk>,
     committer: Committer,
@@ -175,7 +174,8 @@ impl Engine for Embedded {
     }
 
     async fn append(&self, keyspace: &KeyspaceName, batch: Batch) -> Result<Outcome, Error> {
-        self.committer.append(keyspace.clone(), EncodedBatch::new(&batch)?).await
+        let changes = batch.records.len();
+        self.committer.append(keyspace.clone(), EncodedBatch::new(&batch)?, changes).await
     }
 
     async fn compact(
@@ -225,6 +225,10 @@ impl Engine for Embedded {
         let name = keyspace.clone();
         let places = places.to_vec();
         self.blocking(move |disk| disk.fetch(&name, &places)).await
+    }
+
+    fn pace(&self) -> Duration {
+        self.disk.counters.recent()
     }
 
     fn metrics(&self) -> Metrics {
@@ -343,5 +347,11 @@ fn lock(path: &Path) -> Result<std::fs::File, Error> {
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Disk").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded").field("disk", &self.disk).finish_non_exhaustive()
     }
 }
