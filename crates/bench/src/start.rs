@@ -26,6 +26,8 @@ impl Start<'_> {
         let target = self.target()?;
         let mut args = strings(&["store", "--listen-client-urls", &url(&target)]);
         args.extend(["--data-dir".into(), self.at("polis")]);
+        // As etcd by default: all history is kept.
+        args.push("--auto-compaction-retention=0".into());
         args.extend(["--quota-backend-bytes".into(), QUOTA_BYTES.to_string()]);
         match &self.secure {
             None => args.push("--insecure".into()),
