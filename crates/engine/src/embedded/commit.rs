@@ -220,8 +220,12 @@ fn stand_in() -> bool {
     let has_others = runtime.runtime_flavor() == RuntimeFlavor::MultiThread
         && runtime.metrics().num_workers() > 1;
     if has_others {
-        // A new task wakes a worker that sleeps.
-        drop(runtime.spawn(async {}));
+        // The runtime keeps the newest task for this worker, and wakes another
+        // for the one before it: that was kept until now, and others could not
+        // have it.
+        for _ in 0..2 {
+            drop(runtime.spawn(async {}));
+        }
     }
     has_others
 }
