@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod connect;
+pub mod encode;
 mod handle;
 pub mod range;
 pub mod status;
