@@ -13,12 +13,14 @@ use std::{
     pin::Pin,
 };
 
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures::{
+    FutureExt as _, Stream, StreamExt as _,
+    stream::{self, AbortHandle, BoxStream, SelectAll},
+};
 use kv::{Error, Revision};
 use kv_etcd::{status, to_i64, watch};
 use pb_etcd::etcdserverpb::{self as pb, WatchCreateRequest, watch_request::RequestUnion};
 use prost::Message as _;
-use tokio_stream::StreamMap;
 use tonic::{Request, Response, Status, Streaming, body::Body, server::StreamingService};
 
 use super::{
@@ -27,7 +29,6 @@ use super::{
 };
 use crate::{
     Handle,
-    handle::Subscription,
     hub::WatcherId,
     news::{News, NewsResult},
 };
@@ -81,7 +82,8 @@ struct Conversation {
     leaderless: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// All of one item or request.
     responses: VecDeque<Told>,
-    items: StreamMap<WatchId, Subscription>,
+    /// Of all watches; asks only those that were woken.
+    items: SelectAll<BoxStream<'static, (WatchId, NewsResult)>>,
     watches: BTreeMap<WatchId, Options>,
     next_id: WatchId,
     marked: Option<Mark>,
@@ -90,6 +92,8 @@ struct Conversation {
 
 struct Options {
     watcher: WatcherId,
+    /// Its items end.
+    stop: AbortHandle,
     /// Progress is passed on: otherwise it only serves our marks.
     progress: bool,
     fragment: bool,
@@ -122,7 +126,7 @@ impl Conversation {
             listening: true,
             leaderless,
             responses: VecDeque::new(),
-            items: StreamMap::new(),
+            items: SelectAll::new(),
             watches: BTreeMap::new(),
             next_id: 0,
             marked: None,
@@ -187,13 +191,12 @@ impl Conversation {
         // Its first item says that it is in place: told at once, so that
         // clients hear of their watches in the order in which they asked.
         let created = subscription.next().await.unwrap_or(Err(Error::NotLeader));
-        let options = Options {
-            watcher: subscription.id(),
-            progress: create.progress_notify,
-            fragment: create.fragment,
-        };
+        let watcher = subscription.id();
+        let (items, stop) = stream::abortable(subscription.map(move |item| (id, item)));
+        let options =
+            Options { watcher, stop, progress: create.progress_notify, fragment: create.fragment };
         self.watches.insert(id, options);
-        self.items.insert(id, subscription);
+        self.items.push(items.boxed());
         self.item(id, created);
     }
 
@@ -226,12 +229,17 @@ impl Conversation {
     }
 
     fn cancel(&mut self, id: WatchId) {
-        if self.watches.remove(&id).is_none() {
+        if !self.forget(id) {
             return;
         }
-        self.items.remove(&id);
         self.tell(pb::WatchResponse { canceled: true, ..self.response(id, None) });
         self.passed(id, None);
+    }
+
+    /// Whether there was such a watch.
+    fn forget(&mut self, id: WatchId) -> bool {
+        let known = self.watches.remove(&id);
+        known.map(|options| options.stop.abort()).is_some()
     }
 
     /// As etcd: a stream with a watch that lags gets no answer now, and asks
@@ -279,8 +287,7 @@ impl Conversation {
 
     /// The watch cannot go on; the stream does.
     fn end(&mut self, id: WatchId, error: &Error) {
-        self.watches.remove(&id);
-        self.items.remove(&id);
+        self.forget(id);
         // As etcd: of a compaction the revision alone is told.
         let (at, compact_revision, cancel_reason) = match error {
             Error::Compacted { compacted } => {
