@@ -35,6 +35,12 @@ use crate::{
 /// the caller might still read it.
 #[derive(Clone)]
 pub struct Handle {
+    door: Arc<Door>,
+    credential: Credential,
+}
+
+/// The way to a keyspace's actor.
+struct Door {
     name: KeyspaceName,
     requests: mpsc::Sender<Request>,
     /// Watchers whose callers have gone. Each says so once in its life, so the
@@ -42,7 +48,6 @@ pub struct Handle {
     gone: mpsc::UnboundedSender<WatcherId>,
     standing: Arc<Standing>,
     guard: Arc<Guard>,
-    credential: Credential,
 }
 
 /// A watch that can be named: the gRPC face needs that to ask for progress.
@@ -71,7 +76,8 @@ impl Handle {
         standing: Arc<Standing>,
         guard: Arc<Guard>,
     ) -> Handle {
-        Handle { name, requests, gone, standing, guard, credential: Credential::Trusted }
+        let door = Arc::new(Door { name, requests, gone, standing, guard });
+        Handle { door, credential: Credential::Trusted }
     }
 
     pub(crate) fn on_behalf_of(self, credential: Credential) -> Handle {
@@ -85,36 +91,36 @@ impl Handle {
 
     #[must_use]
     pub fn name(&self) -> &KeyspaceName {
-        &self.name
+        &self.door.name
     }
 
     pub(crate) fn standing(&self) -> &Standing {
-        &self.standing
+        &self.door.standing
     }
 
     /// Requests that its actor has not looked at yet.
     pub(crate) fn waiting(&self) -> u64 {
-        (self.requests.max_capacity() - self.requests.capacity()) as u64
+        (self.door.requests.max_capacity() - self.door.requests.capacity()) as u64
     }
 
     pub(crate) fn guard(&self) -> &Guard {
-        &self.guard
+        &self.door.guard
     }
 
     pub(crate) async fn caller(&self) -> Result<Caller, Error> {
-        self.credential.caller(&self.guard).await
+        self.credential.caller(&self.door.guard).await
     }
 
     /// Asks for no right but to be someone, once auth is on.
     pub(crate) async fn check_known(&self) -> Result<(), Error> {
         let caller = self.caller().await?;
-        self.guard.loaded().await?.check_known(&caller)
+        self.door.guard.loaded().await?.check_known(&caller)
     }
 
     /// Asks for the root role, once auth is on.
     pub(crate) async fn check_admin(&self) -> Result<(), Error> {
         let caller = self.caller().await?;
-        self.guard.loaded().await?.check_admin(&caller)
+        self.door.guard.loaded().await?.check_admin(&caller)
     }
 
     /// Users and roles as of now.
@@ -128,7 +134,7 @@ impl Handle {
 
     /// Shows that the actor answers; one that leads, after the batch under way.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        match self.standing.is_leading() {
+        match self.door.standing.is_leading() {
             true => self.leases().await.map(|_| ()),
             false => self.ask(Request::Ping).await,
         }
@@ -173,12 +179,12 @@ impl Handle {
         let range = request.range.clone();
         let watch = self.ask(|reply| Request::Watch(request, reply));
         let (watching, caller) = self.read(&range, watch).await?;
-        let changes = || Changes::new(self.guard.changes());
+        let changes = || Changes::new(self.door.guard.changes());
         let is_limited = caller != Caller::Trusted;
         Ok(Subscription {
             id: watching.id,
             items: watching.items,
-            gone: self.gone.clone(),
+            gone: self.door.gone.clone(),
             sentry: is_limited.then(|| Sentry { caller, range, changes: changes() }),
             ended: false,
         })
@@ -194,12 +200,12 @@ impl Handle {
         if caller == Caller::Trusted {
             return Ok((answer.await?, caller));
         }
-        let before = self.guard.auth();
+        let before = self.door.guard.auth();
         if let Some(auth) = &before {
             auth.check_read(&caller, range)?;
         }
         let answer = answer.await?;
-        let after = self.guard.auth().ok_or(Error::NotLeader)?;
+        let after = self.door.guard.auth().ok_or(Error::NotLeader)?;
         if before.is_none_or(|before| !Arc::ptr_eq(&before, &after)) {
             after.check_read(&caller, range)?;
         }
@@ -213,7 +219,7 @@ impl Handle {
 
     async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(make(reply)).map_err(|refused| match refused {
+        self.door.requests.try_send(make(reply)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
             mpsc::error::TrySendError::Closed(_) => Error::NotLeader,
         })?;
