@@ -1,9 +1,9 @@
 //! Wanted and seen in, plan out.
 //!
 //! Pure rules of the control plane: how the shard map may change
-//! ([`shard_map`]), which moves are [`stuck`], when a center counts as lost ([`center`]), which unit takes
-//! over and when shards go home ([`unit`]), which pods a CafeDeployment needs
-//! ([`cafe_deployment`]). Callers bring the time and carry out the plans; a plan
+//! ([`shard_map`]), how a planned move goes ([`shard_move`]), which moves are [`stuck`], when a center
+//! counts as lost ([`center`]), which unit takes over and when shards go home ([`unit`]), which pods a
+//! CafeDeployment needs ([`cafe_deployment`]). Callers bring the time and carry out the plans; a plan
 //! that has grown stale fails on the version it was made from.
 //!
 //! What this crate must never know: tokio, clocks, sockets, the API.
@@ -13,6 +13,7 @@
 pub mod cafe_deployment;
 pub mod center;
 pub mod shard_map;
+pub mod shard_move;
 pub mod stuck;
 pub mod template;
 pub mod unit;

@@ -11,6 +11,7 @@ mod field;
 mod kind;
 mod meta;
 mod shard_map;
+mod shard_move;
 mod unit;
 
 pub use cafe_deployment::{
@@ -23,4 +24,7 @@ pub use field::FieldError;
 pub use kind::{Kind, Object, Scope};
 pub use meta::Metadata;
 pub use shard_map::{Home, ReturnPolicy, SHARD_MAP_NAME, ShardMapObject, ShardMapSpec};
+pub use shard_move::{
+    MoveEvent, MovePhase, MoveProgress, MoveState, ShardMove, ShardMoveSpec, ShardMoveStatus,
+};
 pub use unit::{Fence, PortRange, Service, Unit, UnitKind, UnitSpec, UnitState};

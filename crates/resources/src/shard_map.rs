@@ -91,4 +91,40 @@ impl ShardMapSpec {
     pub fn home_of(&self, shard: topology::Shard) -> Option<&UnitName> {
         self.homes.iter().find(|home| home.shards.contains(shard)).map(|home| &home.unit)
     }
+
+    /// Makes `unit` the home of these shards. False when it is already.
+    pub fn rehome(&mut self, shards: &ShardSet, unit: &UnitName) -> bool {
+        if shards.iter().all(|shard| self.home_of(shard) == Some(unit)) {
+            return false;
+        }
+        for home in &mut self.homes {
+            home.shards = home.shards.iter().filter(|shard| !shards.contains(*shard)).collect();
+        }
+        match self.homes.iter_mut().find(|home| home.unit == *unit) {
+            Some(home) => home.shards = home.shards.iter().chain(shards.iter()).collect(),
+            None => self.homes.push(Home { shards: shards.clone(), unit: unit.clone() }),
+        }
+        self.homes.retain(|home| !home.shards.is_empty());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_finds_a_new_home_leaves_the_old_one() {
+        let homes =
+            r#"{"homes": [{"shards": "00-19", "unit": "rz01"}, {"shards": "20", "unit": "rz02"}]}"#;
+        let mut spec: ShardMapSpec = serde_json::from_str(homes).expect("a spec");
+        let shards = |text: &str| text.parse::<ShardSet>().expect("shards");
+        let (near, far) = ("rz01".parse().expect("a name"), "rz03".parse().expect("a name"));
+        assert!(spec.rehome(&shards("00-04,20"), &far));
+        assert!(!spec.rehome(&shards("00-04"), &far), "it is there");
+        assert!(spec.rehome(&shards("03"), &near));
+        let shown: Vec<_> = spec.homes.iter().map(|h| format!("{} {}", h.unit, h.shards)).collect();
+        assert_eq!(shown, ["rz01 03,05-19", "rz03 00-02,04,20"]);
+        assert!(spec.validate().is_empty());
+    }
 }
