@@ -10,6 +10,7 @@ pub const STORE_DATA_LOCKED: Code = Code(110);
 pub const STORE_DATA_UNREADABLE: Code = Code(111);
 pub const STORE_DATA_CORRUPT: Code = Code(112);
 pub const STORE_DATA_NEWER: Code = Code(113);
+pub const STORE_COPY_DIFFERS: Code = Code(114);
 pub const DATABASE_URL: Code = Code(120);
 pub const DATABASE_UNREACHABLE: Code = Code(121);
 pub const DATABASE_ACCESS: Code = Code(122);
@@ -75,6 +76,18 @@ pub(crate) const TABLE: &[Entry] = &[
         cause: "A release reads what it and the release before it wrote, and refuses the rest \
                 rather than guess.",
         remedy: "Start the release that wrote the data, or a newer one.",
+    },
+    Entry {
+        code: STORE_COPY_DIFFERS,
+        title: "what a store would say is not what its log or its leader says",
+        cause: "The check for corruption found damage in the log, an index in memory that differs \
+                from the log, or another hash than the leader's at the same revision. The alarm \
+                CORRUPT names the member, and no replica says anything about keys until it is \
+                disarmed.",
+        remedy: "Stop the named replica: what is in its memory goes with it. For a store with a \
+                 log of its own run `polis store verify` on its folder and restore a backup if it \
+                 finds damage; for a database check its nodes against each other. Then `etcdctl \
+                 alarm disarm`.",
     },
     Entry {
         code: DATABASE_URL,

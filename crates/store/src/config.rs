@@ -45,6 +45,7 @@ pub struct Config {
     /// Writes are refused while the store holds more than this.
     pub quota_bytes: u64,
     pub history: History,
+    pub audit: AuditConfig,
     /// How often a watch that asked for it hears how far it is, while no event
     /// tells it.
     pub progress_every: Duration,
@@ -60,6 +61,14 @@ pub struct Config {
     /// Values of all keyspaces that stay in memory; the rest is read from the
     /// log when asked for. Keys and their bookkeeping always stay.
     pub values_bytes_max: usize,
+}
+
+/// When the store looks whether it holds what its log says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditConfig {
+    pub at_start: bool,
+    /// And so long after the end of each.
+    pub every: Option<Duration>,
 }
 
 /// What one client may ask for at once.
@@ -127,6 +136,7 @@ impl Config {
             ping_answer_max: Config::PING_ANSWER_MAX,
             quota_bytes: Config::QUOTA_BYTES,
             history: History::default(),
+            audit: AuditConfig::default(),
             progress_every: Config::PROGRESS_EVERY,
             keyspaces_max: Config::KEYSPACES_MAX,
             auth_token_ttl: Config::AUTH_TOKEN_TTL,

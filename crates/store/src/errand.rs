@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use keyspace::auth::UserName;
-use kv::{Error, KeyspaceName};
-use kv_etcd::{KEYSPACE_METADATA, status};
+use kv::{Error, KeyspaceName, Revision};
+use kv_etcd::{KEYSPACE_METADATA, status, to_i64};
 use pb_etcd::etcdserverpb::{
     self as pb, alarm_request::AlarmAction, maintenance_client::MaintenanceClient,
 };
@@ -24,6 +24,10 @@ use crate::{
 
 /// A leader that does not answer a small question for this long is none.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// A checksum takes as long as reading everything once: a few minutes for the
+/// largest store there should be.
+const HASH_MAX: Duration = Duration::from_secs(600);
 
 #[derive(Clone)]
 pub(crate) struct Errands {
@@ -52,6 +56,21 @@ impl Errands {
                 within(ANSWER_MAX, client.alarm(request)).await.map(drop)
             }
         }
+    }
+
+    /// The leader's checksum of its history at `revision`, and who that is;
+    /// none if it is this store, or nobody.
+    pub async fn leaders_hash(
+        &self,
+        keyspace: &Handle,
+        revision: Revision,
+    ) -> Result<Option<(Arc<Peer>, pb::HashKvResponse)>, Error> {
+        let Place::There(peer) = self.place(keyspace) else { return Ok(None) };
+        let message = pb::HashKvRequest { revision: to_i64(revision.0) };
+        let request = self.request(keyspace, message).await?;
+        let mut client = self.client(&peer)?;
+        let answer = within(HASH_MAX, client.hash_kv(request)).await?;
+        Ok(Some((peer, answer.into_inner())))
     }
 
     fn place(&self, keyspace: &Handle) -> Place {

@@ -54,6 +54,8 @@ pub mod import;
 pub mod snapshot;
 pub mod verify;
 
+mod audit;
+
 mod grpc;
 mod health;
 mod metrics;
@@ -64,7 +66,7 @@ mod serve;
 mod store;
 
 pub use access::{Access, Pattern, Rule, Who};
-pub use config::{Config, History, Limits};
+pub use config::{AuditConfig, Config, History, Limits};
 pub use engine::SqlConfig;
 pub use error::Error;
 pub use grpc::VERSION;

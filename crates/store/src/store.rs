@@ -9,8 +9,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    Access, Config, Error, Handle, Limits,
+    Access, AuditConfig, Config, Error, Handle, Limits,
     alarms::Alarms,
+    audit::Auditor,
     errand::Errands,
     forward::Forward,
     grpc::{Face, Member},
@@ -39,6 +40,7 @@ pub struct Store {
     local_addr: SocketAddr,
     manners: Manners,
     limits: Limits,
+    audit: AuditConfig,
     access: Access,
     passwords: Arc<Passwords>,
     forward: Option<Arc<Forward>>,
@@ -86,7 +88,7 @@ impl Store {
         }
         let manners =
             Manners { ping_every: config.ping_every, ping_answer_max: config.ping_answer_max };
-        let limits = config.limits;
+        let (limits, audit) = (config.limits, config.audit);
         let member = Arc::new(Member::new(engine.cluster_id(), &config, local_addr));
         let (keyspaces_end, keyspaces_drain) = rt::drain::channel();
         let (replicas_end, replicas_drain) = rt::drain::channel();
@@ -112,6 +114,7 @@ impl Store {
             local_addr,
             manners,
             limits,
+            audit,
             access,
             passwords,
             forward,
@@ -142,6 +145,7 @@ impl Store {
             local_addr,
             manners,
             limits,
+            audit,
             access,
             passwords,
             forward,
@@ -155,11 +159,14 @@ impl Store {
         }
         let errands = Errands { keyspaces: keyspaces.clone(), forward: forward.clone() };
         let (alarms, ending) = (keyspaces.alarms().clone(), drain.clone());
+        let metrics = Arc::new(Metrics::default());
+        let auditor = Auditor { config: audit, errands: errands.clone(), metrics: metrics.clone() };
+        rt::spawn(rt::TaskKind::Critical, "audit", auditor.run(drain.clone()));
         rt::spawn(rt::TaskKind::Critical, "alarms", async move {
             alarms.pass_on(errands, ending).await;
         });
         let face = Face { keyspaces, member, passwords, limits, drain: drain.clone() };
-        let router = Arc::new(Router::new(face, access, Arc::new(Metrics::default()), forward));
+        let router = Arc::new(Router::new(face, access, metrics, forward));
         serve(doors, router, manners, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
             tracing::warn!("keyspaces still busy at the end of the drain");

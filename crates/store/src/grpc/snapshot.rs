@@ -1,12 +1,11 @@
 //! Snapshot and HashKV: the keyspace's durable history, as a file and as a
 //! checksum. Made on a thread that may block, from a scan that holds up nobody.
 
-use std::{fs::File, os::unix::fs::FileExt as _, pin::Pin, sync::Arc};
+use std::{fs::File, os::unix::fs::FileExt as _, pin::Pin};
 
 use aws_lc_rs::digest;
-use engine::Engine;
 use futures::Stream;
-use kv::{Error, KeyspaceName, Revision};
+use kv::{Error, Revision};
 use pb_etcd::etcdserverpb as pb;
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,7 +14,7 @@ use tonic::Status;
 use super::{ETCD_CLUSTER_VERSION, Face, refusal};
 use crate::{
     Handle,
-    snapshot::{History, Scratch, SnapshotHead, hash_kv, write},
+    snapshot::{Gathering, HistoryError, SnapshotHead, WriteError, hash_kv, write},
 };
 
 pub(super) type Pieces = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;
@@ -43,7 +42,7 @@ impl Face {
             alarms: alarms.iter().map(prost::Message::encode_to_vec).collect(),
         };
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let making = Making {
+        let gathering = Gathering {
             engine: self.keyspaces.engine().clone(),
             scratch: self.keyspaces.scratch().clone(),
             keyspace: handle.name().clone(),
@@ -52,10 +51,8 @@ impl Face {
         rt::spawn(rt::TaskKind::Connection, "snapshot", async move {
             let failed = sender.clone();
             // The turn is kept until the file is made, not until it is sent.
-            let made = making.blocking(move |history, scratch| {
-                write(history, &head, scratch).map_err(|error| error.to_string())
-            });
-            let outcome = match made.await {
+            let made = gathering.then(move |history, scratch| write(history, &head, scratch));
+            let outcome = match made.await.map_err(|error: WriteError| error.to_string()) {
                 Ok(file) => spawn_blocking(move || send(&file, header.as_ref(), &sender))
                     .await
                     .unwrap_or_else(|_| Err("the thread that sends it ended".into())),
@@ -78,12 +75,12 @@ impl Face {
         handle: &Handle,
         revision: Option<Revision>,
     ) -> Result<HistoryHash, Status> {
-        let making = Making {
+        let gathering = Gathering {
             engine: self.keyspaces.engine().clone(),
             scratch: self.keyspaces.scratch().clone(),
             keyspace: handle.name().clone(),
         };
-        let hashed = making.blocking(move |history, _| {
+        let hashed = gathering.then(move |history, _| {
             let compacted = history.compacted;
             if revision.is_some_and(|revision| revision < compacted) {
                 return Ok(Err(Error::Compacted { compacted }));
@@ -92,8 +89,8 @@ impl Face {
                 return Ok(Err(Error::FutureRevision));
             }
             let revision = revision.unwrap_or(history.revision);
-            let hash = hash_kv(history, revision).map_err(|error| error.to_string())?;
-            Ok(Ok(HistoryHash { hash, revision, compacted }))
+            let hash = hash_kv(history, revision)?;
+            Ok::<_, HistoryError>(Ok(HistoryHash { hash, revision, compacted }))
         });
         match hashed.await {
             Ok(hashed) => hashed.map_err(refusal),
@@ -102,33 +99,6 @@ impl Face {
                 Err(Status::internal(format!("polis: no hash: {error}")))
             }
         }
-    }
-}
-
-/// Work on a history, about to begin.
-struct Making {
-    engine: Arc<dyn Engine>,
-    scratch: Scratch,
-    keyspace: KeyspaceName,
-}
-
-// === impl Making ===
-
-impl Making {
-    /// Waits for its turn, gathers the history, and does `work` on it.
-    async fn blocking<T: Send + 'static>(
-        self,
-        work: impl FnOnce(&History, &Scratch) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
-        let turn = self.scratch.turn().await;
-        let scan = self.engine.scan(&self.keyspace).await.map_err(|error| error.to_string())?;
-        let scratch = self.scratch;
-        let done = spawn_blocking(move || {
-            let _turn = turn;
-            let history = History::gather(scan, &scratch).map_err(|error| error.to_string())?;
-            work(&history, &scratch)
-        });
-        done.await.unwrap_or_else(|_| Err("the thread that makes it ended".into()))
     }
 }
 

@@ -15,7 +15,7 @@ use engine::SYNC_SECONDS_BOUNDS;
 use tonic::Code;
 
 use crate::{
-    Handle,
+    Handle, audit,
     counted::Traffic,
     grpc::{ETCD_CLUSTER_VERSION, ETCD_VERSION},
     health::Tally,
@@ -93,6 +93,7 @@ pub(crate) struct Metrics {
     pub connections: AtomicU64,
     pub traffic: Arc<Traffic>,
     pub health: Tally,
+    pub audits: audit::Tally,
 }
 
 // === impl Method ===
@@ -128,6 +129,7 @@ impl Default for Metrics {
             connections: AtomicU64::new(0),
             traffic: Arc::default(),
             health: Tally::default(),
+            audits: audit::Tally::default(),
         }
     }
 }
@@ -213,6 +215,7 @@ impl Metrics {
             writeln!(page, "# TYPE {name} counter\n{name} {value}")?;
         }
         self.health.write(page)?;
+        self.audits.write(page)?;
         Process::now().write(page)?;
         writeln!(page, "# TYPE polis_store_keyspace_revision gauge")?;
         for handle in &started {

@@ -43,6 +43,8 @@ pub(crate) enum HistoryError {
     Engine(#[from] engine::Error),
     #[error("scratch file: {0}")]
     Scratch(#[from] io::Error),
+    #[error("the thread that read it ended")]
+    Ended,
 }
 
 /// Entries in the order of their revisions.

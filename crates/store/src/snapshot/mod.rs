@@ -11,6 +11,7 @@
 //!
 //! HashKV reads the same history, so that it and a restored etcd's agree.
 
+mod gathering;
 mod hash;
 mod history;
 mod layout;
@@ -24,7 +25,8 @@ mod write;
 pub use read::{Snapshot, SnapshotError};
 pub use restore::{RestoreError, Restored, restore, restore_into};
 
+pub(crate) use gathering::Gathering;
 pub(crate) use hash::hash_kv;
-pub(crate) use history::History;
+pub(crate) use history::{History, HistoryError};
 pub(crate) use scratch::Scratch;
-pub(crate) use write::{SnapshotHead, write};
+pub(crate) use write::{SnapshotHead, WriteError, write};

@@ -2,7 +2,12 @@
 //! of its own, so that one can end without a word as a killed process does.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use engine::{
@@ -10,7 +15,7 @@ use engine::{
     Shared, Tail,
 };
 use futures::StreamExt as _;
-use keyspace::{Place, Values};
+use keyspace::{Place, Record, Values};
 use kv::{KeyspaceName, Kv, Revision, WatchItem, WatchStream};
 use rt::{Clock, drain::Trigger};
 use store::{Config, Store};
@@ -26,7 +31,17 @@ pub struct Line {
     cut: Arc<watch::Sender<bool>>,
     /// What its disk is said to hold.
     disk_bytes: u64,
+    lies: Arc<Mutex<Lies>>,
 }
+
+/// What is done to records on their way to the store.
+#[derive(Default)]
+struct Lies {
+    tail: Option<Lie>,
+    load: Option<Lie>,
+}
+
+pub type Lie = fn(&mut [Record]);
 
 pub struct Node {
     pub name: String,
@@ -175,11 +190,25 @@ impl Drop for Node {
 impl Line {
     pub fn to(engine: &Memory) -> Line {
         let cut = Arc::new(watch::Sender::new(false));
-        Line { engine: engine.clone(), cut, disk_bytes: 0 }
+        Line { engine: engine.clone(), cut, disk_bytes: 0, lies: Arc::default() }
     }
 
     pub fn holding(self, disk_bytes: u64) -> Line {
         Line { disk_bytes, ..self }
+    }
+
+    /// What followers read from now on is this.
+    pub fn tail_through(&self, lie: Lie) {
+        self.lies().tail = Some(lie);
+    }
+
+    /// What is loaded and scanned from now on is this.
+    pub fn load_through(&self, lie: Lie) {
+        self.lies().load = Some(lie);
+    }
+
+    fn lies(&self) -> MutexGuard<'_, Lies> {
+        self.lies.lock().expect("no holder panics")
     }
 
     /// Whoever asks waits until it is mended.
@@ -219,7 +248,11 @@ impl Engine for Line {
 
     async fn load(&self, keyspace: &KeyspaceName) -> Result<Loaded, Error> {
         self.open().await;
-        self.engine.load(keyspace).await
+        let mut loaded = self.engine.load(keyspace).await?;
+        if let Some(lie) = self.lies().load {
+            lie(&mut loaded.log);
+        }
+        Ok(loaded)
     }
 
     async fn append(&self, keyspace: &KeyspaceName, batch: Batch) -> Result<Outcome, Error> {
@@ -274,7 +307,11 @@ impl Shared for Line {
         bytes_max: usize,
     ) -> Result<Tail, Error> {
         self.open().await;
-        self.engine.tail(keyspace, after, bytes_max).await
+        let mut tail = self.engine.tail(keyspace, after, bytes_max).await?;
+        if let (Tail::Batches(batches), Some(lie)) = (&mut tail, self.lies().tail) {
+            batches.iter_mut().for_each(|batch| lie(&mut batch.records));
+        }
+        Ok(tail)
     }
 
     async fn release(&self, keyspace: &KeyspaceName, epoch: Epoch) -> Result<Outcome, Error> {

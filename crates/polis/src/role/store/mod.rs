@@ -4,6 +4,7 @@ mod compaction;
 pub mod database;
 mod duration;
 mod foreign;
+mod gates;
 mod import;
 mod recover;
 mod restore;

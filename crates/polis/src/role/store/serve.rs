@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use identity::{ClientAuth, Credentials, Expected, Files, ServerCheck};
 
-use super::{compaction, database::Database, duration};
+use super::{compaction, database::Database, duration, gates};
 use crate::{
     logging::LogLevel,
     pki::{SYSTEM_NAMESPACE, TRUST_DOMAIN},
@@ -96,6 +96,18 @@ pub struct Args {
     /// given, five minutes, at most 5000 revisions and 64 MiB
     #[arg(long)]
     auto_compaction_retention: Option<String>,
+    /// Compare what this store holds with its log and with the leader, this often; 0 never
+    #[arg(long, alias = "experimental-corrupt-check-time",
+        value_parser = duration::parse, default_value = "0s")]
+    corrupt_check_time: Duration,
+    /// And once at the start; as in etcd 3.6 --feature-gates=InitialCorruptCheck=true does
+    #[arg(long, alias = "experimental-initial-corrupt-check", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value_t = false,
+        action = clap::ArgAction::Set)]
+    initial_corrupt_check: bool,
+    /// etcd's, of which only InitialCorruptCheck means something here
+    #[arg(long, value_delimiter = ',', value_parser = gates::parse, hide = true)]
+    feature_gates: Vec<gates::Gate>,
     /// A login ends when it is not used for this many seconds
     #[arg(long, default_value_t = store::Config::AUTH_TOKEN_TTL.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..))]
@@ -170,6 +182,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     config.advertise.clone_from(&args.advertise_client_urls);
     let retention = args.auto_compaction_retention.as_deref();
     config.history = compaction::history(args.auto_compaction_mode, retention)?;
+    let gated = gates::initial_corrupt_check(&args.feature_gates);
+    config.audit = store::AuditConfig {
+        at_start: args.initial_corrupt_check || gated,
+        every: Some(args.corrupt_check_time).filter(|every| !every.is_zero()),
+    };
     config.auth_token_ttl = Duration::from_secs(args.auth_token_ttl);
     config.bcrypt_cost = args.bcrypt_cost;
     if args.mesh_access {
