@@ -10,6 +10,7 @@ mod http;
 mod peer;
 mod process;
 mod scratch;
+mod store;
 mod wait;
 
 pub use estate::{Estate, free_base_port};
@@ -18,4 +19,5 @@ pub use http::{Answer, request};
 pub use peer::{etcdctl, etcdctl_until, etcdctl_with_input, kubectl};
 pub use process::{Running, polis, run};
 pub use scratch::Scratch;
+pub use store::{Store, ctl, done};
 pub use wait::wait_for;

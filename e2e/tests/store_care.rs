@@ -1,46 +1,11 @@
 //! Verifying and copying live stores, with the real etcdctl and a real etcd.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use e2e::{Etcd, Running, Scratch, wait_for};
+use e2e::{Etcd, Running, Store, done, wait_for};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-struct Store {
-    address: SocketAddr,
-    process: Running,
-}
-
-fn start(data: &Path, options: &[&str]) -> Store {
-    let address = SocketAddr::from(([127, 0, 0, 1], e2e::free_base_port()));
-    let (folder, url) = (data.display().to_string(), format!("http://{address}"));
-    let args = ["store", "--data-dir", &folder, "--listen-client-urls", &url, "--insecure"];
-    let mut process = Running::start(&[&args[..], options].concat());
-    process.wait_for_line("store serves", LIMIT);
-    Store { address, process }
-}
-
-fn stop(mut store: Store) {
-    store.process.signal(Signal::TERM);
-    store.process.wait(LIMIT);
-}
-
-/// What etcdctl prints on both streams, without its log, and how it ends.
-fn ctl(address: SocketAddr, args: &[&str]) -> (bool, String) {
-    let endpoint = format!("--endpoints=http://{address}");
-    let args: Vec<&str> = [endpoint.as_str()].iter().chain(args).copied().collect();
-    let output = e2e::etcdctl(&args);
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    let told: Vec<&str> = text.lines().filter(|line| !line.starts_with('{')).collect();
-    (output.status.success(), told.join("\n"))
-}
-
-fn done(address: SocketAddr, args: &[&str]) -> String {
-    let (success, text) = ctl(address, args);
-    assert!(success, "etcdctl {args:?}: {text}");
-    text
-}
 
 /// Flips a bit of a value in the first file that holds one.
 fn hurt(folder: &Path) -> bool {
@@ -60,7 +25,6 @@ fn hurt(folder: &Path) -> bool {
 
 #[test]
 fn a_live_etcd_is_copied_and_its_changes_are_followed() {
-    let scratch = Scratch::new("store-import");
     let etcd = Etcd::start("store-import-etcd");
     for n in 0..120 {
         done(etcd.address, &["put", &format!("k{n:03}"), &format!("v{n}")]);
@@ -68,8 +32,8 @@ fn a_live_etcd_is_copied_and_its_changes_are_followed() {
     let granted = done(etcd.address, &["lease", "grant", "900"]);
     let id = granted.split_whitespace().nth(1).expect("an id").to_owned();
     done(etcd.address, &["put", "leased", "v", &format!("--lease={id}")]);
-    let store = start(&scratch.join("data"), &[]);
-    let (from, to) = (format!("http://{}", etcd.address), format!("http://{}", store.address));
+    let store = Store::start("store-import", &[]);
+    let (from, to) = (format!("http://{}", etcd.address), store.url());
     let copy = ["store", "import", "--from", &from, "--to", &to];
     let mut following = Running::start(&[&copy[..], &["--follow"]].concat());
     wait_for("the copy", LIMIT, || {
@@ -104,13 +68,12 @@ fn a_live_etcd_is_copied_and_its_changes_are_followed() {
 
 #[test]
 fn verify_counts_what_is_there_and_names_what_is_damaged() {
-    let scratch = Scratch::new("store-verify");
-    let data = scratch.join("data");
-    let store = start(&data, &[]);
+    let store = Store::start("store-verify", &[]);
+    let data = store.data();
     for n in 0..20 {
         done(store.address, &["put", &format!("k{n}"), &format!("a value to damage {n}")]);
     }
-    stop(store);
+    let _stopped = store.stop();
     let folder = data.display().to_string();
     let verify = || e2e::run(&["store", "verify", "--data-dir", &folder, "-o", "json"]);
     let sound = verify();
@@ -122,4 +85,99 @@ fn verify_counts_what_is_there_and_names_what_is_damaged() {
     let text = [damaged.stdout, damaged.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(!damaged.status.success() && text.contains("PLS"), "{text}");
+}
+
+/// Seconds left of a lease.
+fn left(address: std::net::SocketAddr, id: &str) -> u64 {
+    let told = done(address, &["lease", "timetolive", id]);
+    let left = told.split_once("remaining(").and_then(|(_, rest)| rest.split_once("s)"));
+    let (left, _) = left.unwrap_or_else(|| panic!("no time in {told}"));
+    left.parse().expect("a number")
+}
+
+#[test]
+fn a_lease_of_an_etcd_comes_over_with_what_is_left_of_it() {
+    const TTL: u64 = 600;
+    const SPENT: u64 = 4;
+    let etcd = Etcd::start("store-import-lease-etcd");
+    let granted = done(etcd.address, &["lease", "grant", &TTL.to_string()]);
+    let id = granted.split_whitespace().nth(1).expect("an id").to_owned();
+    done(etcd.address, &["put", "leased", "v", &format!("--lease={id}")]);
+    wait_for("some of its time to pass", LIMIT, || {
+        (left(etcd.address, &id) < TTL - SPENT).then_some(())
+    });
+    let store = Store::start("store-import-lease", &[]);
+    let from = format!("http://{}", etcd.address);
+    let copied = e2e::run(&["store", "import", "--from", &from, "--to", &store.url()]);
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let there = left(etcd.address, &id);
+    let here = left(store.address, &id);
+    assert!(here <= TTL - SPENT, "{here} s are left, as if it were new");
+    // Asked later, and yet not less: whole seconds are told, and one is added.
+    assert!(here + 1 >= there, "{here} s are left here, {there} s there");
+    let told = done(store.address, &["lease", "timetolive", &id, "--keys"]);
+    assert!(told.contains("granted with TTL(600s)") && told.contains("[leased]"), "{told}");
+    // What was carried over survives a restart.
+    let store = store.restart(&[]);
+    assert!(left(store.address, &id) <= TTL - SPENT);
+    done(store.address, &["lease", "keep-alive", "--once", &id]);
+    assert!(left(store.address, &id) > TTL - SPENT);
+}
+
+#[test]
+fn damage_in_the_log_of_a_running_store_is_found_and_stops_all_use_of_keys() {
+    let store = Store::start("store-audit", &["--experimental-corrupt-check-time=1s"]);
+    for n in 0..20 {
+        store.done(&["put", &format!("k{n}"), &format!("a value to damage {n}")]);
+    }
+    wait_for("a first look", LIMIT, || {
+        (store.figure("polis_store_audits_total{outcome=\"sound\"}") > 0).then_some(())
+    });
+    assert_eq!(store.done(&["alarm", "list"]), "");
+    assert!(hurt(&store.data()), "no file holds the values");
+    wait_for("the alarm", LIMIT, || {
+        store.done(&["alarm", "list"]).contains("alarm:CORRUPT").then_some(())
+    });
+    let printed = store.process.printed();
+    assert!(printed.contains("PLS0114"), "{printed}");
+    for args in [&["put", "k", "v"][..], &["get", "k1"]] {
+        let (success, text) = store.ctl(args);
+        assert!(!success && text.contains("etcdserver: corrupt cluster"), "{args:?}: {text}");
+    }
+    let ready = e2e::request(store.address.port(), "GET", "/readyz", &[], &[]);
+    assert!(ready.body.contains("[-]data_corruption failed: alarm activated: CORRUPT"));
+}
+
+#[test]
+fn values_beyond_the_memory_budget_are_on_disk_and_right_after_a_restart() {
+    const VALUES: u64 = 96;
+    const MIB: usize = 1024 * 1024;
+    let value = |n: u64| char::from(b'a' + (n % 26) as u8).to_string().repeat(MIB);
+    let small = ["--memory-budget=1048576"];
+    let mut store = Store::start("store-budget", &small);
+    let put = |store: &Store, n: u64| {
+        let endpoint = format!("--endpoints={}", store.url());
+        let key = format!("k{n}");
+        let output = e2e::etcdctl_with_input(&[&endpoint, "put", &key], &value(n));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    (0..VALUES).for_each(|n| put(&store, n));
+    let resident = |store: &Store| store.figure("process_resident_memory_bytes");
+    let mut memory = Vec::new();
+    for options in [&small[..], &[]] {
+        store = store.restart(options);
+        // The first to be asked loads it.
+        store.done(&["get", "k0", "--count-only", "--write-out=fields"]);
+        memory.push(resident(&store));
+        for n in [0, 1, VALUES / 2, VALUES - 1] {
+            let key = format!("k{n}");
+            assert!(store.done(&["get", &key, "--print-value-only"]) == value(n), "{key}");
+        }
+        // Kept over an overwrite too.
+        put(&store, 7);
+        assert!(store.done(&["get", "k7", "--print-value-only"]) == value(7));
+    }
+    let [with_little, with_enough] = memory[..] else { unreachable!("two starts") };
+    println!("{with_little} bytes with a budget of 1 MiB, {with_enough} with the default");
+    assert!(with_little + VALUES * MIB as u64 / 2 < with_enough);
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kv::LeaseId;
+use kv::{Error, LeaseId};
 use rt::Millis;
 
 use crate::{Applied, Keyspace};
@@ -46,6 +46,27 @@ impl Keyspace {
             records.extend(self.set_note(name(id), Some(value.into())).records);
         }
         Applied { response: last, records }
+    }
+
+    /// A lease that lives elsewhere too, as it stands there: granted, if it is
+    /// not here yet, and with `remaining` of its time left.
+    pub fn lease_carry(
+        &mut self,
+        id: LeaseId,
+        ttl: Duration,
+        remaining: Duration,
+        now: Millis,
+    ) -> Result<Applied<()>, Error> {
+        let mut records = match self.leases.contains(id) {
+            true => self.lease_keep_alive(id, now).map(|_| Vec::new())?,
+            false => self.lease_grant(id, ttl, now)?.records,
+        };
+        self.leases.shorten(id, remaining, now);
+        if ttl > LEASE_CHECKPOINT_EVERY {
+            let value = remaining.as_millis().to_string();
+            records.extend(self.set_note(name(id), Some(value.into())).records);
+        }
+        Ok(Applied { response: (), records })
     }
 
     /// A renewed or revoked lease has no note any more.
@@ -124,6 +145,24 @@ mod tests {
         assert_eq!(left(&copy, 1, now), Duration::from_secs(600));
         assert_eq!(left(&copy, 2, now), Duration::from_secs(300));
         assert_eq!(left(&copy, 3, now), HOUR);
+    }
+
+    #[test]
+    fn a_lease_that_is_carried_over_has_what_is_left_of_it_also_after_a_change_of_leader() {
+        let mut keyspace = Keyspace::new(Config::default());
+        let (minute, at) = (Duration::from_secs(60), Millis(5_000));
+        let mut log = keyspace.lease_carry(LeaseId(1), HOUR, minute, at).expect("granted").records;
+        assert_eq!(left(&keyspace, 1, at), minute);
+        // Its owner has renewed it there.
+        let again = keyspace.lease_carry(LeaseId(1), HOUR, 2 * minute, at).expect("carried");
+        log.extend(again.records);
+        assert_eq!(left(&keyspace, 1, at), 2 * minute);
+        let (mut copy, now) = taken_over(&log);
+        assert_eq!(left(&copy, 1, now), 2 * minute);
+        // And here: then it is a lease as any other.
+        assert_eq!(copy.lease_keep_alive(LeaseId(1), now), Ok(HOUR));
+        assert_eq!(copy.lease_carry(LeaseId(2), 10 * HOUR, 20 * HOUR, now).map(drop), Ok(()));
+        assert_eq!(left(&copy, 2, now), 10 * HOUR);
     }
 
     #[test]

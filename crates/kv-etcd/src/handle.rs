@@ -20,7 +20,7 @@ use pb_etcd::etcdserverpb::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, transport::Channel};
 
-use crate::{KEYSPACE_METADATA, range, status, to_i64, txn, watch};
+use crate::{KEYSPACE_METADATA, LEASE_REMAINING_METADATA, range, status, to_i64, txn, watch};
 
 /// A list comes in one message, however long: the bound is protobuf's own.
 const RESPONSE_BYTES_MAX: usize = i32::MAX as usize;
@@ -124,10 +124,24 @@ impl Kv for Keyspace {
     async fn lease_grant(&self, id: Option<LeaseId>, ttl: Duration) -> Result<LeaseGranted, Error> {
         let request =
             pb::LeaseGrantRequest { id: id.map_or(0, |id| id.0), ttl: to_i64(whole_seconds(ttl)) };
-        let response = self.call(self.lease().lease_grant(self.unary(request))).await?;
-        match response.error.as_str() {
-            "" => Ok(LeaseGranted { id: LeaseId(response.id), ttl: seconds(response.ttl) }),
-            text => Err(status::from_text(text).unwrap_or_else(|| Error::Other(text.into()))),
+        granted(self.call(self.lease().lease_grant(self.unary(request))).await?)
+    }
+
+    async fn lease_carry(
+        &self,
+        id: LeaseId,
+        ttl: Duration,
+        remaining: Duration,
+    ) -> Result<(), Error> {
+        let message = pb::LeaseGrantRequest { id: id.0, ttl: to_i64(whole_seconds(ttl)) };
+        let mut request = self.unary(message);
+        let left = MetadataValue::try_from(remaining.as_millis().to_string());
+        request.metadata_mut().insert(LEASE_REMAINING_METADATA, left.expect("digits are ASCII"));
+        let answer = self.call(self.lease().lease_grant(request)).await;
+        match answer.and_then(granted) {
+            // Not one of ours: an etcd.
+            Err(Error::LeaseExists) => self.lease_keep_alive(id).await.map(drop),
+            carried => carried.map(drop),
         }
     }
 
@@ -165,6 +179,13 @@ impl Kv for Keyspace {
             remaining: seconds(response.ttl),
             keys: response.keys.iter().map(range::owned).collect(),
         })
+    }
+}
+
+fn granted(response: pb::LeaseGrantResponse) -> Result<LeaseGranted, Error> {
+    match response.error.as_str() {
+        "" => Ok(LeaseGranted { id: LeaseId(response.id), ttl: seconds(response.ttl) }),
+        text => Err(status::from_text(text).unwrap_or_else(|| Error::Other(text.into()))),
     }
 }
 

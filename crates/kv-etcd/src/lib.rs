@@ -24,9 +24,10 @@ pub use handle::Keyspace;
 /// [`kv::KeyspaceName::DEFAULT`].
 pub const KEYSPACE_METADATA: &str = "polis-keyspace";
 
-/// Largest message accepted by the server: etcd's allowance of 512 KiB for what
-/// surrounds a request of [`kv::Txn::REQUEST_BYTES_MAX`].
-pub const SERVER_MESSAGE_BYTES_MAX: usize = kv::Txn::REQUEST_BYTES_MAX + 512 * 1024;
+/// In the metadata of a LeaseGrant: how much is left of a lease that lives
+/// elsewhere, in milliseconds. Such a lease may exist already. etcd does not
+/// look at it.
+pub const LEASE_REMAINING_METADATA: &str = "polis-lease-remaining-ms";
 
 /// Numbers on the wire are `int64`, ours count up from zero and stay far below
 /// the limit; saturating is for what a broken peer sends.

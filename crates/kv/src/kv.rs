@@ -30,6 +30,22 @@ pub trait Kv: Send + Sync + 'static {
     async fn lease_keep_alive(&self, id: LeaseId) -> Result<Duration, Error>;
     async fn lease_info(&self, id: LeaseId, keys: bool) -> Result<LeaseInfo, Error>;
 
+    /// A lease that lives elsewhere, as it stands there: granted if it is not
+    /// here yet, and with `remaining` of its time left either way. Stores that
+    /// know no such thing give it all of its time.
+    async fn lease_carry(
+        &self,
+        id: LeaseId,
+        ttl: Duration,
+        remaining: Duration,
+    ) -> Result<(), Error> {
+        let _ = remaining;
+        match self.lease_grant(Some(id), ttl).await {
+            Err(Error::LeaseExists) => self.lease_keep_alive(id).await.map(drop),
+            granted => granted.map(drop),
+        }
+    }
+
     async fn put(&self, request: PutRequest) -> Result<(Revision, PutResponse), Error> {
         let txn = self.txn(Txn::default().then(vec![Op::Put(request)])).await?;
         match txn.responses.into_iter().next() {

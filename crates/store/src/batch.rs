@@ -99,6 +99,10 @@ impl Batch {
                 let response = permitted.and_then(|()| self.grant(id, ttl, context));
                 self.hold(reply, response);
             }
+            Change::Carry { id, ttl, remaining, reply } => {
+                let response = self.carry(&caller, id, (ttl, remaining), context);
+                self.hold(reply, response);
+            }
             Change::Revoke(id, reply) => {
                 let permitted = context.keyspace.permit_lease_change(&caller, id);
                 let applied = permitted.and_then(|()| context.keyspace.lease_revoke(id));
@@ -213,6 +217,24 @@ impl Batch {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Grants it, or changes what is left of it: each asks for its own right.
+    fn carry(
+        &mut self,
+        caller: &Caller,
+        id: LeaseId,
+        (ttl, remaining): (Duration, Duration),
+        context: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        match context.keyspace.lease_info(id, false, context.now) {
+            Ok(_) => context.keyspace.permit_lease_change(caller, id)?,
+            Err(_) if context.full => return Err(Error::NoSpace),
+            Err(_) => context.keyspace.auth().check_known(caller)?,
+        }
+        let applied = context.keyspace.lease_carry(id, ttl, remaining, context.now)?;
+        self.record(applied);
+        Ok(())
     }
 
     fn record<T>(&mut self, applied: Applied<T>) -> T {

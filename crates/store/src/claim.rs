@@ -80,7 +80,8 @@ impl Actor {
         if reading.epoch != epoch {
             return Ok(None);
         }
-        let (copy, retention) = self.build(reading)?;
+        let (mut copy, retention) = self.build(reading)?;
+        copy.keyspace.restore_checkpoints(self.commons.clock.now());
         Ok(Some(self.begin_to_lead(copy, epoch, retention).await))
     }
 

@@ -252,6 +252,15 @@ impl Kv for Handle {
         self.change(|reply| Change::Grant { id, ttl, reply }).await
     }
 
+    async fn lease_carry(
+        &self,
+        id: LeaseId,
+        ttl: Duration,
+        remaining: Duration,
+    ) -> Result<(), Error> {
+        self.change(|reply| Change::Carry { id, ttl, remaining, reply }).await
+    }
+
     async fn lease_revoke(&self, id: LeaseId) -> Result<(), Error> {
         self.change(|reply| Change::Revoke(id, reply)).await
     }

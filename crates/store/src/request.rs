@@ -43,6 +43,13 @@ pub(crate) enum Change {
         ttl: Duration,
         reply: Reply<LeaseGranted>,
     },
+    /// As it stands elsewhere; it may be here already.
+    Carry {
+        id: LeaseId,
+        ttl: Duration,
+        remaining: Duration,
+        reply: Reply<()>,
+    },
     Revoke(LeaseId, Reply<()>),
     KeepAlive(LeaseId, Reply<Duration>),
     LeaseInfo {
@@ -111,6 +118,7 @@ impl Change {
             Change::Txn(_, reply) => drop(reply.send(Err(error))),
             Change::Compact(_, reply) => drop(reply.send(Err(error))),
             Change::Grant { reply, .. } => drop(reply.send(Err(error))),
+            Change::Carry { reply, .. } => drop(reply.send(Err(error))),
             Change::Revoke(_, reply) => drop(reply.send(Err(error))),
             Change::KeepAlive(_, reply) => drop(reply.send(Err(error))),
             Change::LeaseInfo { reply, .. } => drop(reply.send(Err(error))),
@@ -128,6 +136,7 @@ impl Change {
             Change::Txn(_, reply) => reply.is_closed(),
             Change::Compact(_, reply) => reply.is_closed(),
             Change::Grant { reply, .. } => reply.is_closed(),
+            Change::Carry { reply, .. } => reply.is_closed(),
             Change::Revoke(_, reply) => reply.is_closed(),
             Change::KeepAlive(_, reply) => reply.is_closed(),
             Change::LeaseInfo { reply, .. } => reply.is_closed(),

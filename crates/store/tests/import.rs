@@ -64,6 +64,8 @@ async fn everything_is_copied_with_leases_and_a_target_with_keys_is_refused() {
     let lease = all(&from.kv).await.last().expect("keys").lease.expect("a lease");
     let info = within(to.kv.lease_info(lease, true)).await.expect("the lease is there");
     assert_eq!(info.granted, Duration::from_secs(900));
+    let there = within(from.kv.lease_info(lease, false)).await.expect("it lives");
+    assert!(info.remaining >= there.remaining, "it never ends earlier");
 
     let again = import(&*from.kv, &*to.kv, &config, std::future::pending(), |_| {});
     assert!(matches!(within(again).await, Err(ImportError::NotEmpty(301))));
@@ -119,4 +121,25 @@ async fn it_ends_by_itself_once_it_has_caught_up() {
     let config = wanted(Follow::UntilCaughtUp, false);
     let compared = import(&*from.kv, &*to.kv, &config, std::future::pending(), |_| {});
     assert_eq!(within(compared).await.expect("caught up").keys, 301);
+}
+
+#[tokio::test]
+async fn a_lease_comes_over_with_what_is_left_of_it() {
+    let (clock, hand) = Clock::manual();
+    let old = Store::build_on(Arc::new(Memory::new()), config(), clock).await.expect("built");
+    let (from, to) = (old.handle("default").expect("a keyspace"), side().await);
+    let ttl = Duration::from_secs(900);
+    let lease = within(from.lease_grant(None, ttl)).await.expect("a lease").id;
+    let leased = PutRequest { lease: Some(lease), ..PutRequest::new("leased", "v") };
+    within(from.put(leased)).await.expect("a put");
+    hand.advance(600_000);
+    let config = wanted(Follow::No, false);
+    let never = std::future::pending;
+    within(import(&*from, &*to.kv, &config, never(), |_| {})).await.expect("copied");
+    let info = within(to.kv.lease_info(lease, true)).await.expect("the lease is there");
+    assert_eq!(info.granted, ttl);
+    let left = Duration::from_secs(270)..=Duration::from_secs(301);
+    assert!(left.contains(&info.remaining), "{info:?}");
+    // Once its owner renews it, it has all its time.
+    assert_eq!(within(to.kv.lease_keep_alive(lease)).await, Ok(ttl));
 }

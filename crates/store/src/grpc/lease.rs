@@ -3,8 +3,8 @@
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
-use kv::{Error, Kv as _, LeaseId};
-use kv_etcd::{range::lease_from_wire, to_i64};
+use kv::{Error, Kv as _, LeaseGranted, LeaseId};
+use kv_etcd::{LEASE_REMAINING_METADATA, range::lease_from_wire, to_i64};
 use pb_etcd::etcdserverpb::{self as pb, lease_server::Lease};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,10 +20,17 @@ impl Lease for Face {
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         let handle = self.handle(&request)?;
+        let remaining = remaining(&request)?;
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
         // As etcd: a time to live below the least one becomes the least one.
         let ttl = Duration::from_secs(u64::try_from(ttl).unwrap_or(0));
-        let granted = handle.lease_grant(lease_from_wire(id), ttl).await.map_err(refusal)?;
+        let granted = match (lease_from_wire(id), remaining) {
+            (Some(id), Some(remaining)) => {
+                handle.lease_carry(id, ttl, remaining).await.map(|()| LeaseGranted { id, ttl })
+            }
+            (id, _) => handle.lease_grant(id, ttl).await,
+        };
+        let granted = granted.map_err(refusal)?;
         Ok(Response::new(pb::LeaseGrantResponse {
             header: self.header(&handle, None),
             id: granted.id.0,
@@ -113,6 +120,14 @@ impl Face {
         };
         Ok(pb::LeaseKeepAliveResponse { header: self.header(handle, None), id, ttl })
     }
+}
+
+/// Of a lease that lives elsewhere, if it is one.
+fn remaining<T>(request: &Request<T>) -> Result<Option<Duration>, Status> {
+    let Some(left) = request.metadata().get(LEASE_REMAINING_METADATA) else { return Ok(None) };
+    let ms = left.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong = || Status::invalid_argument("polis: what is left of a lease is in milliseconds");
+    ms.map(Duration::from_millis).ok_or_else(wrong).map(Some)
 }
 
 /// As etcd: what is left of a second does not count.

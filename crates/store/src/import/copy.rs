@@ -69,7 +69,7 @@ impl Pass<'_> {
                 };
                 writer.add(op).await?;
             }
-            leases.keep_alive(self.from, self.to).await?;
+            leases.keep_up(self.from, self.to).await?;
             progress.written = writer.written();
             told(progress);
         }

@@ -83,7 +83,7 @@ impl Following<'_> {
                     goal = Some(head);
                 }
             }
-            leases.keep_alive(self.from, self.to).await?;
+            leases.keep_up(self.from, self.to).await?;
             told(progress);
             let reached = goal.is_some_and(|goal| progress.revision >= goal);
             if self.until == Follow::UntilCaughtUp && reached {

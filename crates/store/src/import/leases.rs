@@ -1,9 +1,10 @@
 //! The source's leases, made anew in the target under their own ids.
 //!
-//! A copy gets the whole time that the original was granted, as after a change
-//! of leader; what is left of it would be all it could ever be renewed to. It
-//! is renewed for as long as the original lives, so that only the source lets
-//! keys expire. After the cut-over its owner renews it.
+//! A copy has as much of its time left as the original, as long as the original
+//! lives: looked at again before either could run out, and once more at the
+//! end. So only the source lets keys expire, and what nobody renews after the
+//! cut-over ends when it would have ended there. (An etcd as the target gives
+//! its copy the whole time with each look.)
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,16 +13,19 @@ use rt::{Clock, Millis};
 
 use super::ImportError;
 
+/// The source tells whole seconds, rounded down: a copy never ends early.
+const ROUNDED: Duration = Duration::from_secs(1);
+
+/// Between two looks at a lease that is about to run out.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(200);
+
+/// After the source did not answer: a part of what is left is spent twice.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
 pub(super) struct Leases {
     clock: Clock,
-    /// When each is to be renewed next; none where it has ended.
-    known: BTreeMap<LeaseId, Option<Due>>,
-}
-
-#[derive(Clone, Copy)]
-struct Due {
-    at: Millis,
-    every: Duration,
+    /// When each is to be looked at next; none where it has ended.
+    known: BTreeMap<LeaseId, Option<Millis>>,
 }
 
 // === impl Leases ===
@@ -43,52 +47,68 @@ impl Leases {
         if let Some(known) = self.known.get(&id) {
             return Ok(known.is_some());
         }
-        let due = match from.lease_info(id, false).await {
-            Ok(info) => {
-                match to.lease_grant(Some(id), info.granted).await {
-                    Ok(_) | Err(Error::LeaseExists) => {}
-                    Err(error) => return Err(ImportError::Target(error)),
-                }
-                Some(Due::after(self.clock.now(), info.granted))
-            }
-            Err(Error::LeaseNotFound) => None,
-            Err(error) => return Err(ImportError::Source(error)),
-        };
+        let due = self.carry(from, to, id).await?;
         self.known.insert(id, due);
         Ok(due.is_some())
     }
 
-    /// Renews what is due, if it lives at the source.
-    pub async fn keep_alive(&mut self, from: &dyn Kv, to: &dyn Kv) -> Result<(), ImportError> {
+    /// Carries over what is due.
+    pub async fn keep_up(&mut self, from: &dyn Kv, to: &dyn Kv) -> Result<(), ImportError> {
         let now = self.clock.now();
-        for (id, known) in &mut self.known {
-            let Some(due) = known.filter(|due| due.at <= now) else { continue };
-            match from.lease_info(*id, false).await {
-                Ok(_) => {
-                    let renewed = to.lease_keep_alive(*id).await;
-                    *known = match renewed {
-                        Ok(ttl) => Some(Due::after(now, ttl)),
-                        Err(Error::LeaseNotFound) => None,
-                        Err(error) => return Err(ImportError::Target(error)),
-                    };
+        self.carry_all(from, to, |due| due <= now).await
+    }
+
+    /// Carries over all of them, so that the target can be left alone.
+    pub async fn leave(&mut self, from: &dyn Kv, to: &dyn Kv) -> Result<(), ImportError> {
+        self.carry_all(from, to, |_| true).await
+    }
+
+    async fn carry_all(
+        &mut self,
+        from: &dyn Kv,
+        to: &dyn Kv,
+        is_due: impl Fn(Millis) -> bool,
+    ) -> Result<(), ImportError> {
+        let living = self.known.iter().filter_map(|(id, due)| Some((*id, (*due)?)));
+        let due: Vec<_> = living.filter(|(_, due)| is_due(*due)).map(|(id, _)| id).collect();
+        for id in due {
+            let next = match self.carry(from, to, id).await {
+                Err(ImportError::Source(error)) => {
+                    tracing::debug!(%error, lease = %id, "lease not looked at");
+                    Some(after(self.clock.now(), RETRY_EVERY))
                 }
-                Err(Error::LeaseNotFound) => *known = None,
-                Err(error) => {
-                    // Asked again the next time: a third of it is left twice.
-                    tracing::debug!(%error, lease = %id, "lease not renewed");
-                    *known = Some(Due { at: now.plus(1000), every: due.every });
-                }
-            }
+                carried => carried?,
+            };
+            self.known.insert(id, next);
         }
         Ok(())
     }
+
+    /// When to look at it again; none if it has ended.
+    async fn carry(
+        &self,
+        from: &dyn Kv,
+        to: &dyn Kv,
+        id: LeaseId,
+    ) -> Result<Option<Millis>, ImportError> {
+        let asked = self.clock.now();
+        let info = match from.lease_info(id, false).await {
+            Ok(info) => info,
+            Err(Error::LeaseNotFound) => return Ok(None),
+            Err(error) => return Err(ImportError::Source(error)),
+        };
+        let remaining = info.granted.min(info.remaining + ROUNDED);
+        match to.lease_carry(id, info.granted, remaining).await {
+            Ok(()) => {}
+            // It ran out there just now, in an etcd.
+            Err(Error::LeaseNotFound) => return Ok(None),
+            Err(error) => return Err(ImportError::Target(error)),
+        }
+        let every = (info.granted / 3).min(remaining / 2).max(LOOK_EVERY_MIN);
+        Ok(Some(after(asked, every)))
+    }
 }
 
-// === impl Due ===
-
-impl Due {
-    fn after(now: Millis, ttl: Duration) -> Due {
-        let every = ttl / 3;
-        Due { at: now.plus(u64::try_from(every.as_millis()).unwrap_or(u64::MAX)), every }
-    }
+fn after(now: Millis, wait: Duration) -> Millis {
+    now.plus(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }

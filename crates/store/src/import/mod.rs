@@ -120,7 +120,9 @@ pub async fn import(
             Err(ImportError::Source(Error::Compacted { .. })) => continue,
             followed => followed?,
         }
-        return compare::compare(from, to, &config.range, progress.revision).await;
+        let compared = compare::compare(from, to, &config.range, progress.revision).await?;
+        leases.leave(from, to).await?;
+        return Ok(compared);
     }
     Err(ImportError::CompactsTooFast)
 }
