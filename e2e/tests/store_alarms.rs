@@ -35,7 +35,8 @@ fn all_answer(stores: &[Store], text: &str) {
 fn raise(store: &Store, kind: AlarmType) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let mut client = MaintenanceClient::connect(store.url()).await.expect("connected");
+        let channel = kv_etcd::connect::channel(&store.url(), None).expect("a channel");
+        let mut client = MaintenanceClient::new(channel);
         let action = AlarmAction::Activate.into();
         let request = pb::AlarmRequest { action, member_id: 0xa1a, alarm: kind.into() };
         client.alarm(request).await.expect("raised");
