@@ -1,31 +1,12 @@
-//! What this machine can do at most: the disk alone, and an answer that takes
-//! no work.
+//! What this machine can do at most: the disk alone.
 
 use std::{
     io::{Seek as _, SeekFrom, Write as _},
-    net::SocketAddr,
     path::Path,
     time::Duration,
 };
 
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
-use identity::Files;
-use pb_etcd::etcdserverpb::{
-    self as pb,
-    kv_server::{Kv, KvServer},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
-use tokio_rustls::TlsAcceptor;
-use tonic::{Request, Response, Status};
-
-use crate::secure;
+use tokio::time::Instant;
 
 /// What a record takes beside its key and value.
 const RECORD_BYTES: usize = 64;
@@ -67,76 +48,4 @@ pub(crate) fn syncs_per_second(
     drop(file);
     std::fs::remove_file(path)?;
     Ok(rate)
-}
-
-/// Serves etcd's KV on our stack with handlers that do nothing, until the
-/// process is ended.
-pub async fn serve_nothing(address: SocketAddr, tls: Option<Files>) -> anyhow::Result<()> {
-    let tls = tls.map(|files| secure::server(&files)).transpose()?.map(TlsAcceptor::from);
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    loop {
-        let (tcp, _) = listener.accept().await?;
-        tcp.set_nodelay(true)?;
-        let tls = tls.clone();
-        rt::spawn(rt::TaskKind::Connection, "connection", async move {
-            // A client that goes away is no event.
-            match tls {
-                None => serve_connection(tcp).await,
-                Some(tls) => {
-                    if let Ok(stream) = tls.accept(tcp).await {
-                        serve_connection(stream).await;
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn serve_connection(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    let service = TowerToHyperService::new(KvServer::new(Nothing));
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let _ = builder.serve_connection(TokioIo::new(rt::Gather::new(io)), service).await;
-}
-
-struct Nothing;
-
-#[tonic::async_trait]
-impl Kv for Nothing {
-    async fn range(
-        &self,
-        _: Request<pb::RangeRequest>,
-    ) -> Result<Response<pb::RangeResponse>, Status> {
-        Ok(Response::new(pb::RangeResponse { count: 1, ..Default::default() }))
-    }
-
-    type RangeStreamStream = futures::stream::Empty<Result<pb::RangeStreamResponse, Status>>;
-
-    async fn range_stream(
-        &self,
-        _: Request<pb::RangeRequest>,
-    ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Ok(Response::new(futures::stream::empty()))
-    }
-
-    async fn put(&self, _: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
-        Ok(Response::new(pb::PutResponse::default()))
-    }
-
-    async fn delete_range(
-        &self,
-        _: Request<pb::DeleteRangeRequest>,
-    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        Ok(Response::new(pb::DeleteRangeResponse::default()))
-    }
-
-    async fn txn(&self, _: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        Ok(Response::new(pb::TxnResponse::default()))
-    }
-
-    async fn compact(
-        &self,
-        _: Request<pb::CompactionRequest>,
-    ) -> Result<Response<pb::CompactionResponse>, Status> {
-        Ok(Response::new(pb::CompactionResponse::default()))
-    }
 }

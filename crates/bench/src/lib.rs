@@ -28,11 +28,12 @@ mod work;
 mod ceiling;
 mod database;
 mod figures;
+mod nothing;
 mod run;
 
-pub use ceiling::serve_nothing;
 pub use database::Database;
 pub use figures::{Ceiling, Figures, Report, Run};
+pub use nothing::{Stack, serve_nothing};
 pub use op::Op;
 pub use plan::{Peer, Plan};
 pub use run::run;

@@ -20,10 +20,8 @@ pub const INTERNAL: u32 = 13;
 pub enum Answer {
     /// With its prefix.
     Message(Bytes),
-    Refused {
-        code: u32,
-        message: String,
-    },
+    /// The status, and what goes with it.
+    Refused(Vec<Field>),
 }
 
 /// Why a body holds no message, in tonic's words.
@@ -68,6 +66,15 @@ pub fn prefixed(length: usize) -> BytesMut {
     out.extend_from_slice(&[0]);
     out.extend_from_slice(&u32::try_from(length).expect("messages are below 4 GiB").to_be_bytes());
     out
+}
+
+/// A message behind room for its prefix, with that filled in.
+#[must_use]
+pub fn with_prefix(mut message: Vec<u8>) -> Bytes {
+    let length = u32::try_from(message.len() - PREFIX_BYTES).expect("messages are below 4 GiB");
+    message[0] = 0;
+    message[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+    message.into()
 }
 
 /// What a caller waits at most: digits and a unit. One that says nothing
@@ -115,11 +122,13 @@ fn escaped(message: &str) -> String {
     out
 }
 
-// === impl Answer ===
+// === impl Unread ===
 
-impl From<Unread> for Answer {
-    fn from(unread: Unread) -> Answer {
-        let (code, message) = match unread {
+impl Unread {
+    /// gRPC's number for it, and what is said.
+    #[must_use]
+    pub fn status(self) -> (u32, String) {
+        match self {
             Unread::TooLarge { found, limit } => (
                 OUT_OF_RANGE,
                 format!("Error, decoded message length too large: found {found} bytes, the limit is: {limit} bytes"),
@@ -133,8 +142,16 @@ impl From<Unread> for Answer {
                 format!("protocol error: received message with invalid compression flag: {flag} (valid flags are 0 and 1) while receiving request"),
             ),
             Unread::Missing => (INTERNAL, "Missing request message.".into()),
-        };
-        Answer::Refused { code, message }
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl From<Unread> for Answer {
+    fn from(unread: Unread) -> Answer {
+        let (code, message) = unread.status();
+        Answer::Refused(status(code, &message))
     }
 }
 

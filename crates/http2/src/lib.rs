@@ -25,7 +25,7 @@ mod drive;
 
 pub use code::{Code, Fatal};
 pub use connection::{Connection, Event, StreamId};
-pub use drive::{Body, Cut, Ended, Handler, Manners, drive};
+pub use drive::{Body, Cut, Ended, Handler, Manners, drive, request};
 pub use frame::PREFACE;
 pub use head::{Field, Head};
 pub use limits::Limits;

@@ -70,7 +70,7 @@ impl Handler for Echo {
         };
         match &plan[..] {
             b"refused" => {
-                return Answer::Refused { code: 9, message: "not now".into() };
+                return Answer::Refused(grpc::status(9, "not now"));
             }
             b"later" => {
                 self.waiting.fetch_add(1, SeqCst);

@@ -6,6 +6,9 @@ mod raw;
 use http2::{Code, Event, Fatal, Limits};
 use raw::*;
 
+/// What a client says for the stream of this id.
+type Flood = Box<dyn FnMut(u32) -> Vec<u8>>;
+
 /// The same bytes again and again, their stream ids moving on: how it ended,
 /// and the most that stood in the output.
 fn flood(limits: Limits, mut next: impl FnMut(u32) -> Vec<u8>) -> (Option<Fatal>, usize) {
@@ -25,7 +28,7 @@ fn flood(limits: Limits, mut next: impl FnMut(u32) -> Vec<u8>) -> (Option<Fatal>
 #[test]
 fn floods_end_in_calm() {
     let reset = |n| frame(RST_STREAM, 0, n, &8u32.to_be_bytes());
-    let cases: [(&str, Box<dyn FnMut(u32) -> Vec<u8>>); 12] = [
+    let cases: [(&str, Flood); 12] = [
         ("rapid resets", Box::new(move |n| [request(n, true), reset(n)].concat())),
         ("malformed heads", Box::new(|n| frame(HEADERS, 5, n, &[0x83]))),
         (

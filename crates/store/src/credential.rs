@@ -31,6 +31,14 @@ impl Credential {
         Credential::Token(Arc::new(Token { text: text.to_owned(), verified: OnceLock::new() }))
     }
 
+    /// For another request that shows the same: a token is looked at again.
+    pub fn afresh(&self) -> Credential {
+        match self {
+            Credential::Token(token) => Credential::token(&token.text),
+            other => other.clone(),
+        }
+    }
+
     /// As etcd, looks at no token while auth is off.
     pub async fn caller(&self, guard: &Guard) -> Result<Caller, Error> {
         let token = match self {

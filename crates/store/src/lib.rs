@@ -45,9 +45,11 @@ mod election;
 mod lock;
 
 mod counted;
+mod desk;
 mod errand;
 mod forward;
 mod gateway;
+mod greeting;
 
 mod crc32c;
 pub mod import;

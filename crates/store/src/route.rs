@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Request, Response, header::CONTENT_TYPE, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use kv::{Error, KeyspaceName};
 use kv_etcd::status;
 use pb_etcd::{
@@ -24,12 +24,15 @@ use crate::{
     Limits,
     access::{Access, Grant},
     alarms::AlarmKind,
+    desk::{self, Asked},
     forward::{self, Forward, Place, Sent, Way},
     gateway,
     grpc::{Face, watch},
     metrics::{Method, Metrics},
     pages,
 };
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One for the whole store; a request clones a few pointers.
 pub(crate) struct Router {
@@ -57,8 +60,7 @@ impl Router {
         metrics: Arc<Metrics>,
         forward: Option<Arc<Forward>>,
     ) -> Router {
-        let message_bytes_max =
-            face.limits.request_bytes.saturating_add(forward::SURROUNDING_BYTES);
+        let message_bytes_max = message_bytes_max(face.limits);
         Router {
             kv: KvServer::new(face.clone()).max_decoding_message_size(message_bytes_max),
             lease: LeaseServer::new(face.clone()),
@@ -85,34 +87,39 @@ impl Router {
     }
 
     /// Answers on a connection that may use what `grant` says.
-    pub async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        grant: &Arc<Grant>,
-    ) -> Response<Body> {
+    pub async fn answer<B>(&self, request: Request<B>, grant: &Arc<Grant>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let mut request = request.map(Body::new);
         if !is_grpc(&request) && gateway::serves(request.uri().path()) {
             request.extensions_mut().insert(grant.clone());
             return gateway::answer(self, request).await;
         }
         if !is_grpc(&request) {
-            return self.page(&request).await;
+            return self.page(request).await;
         }
         let Some(method) = Method::of(request.uri().path()) else {
             let text = format!("polis: {} is not served", request.uri().path());
             return Status::unimplemented(text).into_http();
         };
         request.extensions_mut().insert(grant.clone());
-        self.call(method, request.map(Body::new)).await
+        self.call(method, request).await
     }
 
     /// Health, version, metrics: open to whoever could connect.
-    pub async fn page<B>(&self, request: &Request<B>) -> Response<Body> {
+    pub async fn page<B>(&self, request: Request<B>) -> Response<Body> {
         let (keyspaces, metrics) = (&self.face.keyspaces, &self.metrics);
-        pages::page(request.method(), request.uri(), keyspaces, metrics).await.map(Body::new)
+        let head = request.map(|_| ());
+        pages::page(head.method(), head.uri(), keyspaces, metrics).await.map(Body::new)
     }
 
     pub fn limits(&self) -> Limits {
         self.face.limits
+    }
+
+    pub fn message_bytes_max(&self) -> usize {
+        message_bytes_max(self.face.limits)
     }
 
     /// With the alarm CORRUPT nothing is said or done about keys and leases,
@@ -136,6 +143,43 @@ impl Router {
         };
         self.metrics.finish(method, code(&response));
         response
+    }
+
+    /// As [`Router::call`], for a KV call that came without tonic.
+    pub async fn unary(
+        &self,
+        asked: &Asked,
+        message: Result<Bytes, Status>,
+    ) -> Result<Bytes, Status> {
+        self.metrics.start(asked.method);
+        let answer = match message {
+            Ok(message) => self.unary_or_refuse(asked, message).await,
+            Err(unread) => Err(unread),
+        };
+        self.metrics.finish(asked.method, answer.as_ref().map_or_else(Status::code, |_| Code::Ok));
+        answer
+    }
+
+    /// Straight from the keyspace where it is led here, as most often it is;
+    /// else the long way.
+    async fn unary_or_refuse(&self, asked: &Asked, message: Bytes) -> Result<Bytes, Status> {
+        if let Some(error) = self.refusal(asked.method) {
+            return Err(status::to_status(&error));
+        }
+        let may_pass_on = self.forward.is_some() && !asked.was_forwarded;
+        if may_pass_on {
+            let handle = self.face.handle_of(&asked.caller)?;
+            if !handle.standing().is_leading() {
+                return desk::whole(self.lead(asked.method, asked.request(&message)).await).await;
+            }
+        }
+        match self.face.unary(asked.call, &asked.caller, message.clone()).await {
+            // Nothing was done here, and somebody else leads by now.
+            Err(refused) if may_pass_on && status::from_status(&refused) == Error::NotLeader => {
+                desk::whole(self.lead(asked.method, asked.request(&message)).await).await
+            }
+            answer => answer,
+        }
     }
 
     /// Answers here, or by whoever leads the keyspace.
@@ -243,6 +287,10 @@ impl Router {
         };
         answered.unwrap_or_else(|never| match never {})
     }
+}
+
+fn message_bytes_max(limits: Limits) -> usize {
+    limits.request_bytes.saturating_add(forward::SURROUNDING_BYTES)
 }
 
 /// Whoever led may have done it, or not.

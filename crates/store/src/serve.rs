@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
+use bytes::BytesMut;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -18,7 +19,13 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{access::Grant, counted::Counted, route::Router};
+use crate::{
+    access::Grant,
+    counted::Counted,
+    desk::Desk,
+    greeting::{self, Begun},
+    route::Router,
+};
 
 /// Every process of a large estate with a few connections each.
 const CONNECTIONS_MAX: usize = 4096;
@@ -31,6 +38,14 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// And in all its streams.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// A client that takes none of its answers for so long is not coming back for
+/// them.
+const STALL_MAX: Duration = Duration::from_secs(300);
+
+/// Written at once to a connection at most: beyond it, nothing more is read
+/// from it either.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// Headers of one request: a token, a keyspace, and what proxies add.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -70,13 +85,18 @@ pub(crate) struct Manners {
 pub(crate) async fn serve(doors: Vec<Door>, router: Arc<Router>, manners: Manners, drain: &Drain) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
+    let (finish, finishing) = rt::drain::channel();
     let (force, forced) = rt::drain::channel();
     let doors = doors.into_iter().map(|door| {
-        let open = Open { router: router.clone(), manners, forced: forced.clone() };
+        let (finishing, forced) = (finishing.clone(), forced.clone());
+        let open = Open { router: router.clone(), manners, finishing, forced };
         attend(door, open, &places, &graceful, drain)
     });
     futures::future::join_all(doors).await;
-    if tokio::time::timeout(FINISH_TIMEOUT, graceful.shutdown()).await.is_err() {
+    drop(finishing);
+    let over_http1 = tokio::time::timeout(FINISH_TIMEOUT, graceful.shutdown());
+    let (over_http1, over_http2) = tokio::join!(over_http1, finish.drain(FINISH_TIMEOUT));
+    if over_http1.is_err() || over_http2 == rt::drain::Drained::TimedOut {
         tracing::info!("cutting connections that did not finish");
     }
     drop(forced);
@@ -88,6 +108,8 @@ pub(crate) async fn serve(doors: Vec<Door>, router: Arc<Router>, manners: Manner
 struct Open {
     router: Arc<Router>,
     manners: Manners,
+    /// Asks for no more, and is held by who is not finished yet.
+    finishing: Drain,
     forced: Drain,
 }
 
@@ -163,38 +185,72 @@ async fn connection(tcp: TcpStream, kind: DoorKind, open: Open, watcher: Watcher
 async fn talk(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     grant: Option<Arc<Grant>>,
-    Open { router, manners, .. }: Open,
+    open: Open,
     watcher: Watcher,
 ) {
-    let traffic = router.metrics().traffic.clone();
-    let streams_max = router.limits().streams;
+    let mut io = Counted::new(io, open.router.metrics().traffic.clone());
+    let mut input = BytesMut::new();
+    let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeting::is_http2(&mut io, &mut input));
+    let greeted = tokio::select! {
+        greeted = greeted => greeted,
+        () = open.finishing.started() => return,
+    };
+    match greeted {
+        Ok(Ok(true)) => talk_http2(io, input, grant, open).await,
+        Ok(Ok(false)) => talk_http1(Begun { input, io }, grant, open, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "connection ended before it began"),
+        Err(_) => tracing::debug!("connection ended: nothing was said"),
+    }
+}
+
+async fn talk_http2(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    input: BytesMut,
+    grant: Option<Arc<Grant>>,
+    Open { router, manners, finishing, .. }: Open,
+) {
+    let manners = http2::Manners {
+        limits: http2::Limits {
+            streams: router.limits().streams,
+            stream_window_bytes: STREAM_WINDOW_BYTES,
+            connection_window_bytes: CONNECTION_WINDOW_BYTES,
+            head_bytes: HEAD_BYTES_MAX,
+            output_bytes: OUTPUT_BYTES_MAX,
+        },
+        ping_every: manners.ping_every,
+        ping_answer_max: manners.ping_answer_max,
+        stall_max: STALL_MAX,
+        send_buffer_bytes: SEND_BUFFER_BYTES,
+    };
+    let desk = Arc::new(Desk { router, grant });
+    let served = http2::drive(io, input, desk, manners, finishing.started()).await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn talk_http1(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    grant: Option<Arc<Grant>>,
+    Open { router, .. }: Open,
+    watcher: Watcher,
+) {
     let service = service_fn(move |request| {
         let (router, grant) = (router.clone(), grant.clone());
         async move {
             Ok::<_, Infallible>(match grant {
                 Some(grant) => router.answer(request, &grant).await,
-                None => router.page(&request).await,
+                None => router.page(request).await,
             })
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX as usize);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(streams_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_header_list_size(HEAD_BYTES_MAX)
-        .keep_alive_interval(manners.ping_every)
-        .keep_alive_timeout(manners.ping_answer_max);
-    let io = TokioIo::new(Gather::new(Counted::new(io, traffic)));
-    let connection = builder.serve_connection(io, service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(Gather::new(io)), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection ended");
     }

@@ -329,11 +329,17 @@ impl Connection {
             if self.send_window > i64::from(WINDOW_MAX) {
                 return Err(Code::FLOW_CONTROL_ERROR.fatal("a window beyond 2^31-1"));
             }
+        } else if more == 0 {
+            return match self.streams.get(id) {
+                Some(_) => self.fault(id, Code::PROTOCOL_ERROR),
+                // Answered meanwhile, and nonsense all the same.
+                None => {
+                    self.refuse(id, Code::PROTOCOL_ERROR);
+                    self.vain()
+                }
+            };
         } else if let Some(stream) = self.streams.get_mut(id) {
             stream.send_window += more;
-            if more == 0 {
-                return self.fault(id, Code::PROTOCOL_ERROR);
-            }
             if stream.send_window > i64::from(WINDOW_MAX) {
                 return self.fault(id, Code::FLOW_CONTROL_ERROR);
             }

@@ -1,7 +1,5 @@
 //! Heads as the `http` crate has them, both ways.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
@@ -12,7 +10,8 @@ use http::{
 use crate::{Field, Head};
 
 /// `None` where `http` knows no such request.
-pub fn request<B>(head: &Arc<Head>, body: B) -> Option<Request<B>> {
+#[must_use]
+pub fn request<B>(head: &Head, body: B) -> Option<Request<B>> {
     let mut request = Request::new(body);
     *request.method_mut() = Method::from_bytes(&head.method).ok()?;
     *request.version_mut() = Version::HTTP_2;

@@ -74,7 +74,12 @@ pub struct Driver<H: Handler, IO, C, F> {
     pulse: Pulse,
     deadlines: Deadlines,
     /// Only what is written is still to be sent, until then.
-    closing: Option<(Result<(), Ended>, Pin<Box<Sleep>>)>,
+    closing: Option<Closing>,
+}
+
+struct Closing {
+    ended: Result<(), Ended>,
+    sleep: Pin<Box<Sleep>>,
 }
 
 /// What a head says about all calls that have it.
@@ -165,7 +170,7 @@ where
                     Err(ended)
                 }
             };
-            self.closing = Some((ended, Box::pin(sleep(CLOSE_MAX))));
+            self.closing = Some(Closing { ended, sleep: Box::pin(sleep(CLOSE_MAX)) });
         }
         self.poll_close(cx)
     }
@@ -268,9 +273,10 @@ where
         if let Some((_, planned)) = known {
             return planned.clone();
         }
-        let planned = Planned { plan: self.handler.unary(head), timeout: grpc::timeout(head) };
         // The connection remembers it as well, so it will come again.
-        if Arc::strong_count(head) > 1 {
+        let is_remembered = Arc::strong_count(head) > 1;
+        let planned = Planned { plan: self.handler.unary(head), timeout: grpc::timeout(head) };
+        if is_remembered {
             let kept = (head.clone(), planned.clone());
             match self.planned.len() < PLANNED_MAX {
                 true => self.planned.push(kept),
@@ -385,9 +391,7 @@ where
     fn say(&mut self, stream: StreamId, answer: Answer) {
         match answer {
             Answer::Message(message) => self.connection.answer(stream, message),
-            Answer::Refused { code, message } => {
-                self.connection.refuse_call(stream, &grpc::status(code, &message));
-            }
+            Answer::Refused(fields) => self.connection.refuse_call(stream, &fields),
         }
     }
 
@@ -461,16 +465,15 @@ where
         // Nobody answers any more.
         self.has_stepped_back = true;
         let is_written = self.write(cx);
-        let (_, sleep) = self.closing.as_mut().expect("its caller made it");
+        let closing = self.closing.as_mut().expect("its caller made it");
         let is_over = match is_written {
             Ok(false) => false,
             Ok(true) => Pin::new(&mut self.io).poll_shutdown(cx).is_ready(),
             Err(_) => true,
         };
-        if !is_over && sleep.as_mut().poll(cx).is_pending() {
+        if !is_over && closing.sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let (ended, _) = self.closing.take().expect("it was there");
-        Poll::Ready(ended)
+        Poll::Ready(std::mem::replace(&mut closing.ended, Ok(())))
     }
 }

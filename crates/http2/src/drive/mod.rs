@@ -26,6 +26,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use body::{Body, Cut};
+pub use bridge::request;
 
 use crate::{
     Fatal, Head, Limits,

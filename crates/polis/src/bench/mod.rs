@@ -20,6 +20,9 @@ pub enum Command {
         cert_file: Option<PathBuf>,
         #[arg(long, requires = "cert_file")]
         key_file: Option<PathBuf>,
+        /// On hyper and tonic instead of our own HTTP/2
+        #[arg(long)]
+        hyper: bool,
     },
 }
 
@@ -27,11 +30,12 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         // The servers' lives are tied to this thread's.
         Command::Store(args) => crate::cli::on_this_thread(store::run(args))?,
-        Command::Nothing { listen, cert_file, key_file } => {
+        Command::Nothing { listen, cert_file, key_file, hyper } => {
             // Nobody is asked for a certificate that the authority could judge.
             let files = cert_file.zip(key_file);
             let files = files.map(|(cert, key)| Files { ca: cert.clone(), cert, key });
-            crate::role::runtime(None)?.block_on(::bench::serve_nothing(listen, files))?;
+            let stack = if hyper { ::bench::Stack::Hyper } else { ::bench::Stack::Own };
+            crate::role::runtime(None)?.block_on(::bench::serve_nothing(listen, files, stack))?;
         }
     }
     Ok(ExitCode::SUCCESS)

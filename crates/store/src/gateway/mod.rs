@@ -22,7 +22,7 @@ use http::{
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use kv::Error;
 use kv_etcd::status;
 use prost_reflect::MethodDescriptor;
@@ -47,7 +47,7 @@ pub(crate) fn serves(path: &str) -> bool {
 }
 
 /// Answers a request whose head has been given what the services look for.
-pub(crate) async fn answer(router: &Router, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(router: &Router, request: Request<Body>) -> Response<Body> {
     let Some(path) = paths::method(request.uri().path()) else {
         return refusal(StatusCode::NOT_FOUND, &Status::not_found("Not Found"));
     };
@@ -63,7 +63,7 @@ pub(crate) async fn answer(router: &Router, request: Request<Incoming>) -> Respo
 
 async fn forward(
     router: &Router,
-    request: Request<Incoming>,
+    request: Request<Body>,
     path: &'static str,
 ) -> Result<Response<Body>, Status> {
     let method = json::method(path);
@@ -100,7 +100,7 @@ fn grpc(mut head: Parts, path: &'static str, body: Body) -> Request<Body> {
     Request::from_parts(head, body)
 }
 
-async fn whole(method: &MethodDescriptor, body: Incoming, limits: Limits) -> Result<Body, Status> {
+async fn whole(method: &MethodDescriptor, body: Body, limits: Limits) -> Result<Body, Status> {
     let bytes_max = limits.request_bytes.saturating_mul(2).max(REQUEST_BYTES_MIN);
     let body = Limited::new(body, bytes_max).collect().await.map_err(|error| match error
         .downcast_ref::<LengthLimitError>(
@@ -114,7 +114,7 @@ async fn whole(method: &MethodDescriptor, body: Incoming, limits: Limits) -> Res
 
 /// Requests one after the other, as they come. The first decides whether there
 /// is a stream at all.
-async fn streamed(method: &MethodDescriptor, body: Incoming) -> Result<Body, Status> {
+async fn streamed(method: &MethodDescriptor, body: Body) -> Result<Body, Status> {
     let mut requests = Requests { method: method.clone(), body, buffer: BytesMut::new() };
     let first = requests.next().await?;
     let rest = stream::unfold(Some(requests), |requests| async {
@@ -131,7 +131,7 @@ async fn streamed(method: &MethodDescriptor, body: Incoming) -> Result<Body, Sta
 
 struct Requests {
     method: MethodDescriptor,
-    body: Incoming,
+    body: Body,
     /// What came of the next request so far.
     buffer: BytesMut,
 }

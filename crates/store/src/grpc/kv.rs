@@ -28,16 +28,82 @@ struct Progress {
     stood: Option<kv::Revision>,
 }
 
+/// What the methods do, whoever tells which keyspace they are about and for
+/// whom: tonic's request, or a call that never was one.
+impl Face {
+    pub(super) async fn answer_range(
+        &self,
+        request: &pb::RangeRequest,
+        open: impl FnOnce() -> Result<Handle, Status>,
+    ) -> Result<(RangeResponse, Option<pb::ResponseHeader>), Status> {
+        let handle = open()?;
+        let range = range::request_from_wire(request).map_err(refusal)?;
+        let response = handle.range(range).await.map_err(refusal)?;
+        let header = self.header(&handle, Some(response.revision));
+        Ok((response, header))
+    }
+
+    pub(super) async fn answer_put(
+        &self,
+        request: &pb::PutRequest,
+        open: impl FnOnce() -> Result<Handle, Status>,
+    ) -> Result<pb::PutResponse, Status> {
+        self.bounded(request)?;
+        let handle = open()?;
+        let put = txn::put_from_wire(request).map_err(refusal)?;
+        let (revision, response) = handle.put(put).await.map_err(refusal)?;
+        let header = self.header(&handle, Some(revision));
+        Ok(txn::put_response_to_wire(response, header))
+    }
+
+    pub(super) async fn answer_delete_range(
+        &self,
+        request: &pb::DeleteRangeRequest,
+        open: impl FnOnce() -> Result<Handle, Status>,
+    ) -> Result<pb::DeleteRangeResponse, Status> {
+        self.bounded(request)?;
+        let handle = open()?;
+        let delete = txn::delete_from_wire(request).map_err(refusal)?;
+        let (revision, response) = handle.delete(delete).await.map_err(refusal)?;
+        let header = self.header(&handle, Some(revision));
+        Ok(txn::delete_response_to_wire(response, header))
+    }
+
+    pub(super) async fn answer_txn(
+        &self,
+        request: &pb::TxnRequest,
+        open: impl FnOnce() -> Result<Handle, Status>,
+    ) -> Result<pb::TxnResponse, Status> {
+        self.bounded(request)?;
+        let handle = open()?;
+        let txn = txn::request_from_wire_within(request, self.limits.txn_ops).map_err(refusal)?;
+        let response = handle.txn(txn).await.map_err(refusal)?;
+        let header = self.header(&handle, Some(response.revision));
+        Ok(txn::response_to_wire(response, header))
+    }
+
+    pub(super) async fn answer_compact(
+        &self,
+        request: &pb::CompactionRequest,
+        open: impl FnOnce() -> Result<Handle, Status>,
+    ) -> Result<pb::CompactionResponse, Status> {
+        let handle = open()?;
+        // As etcd: nothing lies before revision 0, so it is compacted already.
+        let revision = u64::try_from(request.revision)
+            .map_err(|_| refusal(Error::Compacted { compacted: handle.standing().compacted() }))?;
+        handle.compact(kv::Revision(revision)).await.map_err(refusal)?;
+        Ok(pb::CompactionResponse { header: self.header(&handle, None) })
+    }
+}
+
 #[tonic::async_trait]
 impl Kv for Face {
     async fn range(
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
-        let handle = self.handle(&request)?;
-        let range = range::request_from_wire(request.get_ref()).map_err(refusal)?;
-        let response = handle.range(range).await.map_err(refusal)?;
-        let header = self.header(&handle, Some(response.revision));
+        let (response, header) =
+            self.answer_range(request.get_ref(), || self.handle(&request)).await?;
         Ok(Response::new(range::response_to_wire(response, header)))
     }
 
@@ -65,49 +131,30 @@ impl Kv for Face {
         &self,
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
-        self.bounded(request.get_ref())?;
-        let handle = self.handle(&request)?;
-        let put = txn::put_from_wire(request.get_ref()).map_err(refusal)?;
-        let (revision, response) = handle.put(put).await.map_err(refusal)?;
-        let header = self.header(&handle, Some(revision));
-        Ok(Response::new(txn::put_response_to_wire(response, header)))
+        self.answer_put(request.get_ref(), || self.handle(&request)).await.map(Response::new)
     }
 
     async fn delete_range(
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        self.bounded(request.get_ref())?;
-        let handle = self.handle(&request)?;
-        let delete = txn::delete_from_wire(request.get_ref()).map_err(refusal)?;
-        let (revision, response) = handle.delete(delete).await.map_err(refusal)?;
-        let header = self.header(&handle, Some(revision));
-        Ok(Response::new(txn::delete_response_to_wire(response, header)))
+        self.answer_delete_range(request.get_ref(), || self.handle(&request))
+            .await
+            .map(Response::new)
     }
 
     async fn txn(
         &self,
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
-        self.bounded(request.get_ref())?;
-        let handle = self.handle(&request)?;
-        let txn = txn::request_from_wire_within(request.get_ref(), self.limits.txn_ops)
-            .map_err(refusal)?;
-        let response = handle.txn(txn).await.map_err(refusal)?;
-        let header = self.header(&handle, Some(response.revision));
-        Ok(Response::new(txn::response_to_wire(response, header)))
+        self.answer_txn(request.get_ref(), || self.handle(&request)).await.map(Response::new)
     }
 
     async fn compact(
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        let handle = self.handle(&request)?;
-        // As etcd: nothing lies before revision 0, so it is compacted already.
-        let revision = u64::try_from(request.get_ref().revision)
-            .map_err(|_| refusal(Error::Compacted { compacted: handle.standing().compacted() }))?;
-        handle.compact(kv::Revision(revision)).await.map_err(refusal)?;
-        Ok(Response::new(pb::CompactionResponse { header: self.header(&handle, None) }))
+        self.answer_compact(request.get_ref(), || self.handle(&request)).await.map(Response::new)
     }
 }
 

@@ -10,6 +10,7 @@ mod lease;
 mod lock;
 mod maintenance;
 mod snapshot;
+mod unary;
 pub(crate) mod watch;
 mod wire;
 
@@ -21,6 +22,8 @@ use kv_etcd::{KEYSPACE_METADATA, status, to_i64};
 use pb_etcd::etcdserverpb as pb;
 use rt::Drain;
 use tonic::{Request, Status};
+
+pub(crate) use unary::{Call, Caller};
 
 use crate::{
     Handle, Limits, access::Grant, credential::Credential, forward, keyspaces::Keyspaces,
@@ -68,14 +71,14 @@ pub(crate) struct Member {
 impl Face {
     /// The keyspace that a request is about, if its caller may use it.
     fn handle<T>(&self, request: &Request<T>) -> Result<Handle, Status> {
-        let name = named(request)?.unwrap_or_default();
+        let name = named(metadata(request)).map_err(refusal)?.unwrap_or_default();
         self.open(request, &name)
     }
 
     /// For requests about the store as a whole, where the keyspace only lends
     /// its revision: open to all, unless they name a keyspace.
     fn any_handle<T>(&self, request: &Request<T>) -> Result<Handle, Status> {
-        match named(request)? {
+        match named(metadata(request)).map_err(refusal)? {
             Some(name) => self.open(request, &name),
             None => self.get(request, &KeyspaceName::default()),
         }
@@ -111,7 +114,8 @@ impl Face {
 
     fn get<T>(&self, request: &Request<T>, name: &KeyspaceName) -> Result<Handle, Status> {
         let handle = self.keyspaces.get(name).map_err(refusal)?;
-        Ok(handle.on_behalf_of(credential(request)))
+        let grant = request.extensions().get::<Arc<Grant>>();
+        Ok(handle.on_behalf_of(credential(metadata(request), grant.map(|grant| &**grant))))
     }
 
     /// The bound on one request; what is far beyond it never gets past the
@@ -137,33 +141,38 @@ impl Face {
 
 /// As etcd: a token says more than a certificate, and a certificate nothing of
 /// whom a gateway speaks for.
-fn credential<T>(request: &Request<T>) -> Credential {
-    let metadata = request.metadata();
-    let shown = TOKEN_METADATA.iter().find_map(|name| metadata.get(*name));
-    if let Some(token) = shown {
-        let text = token.to_str().unwrap_or_default();
+fn credential<'a>(shown: impl Fn(&str) -> Option<&'a [u8]>, grant: Option<&Grant>) -> Credential {
+    if let Some(token) = TOKEN_METADATA.iter().find_map(|name| shown(name)) {
+        let text = visible(token);
         return Credential::token(text.strip_prefix("Bearer ").unwrap_or(text));
     }
-    let grant = request.extensions().get::<Arc<Grant>>();
-    let hop = metadata.get(forward::HOP).map(|hop| hop.to_str().unwrap_or_default());
-    let name = match hop {
+    let name = match shown(forward::HOP).map(visible) {
         None => grant.and_then(|grant| grant.common_name.clone()),
         // The certificate shown here is the replica's.
         Some(hop) if grant.is_some_and(|grant| grant.is_replica) => forward::common_name(hop),
         Some(_) => None,
     };
     match name {
-        Some(name) if !metadata.contains_key(GATEWAY_METADATA) => {
+        Some(name) if shown(GATEWAY_METADATA).is_none() => {
             Credential::Certificate(UserName::new(&name))
         }
         _ => Credential::Nobody,
     }
 }
 
-fn named<T>(request: &Request<T>) -> Result<Option<KeyspaceName>, Status> {
-    let name = request.metadata().get(KEYSPACE_METADATA);
-    name.map(|name| KeyspaceName::new(&String::from_utf8_lossy(name.as_bytes())).map_err(refusal))
-        .transpose()
+fn named<'a>(shown: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Option<KeyspaceName>, Error> {
+    let name = shown(KEYSPACE_METADATA);
+    name.map(|name| KeyspaceName::new(&String::from_utf8_lossy(name))).transpose()
+}
+
+/// As `http` reads a header's value: nothing, if it is no visible text.
+fn visible(value: &[u8]) -> &str {
+    let is_visible = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    if is_visible { std::str::from_utf8(value).unwrap_or_default() } else { "" }
+}
+
+fn metadata<'a, T>(request: &'a Request<T>) -> impl Fn(&str) -> Option<&'a [u8]> {
+    |name| request.metadata().get(name).map(|value| value.as_encoded_bytes())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "reads as a function in map_err")]
