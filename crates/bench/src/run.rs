@@ -24,7 +24,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(300);
 
 /// What is prepared for deletions, at most: as many as a second allows by far.
-const DELETIONS_PER_SECOND: f64 = 30_000.0;
+const DELETIONS_PER_SECOND: f64 = 150_000.0;
 const DELETIONS_MIN: f64 = 20_000.0;
 
 /// Putters of watched keys.
