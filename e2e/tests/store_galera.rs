@@ -4,8 +4,13 @@
 
 mod fleet;
 
+use std::time::Duration;
+
+use e2e::Store;
 use fleet::{Fleet, Work, let_run, soak};
+use kv::{Kv as _, PutRequest};
 use testkit::Galera;
+use tokio::time::Instant;
 
 const REPLICAS: usize = 3;
 
@@ -50,4 +55,55 @@ fn replicas_over_galera_lose_nothing_acknowledged_when_nodes_are_killed() {
     let summary = work.end(&marks);
     println!("galera: {summary}");
     assert!(summary.answered > 200, "{summary}");
+}
+
+/// What docs/operate/databases.md recommends.
+const QUICK: &str = "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.3S;\
+                     evs.suspect_timeout=PT1.5S;evs.inactive_timeout=PT4S;\
+                     evs.install_timeout=PT3S";
+
+/// `cargo test -p e2e --test store_galera -- --nocapture writes_come_back`
+/// prints how long nothing was written; how long that is, is no matter of right
+/// or wrong.
+#[tokio::test]
+async fn writes_come_back_after_the_node_that_is_written_to_is_lost() {
+    for (name, options) in [("default", ""), ("quick", QUICK)] {
+        let galera = Galera::start_with(5, options);
+        let database = galera.empty_database("lost");
+        let store = Store::start("galera-lost", &[&format!("--database={database}")]);
+        let client = kv_etcd::Client::connect(kv_etcd::Config::new(store.url(), None));
+        let keyspace = client.expect("a client").keyspace("default").expect("a keyspace");
+        let write = async || {
+            let began = Instant::now();
+            while keyspace.put(PutRequest::new("k", "v")).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            began.elapsed()
+        };
+        println!("{name}: first write after {:?}", write().await);
+        let table = "CREATE TABLE lost.beside (id INT PRIMARY KEY, n INT) ENGINE=InnoDB";
+        galera.node(0).query(table).expect("a table");
+        // The second time it is a node that this store does not write to.
+        for lost in [0, 4] {
+            let before = write().await;
+            galera.node(lost).kill9();
+            let began = Instant::now();
+            // What the database itself needs, at a node that stays.
+            let url = galera.node(2).url();
+            let beside = tokio::task::spawn_blocking(move || {
+                let statement = "REPLACE INTO lost.beside VALUES (1, 1)";
+                testkit::query(&url, statement).expect("a commit");
+                began.elapsed()
+            });
+            let gap = write().await;
+            let beside = beside.await.expect("no panic");
+            println!(
+                "{name}: node {lost} lost: {gap:?} without a write, {before:?} before; a commit \
+                 beside it took {beside:?}"
+            );
+        }
+        if std::env::var_os("POLIS_SHOW").is_some() {
+            println!("{}", store.process.printed());
+        }
+    }
 }

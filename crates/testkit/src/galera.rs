@@ -44,9 +44,17 @@ impl Galera {
     /// Starts a cluster and waits until all nodes are in it and synced.
     #[must_use]
     pub fn start(count: usize) -> Galera {
+        Galera::start_with(count, "")
+    }
+
+    /// As [`Self::start`], with more options of the provider, `NAME=VALUE` with
+    /// semicolons between them.
+    #[must_use]
+    pub fn start_with(count: usize, provider_options: &str) -> Galera {
         let scratch = Scratch::new("galera");
         let ports: Vec<_> = (0..count).map(|_| ports::free_block()).collect();
-        let nodes = (0..count).map(|index| Node::new(scratch.path(), &ports, index)).collect();
+        let node = |index| Node::new(scratch.path(), &ports, index, provider_options);
+        let nodes = (0..count).map(node).collect();
         let galera = Galera { nodes, _scratch: scratch };
         galera.nodes.iter().for_each(|node| node.server.launch(&[]));
         galera.await_synced(0..count);
@@ -106,7 +114,7 @@ impl Galera {
 // === impl Node ===
 
 impl Node {
-    fn new(scratch: &Path, ports: &[u16], index: usize) -> Node {
+    fn new(scratch: &Path, ports: &[u16], index: usize, options: &str) -> Node {
         let name = format!("node-{index}");
         let folder = scratch.join(&name);
         let data = folder.join("data");
@@ -135,7 +143,7 @@ impl Node {
             format!("--wsrep-cluster-address=gcomm://{}", members.join(",")),
             format!(
                 "--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{group};\
-                 ist.recv_addr=127.0.0.1:{transfer};gcache.size=64M"
+                 ist.recv_addr=127.0.0.1:{transfer};gcache.size=64M;{options}"
             ),
         ]);
         let (exe, envs) = (program.exe.clone(), program.envs.clone());
