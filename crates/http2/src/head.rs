@@ -31,6 +31,9 @@ pub(crate) enum Unfit {
     TooLarge,
 }
 
+/// Of a call of gRPC, and one or two that proxies add.
+const FIELDS: usize = 8;
+
 /// Gathers fields in the order they come.
 pub(crate) struct Gathering {
     head: Head,
@@ -62,7 +65,7 @@ impl Head {
 impl Gathering {
     pub fn new(bytes_max: usize) -> Gathering {
         Gathering {
-            head: Head::default(),
+            head: Head { fields: Vec::with_capacity(FIELDS), ..Head::default() },
             bytes_left: bytes_max,
             pseudo: Seen::default(),
             unfit: None,
