@@ -281,6 +281,10 @@ fn an_answer_before_the_end_of_a_body_asks_for_no_more_of_it() {
     let late = [frame(DATA, 0, 1, b"late"), request(1, true)].concat();
     assert_eq!(side.takes(&late).expect("no fault"), []);
     assert_eq!(side.written(), []);
+    // Once the peer has given it up too, more of it is a fault.
+    side.takes(&frame(RST_STREAM, 0, 1, &[0; 4])).expect("no fault");
+    let fatal = side.takes(&request(1, true)).expect_err("a closed stream");
+    assert_eq!(fatal.code, Code::STREAM_CLOSED);
 }
 
 #[test]

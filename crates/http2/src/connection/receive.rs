@@ -282,6 +282,7 @@ impl Connection {
             self.events.push_back(Event::Reset { stream: id, code });
             return self.vain();
         }
+        self.streams.over(id);
         self.chatter()
     }
 

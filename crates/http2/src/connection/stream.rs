@@ -88,6 +88,11 @@ impl Streams {
         self.ended.push_back(id);
     }
 
+    /// The peer has ended it as well: nothing more of it can be on its way.
+    pub fn over(&mut self, id: StreamId) {
+        self.ended.retain(|ended| *ended != id);
+    }
+
     pub fn has_ended(&self, id: StreamId) -> bool {
         self.ended.contains(&id)
     }
