@@ -12,8 +12,17 @@ use prost::Message;
 
 type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 4] =
-    [("record", record), ("request", request), ("bolt", bolt), ("http2", http2)];
+pub const ALL: [(&str, Target); 9] = [
+    ("record", record),
+    ("request", request),
+    ("bolt", bolt),
+    ("http2", http2),
+    ("segment", engine::fuzz::segment),
+    ("journal", engine::fuzz::journal),
+    ("gateway", store::fuzz::gateway),
+    ("token", store::fuzz::token),
+    ("snapshot", store::fuzz::snapshot),
+];
 
 /// Records and rows of the log.
 pub fn record(data: &[u8]) {

@@ -17,6 +17,8 @@ pub struct History {
     /// The log as it was committed, in order, if whoever recorded could read
     /// it. Without it, it is put together from what watchers saw.
     pub log: Vec<Revision>,
+    /// None of a store that began empty.
+    pub base: Option<Base>,
 }
 
 /// What the checks need to know of the run.
@@ -30,6 +32,14 @@ pub struct Setup {
     /// last that anyone was told of.
     #[serde(default)]
     pub complete: bool,
+}
+
+/// What there was when the recording began. Of how it came to be nothing is
+/// known, nor may anyone be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Base {
+    pub revision: u64,
+    pub kvs: Vec<KeyValue>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -238,6 +248,7 @@ pub struct Event {
 #[serde(rename_all = "snake_case")]
 enum Line {
     Setup(Setup),
+    Base(Base),
     Operation(Operation),
     Watch(Watch),
     Revision(Revision),
@@ -264,6 +275,7 @@ impl History {
             let parsed = serde_json::from_str(&line);
             match parsed.map_err(|source| ReadError::Line { number: index + 1, source })? {
                 Line::Setup(setup) => history.setup = setup,
+                Line::Base(base) => history.base = Some(base),
                 Line::Operation(operation) => history.operations.push(operation),
                 Line::Watch(watch) => history.watches.push(watch),
                 Line::Revision(revision) => history.log.push(revision),
@@ -278,6 +290,9 @@ impl History {
             output.write_all(b"\n")
         };
         line(&Line::Setup(self.setup))?;
+        if let Some(base) = &self.base {
+            line(&Line::Base(base.clone()))?;
+        }
         for operation in &self.operations {
             line(&Line::Operation(operation.clone()))?;
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Answer, Change, Compare, Is, KeyValue, Keys, Op, OpResult, Range, Txn};
+use crate::history::{
+    Answer, Base, Change, Compare, History, Is, KeyValue, Keys, Op, OpResult, Range, Txn,
+};
 
 /// Where a keyspace stands.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +30,15 @@ struct Run<'a> {
 // === impl State ===
 
 impl State {
-    /// An empty keyspace is at 1.
-    pub fn new() -> State {
-        State { revision: 1, keys: BTreeMap::new() }
+    /// Where a history begins; an empty keyspace is at 1.
+    pub fn before(history: &History) -> State {
+        match &history.base {
+            None => State { revision: 1, keys: BTreeMap::new() },
+            Some(Base { revision, kvs }) => {
+                let keys = kvs.iter().map(|kv| (kv.key.clone(), kv.clone())).collect();
+                State { revision: *revision, keys }
+            }
+        }
     }
 
     pub fn run(&self, txn: &Txn) -> Ran {

@@ -188,7 +188,7 @@ impl<'a> Replay<'a> {
         match violations.is_empty() {
             true => {
                 let known = Known::of(history);
-                Ok(Replay { history, known, writers, open, state: State::new() })
+                Ok(Replay { history, known, writers, open, state: State::before(history) })
             }
             false => Err(violations),
         }
@@ -324,7 +324,7 @@ impl Timeline {
             reads.entry(asked.unwrap_or(revision)).or_default().push(index);
         }
         let mut violations = Vec::new();
-        let mut state = State::new();
+        let mut state = State::before(history);
         let mut read = |state: &State| {
             for index in reads.remove(&state.revision).unwrap_or_default() {
                 violations.extend(confirm_read(state, &history.operations[index]));

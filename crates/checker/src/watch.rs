@@ -15,6 +15,8 @@ struct Examined<'a> {
     /// First revision that has not been accounted for; none until it is known
     /// where the watch began.
     next: Option<u64>,
+    /// The history that is forgotten ends before this.
+    forgotten: u64,
     violations: Vec<Violation>,
 }
 
@@ -24,14 +26,26 @@ pub(crate) fn check(history: &History, timeline: &Timeline) -> Vec<Violation> {
         _ => None,
     });
     let compacted = compactions.max().unwrap_or(0);
+    let forgotten = history.base.as_ref().map_or(0, |base| base.revision);
     let mut violations = Vec::new();
     for watch in &history.watches {
-        let mut examined =
-            Examined { watch, timeline, compacted, next: watch.start, violations: Vec::new() };
+        let mut examined = Examined {
+            watch,
+            timeline,
+            compacted,
+            next: watch.start,
+            forgotten,
+            violations: Vec::new(),
+        };
         examined.examine();
         violations.extend(examined.violations);
     }
     violations
+}
+
+/// That the watch goes on from where it began.
+fn tells(said: &Said) -> bool {
+    matches!(said, Said::Events(_) | Said::Progress { .. })
 }
 
 // === impl Examined ===
@@ -39,6 +53,12 @@ pub(crate) fn check(history: &History, timeline: &Timeline) -> Vec<Violation> {
 impl Examined<'_> {
     fn examine(&mut self) {
         let mut bookmark = 0;
+        if let Some(start) = self.watch.start.filter(|start| *start < self.forgotten)
+            && let Some(item) = self.watch.items.iter().find(|item| tells(&item.said))
+        {
+            let what = format!("history before {} is forgotten, but: {item:?}", self.forgotten);
+            self.fail("Compacted", format!("it began at {start}; {what}"));
+        }
         for item in &self.watch.items {
             match &item.said {
                 Said::Created { revision } => {

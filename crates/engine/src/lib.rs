@@ -17,6 +17,8 @@ mod shared;
 pub mod sql;
 mod stored;
 
+#[doc(hidden)]
+pub use embedded::fuzz;
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use engine::{Batch, Engine, Epoch, Loaded, Outcome, Raised, Seq};
 pub use error::{Error, Storage};

@@ -11,10 +11,15 @@ use std::{
 use checker::history::{
     Answer, Compare, Is, Keys, Op, Outcome, Range, Ranged, Request, Response, Txn,
 };
-use kv::{Error, Kv, LeaseId, Revision};
+use kv::Error;
 use rt::random::Random;
 
-use crate::{convert, recorder::Recorder, replica::Directory};
+use crate::{
+    call, convert,
+    fault::Quiet,
+    recorder::Recorder,
+    replica::{Directory, Reached},
+};
 
 /// Longer than a takeover, so that most find their answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -32,6 +37,10 @@ pub struct Client {
     recorder: Recorder,
     random: Random,
     stop: Arc<AtomicBool>,
+    quiet: Quiet,
+    /// Whether it has leases. Without any, a leader of which nobody asks
+    /// anything has nothing to write.
+    leases_too: bool,
     /// The replica that it asks.
     at: usize,
     /// The highest revision that it was told of.
@@ -51,29 +60,54 @@ impl Client {
         recorder: Recorder,
         random: Random,
         stop: Arc<AtomicBool>,
+        quiet: Quiet,
+        leases_too: bool,
     ) -> Client {
         let at = id as usize;
-        let (seen, leases) = (Vec::new(), Vec::new());
-        Client { id, directory, recorder, random, stop, at, known: 1, seen, leases, written: 0 }
+        Client {
+            id,
+            directory,
+            recorder,
+            random,
+            stop,
+            quiet,
+            leases_too,
+            at,
+            known: 1,
+            seen: Vec::new(),
+            leases: Vec::new(),
+            written: 0,
+        }
     }
 
     pub async fn run(mut self) {
         while !self.stop.load(SeqCst) {
             let think = self.random.below(THINK_MS_MAX);
             tokio::time::sleep(Duration::from_millis(think)).await;
-            let request = self.think();
+            let request = match self.leave_alone() {
+                true => Request::Range(self.read_now()),
+                false => self.think(),
+            };
             self.ask(request).await;
         }
     }
 
     /// Asks, writes down what came of it, and whether it was answered.
     pub async fn ask(&mut self, request: Request) -> bool {
-        let Some(kv) = self.replica() else {
+        let Some(reached) = self.replica() else {
             self.at += 1;
             return false;
         };
         let call = self.recorder.stamp();
-        let asked = tokio::time::timeout(PATIENCE, ask(&*kv, &request)).await;
+        // What is passed on would reach a leader that is to be left alone.
+        let by_face = self.quiet.which().is_none() && self.random.below(2) == 0;
+        let asking = async {
+            match by_face {
+                true => call::by_face(reached, request.clone()).await,
+                false => call::inside(&*reached.kv, &request).await,
+            }
+        };
+        let asked = tokio::time::timeout(PATIENCE, asking).await;
         let answer = asked.unwrap_or_else(|_| Err(Error::Unknown("the client gave up".into())));
         let outcome = convert::outcome(answer);
         let answered = matches!(outcome, Outcome::Ok(_));
@@ -97,9 +131,24 @@ impl Client {
         self.known
     }
 
-    fn replica(&self) -> Option<Arc<dyn Kv>> {
+    fn replica(&self) -> Option<Reached> {
         let directory = self.directory.lock().expect("one thread");
         directory[self.at % directory.len()].clone()
+    }
+
+    /// Whether to do nothing but read here. Some stay with a replica that is to
+    /// be left alone, to hear what it says, and the others keep away from it.
+    fn leave_alone(&mut self) -> bool {
+        let replicas = self.directory.lock().expect("one thread").len();
+        let here = self.quiet.which() == Some(self.at % replicas);
+        if here && self.id.is_multiple_of(2) {
+            self.at += 1;
+        }
+        here && !self.id.is_multiple_of(2)
+    }
+
+    fn read_now(&mut self) -> Range {
+        Range { keys: Keys::one(self.key()), revision: None, limit: None, serializable: false }
     }
 
     fn think(&mut self) -> Request {
@@ -113,6 +162,7 @@ impl Client {
                 let back = self.random.below(40);
                 Request::Compact { revision: self.known.saturating_sub(back) }
             }
+            85.. if !self.leases_too => Request::Range(self.read_now()),
             85..90 => {
                 let lease = i64::from(self.id) * 1_000_000 + self.recorder.next_id() as i64;
                 let ttl_ms = TTL_MS[self.random.below(3) as usize];
@@ -201,31 +251,4 @@ impl Client {
         self.seen.drain(..old);
         self.leases.drain(..self.leases.len().saturating_sub(4));
     }
-}
-
-async fn ask(kv: &dyn Kv, request: &Request) -> Result<Response, Error> {
-    Ok(match request {
-        Request::Range(range) => {
-            let ranged = kv.range(convert::range(range)).await?;
-            Response::Range(convert::ranged(&ranged))
-        }
-        Request::Txn(txn) => Response::Txn(convert::answer(&kv.txn(convert::txn(txn)).await?)),
-        Request::Compact { revision } => {
-            let Revision(revision) = kv.compact(Revision(*revision)).await?;
-            Response::Compacted { revision }
-        }
-        Request::Grant { lease, ttl_ms } => {
-            let ttl = Duration::from_millis(*ttl_ms);
-            let granted = kv.lease_grant(Some(LeaseId(*lease)), ttl).await?;
-            Response::Lease { ttl_ms: granted.ttl.as_millis() as u64 }
-        }
-        Request::Revoke { lease } => {
-            kv.lease_revoke(LeaseId(*lease)).await?;
-            Response::Revoked
-        }
-        Request::KeepAlive { lease } => {
-            let ttl = kv.lease_keep_alive(LeaseId(*lease)).await?;
-            Response::Lease { ttl_ms: ttl.as_millis() as u64 }
-        }
-    })
 }

@@ -18,6 +18,20 @@ pub fn key_value(kv: &kv::KeyValue) -> said::KeyValue {
     }
 }
 
+pub fn row(row: &keyspace::Row) -> said::KeyValue {
+    let keyspace::Handle::Inline(value) = &row.value else {
+        unreachable!("values are short, and nothing bounds the memory")
+    };
+    said::KeyValue {
+        key: text(&row.key),
+        value: text(value),
+        created: row.create_revision.0,
+        modified: row.mod_revision.0,
+        version: row.version,
+        lease: row.lease.map(|id| id.0),
+    }
+}
+
 pub fn range_of(keys: &said::Keys) -> KeyRange {
     let key = keys.key.clone().into_bytes();
     match keys.end.as_deref() {

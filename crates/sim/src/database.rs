@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound,
+    ops::{Bound, Range},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -33,7 +33,8 @@ struct State {
     cluster_id: u64,
     replicas: BTreeMap<ReplicaId, Replica>,
     lines: BTreeMap<KeyspaceName, Line>,
-    /// Every batch there ever was, and when it was committed.
+    /// Every batch there ever was, also those that were rolled back, and when
+    /// it was committed.
     archive: Vec<(KeyspaceName, LogRow, u64)>,
 }
 
@@ -77,19 +78,58 @@ impl Tables {
     /// Everything as it is now, to come back to.
     #[must_use]
     pub fn backup(&self) -> Tables {
-        Tables(Arc::new(Mutex::new(self.state().clone())))
+        let state = State { archive: Vec::new(), ..self.state().clone() };
+        Tables(Arc::new(Mutex::new(state)))
     }
 
-    /// As if nothing had happened since.
+    /// As if nothing had happened since; that it did, is not forgotten.
     pub fn roll_back(&self, backup: &Tables) {
-        let old = backup.state().clone();
-        *self.state() = old;
+        let mut state = self.state();
+        let archive = std::mem::take(&mut state.archive);
+        *state = State { archive, ..backup.state().clone() };
     }
 
-    /// Every revision that was committed, in the words of the history.
-    pub async fn log(&self, recorder: &Recorder) -> Vec<checker::history::Revision> {
-        let archive = std::mem::take(&mut self.state().archive);
-        let whole = Tables::default();
+    pub fn cluster_id(&self) -> u64 {
+        self.state().cluster_id
+    }
+
+    /// The name of who leads the one keyspace that is used.
+    pub fn leader(&self) -> Option<String> {
+        let state = self.state();
+        let leader = state.lines.get(&KeyspaceName::default())?.head.leader?;
+        Some(state.replicas.get(&leader)?.name.clone())
+    }
+
+    /// How many batches there ever were.
+    #[must_use]
+    pub fn batches(&self) -> usize {
+        self.state().archive.len()
+    }
+
+    /// An engine that nothing happens to, as a person's tools have it.
+    pub async fn open(&self, recorder: &Recorder) -> Sql {
+        let direct = Direct(self.clone(), recorder.clone());
+        Sql::open(Arc::new(direct)).await.expect("nothing goes wrong")
+    }
+
+    /// What there is, in the words of the history.
+    pub async fn base(&self, recorder: &Recorder) -> checker::history::Base {
+        let sql = self.open(recorder).await;
+        let loaded = sql.load(&KeyspaceName::default()).await.expect("nothing is damaged");
+        let kvs = loaded.base.rows.iter().map(convert::row).collect();
+        checker::history::Base { revision: loaded.base.revision.0, kvs }
+    }
+
+    /// Every revision that was committed by these batches, in the words of the
+    /// history; `start` is where the first of them found the database.
+    pub async fn log(
+        &self,
+        recorder: &Recorder,
+        batches: Range<usize>,
+        start: &Tables,
+    ) -> Vec<checker::history::Revision> {
+        let archive = self.state().archive[batches].to_vec();
+        let whole = start.backup();
         let mut at = BTreeMap::new();
         {
             let mut state = whole.state();
@@ -100,8 +140,7 @@ impl Tables {
                 line.log.insert(row.seq, row);
             }
         }
-        let direct = Direct(whole, recorder.clone());
-        let sql = Sql::open(Arc::new(direct)).await.expect("nothing goes wrong");
+        let sql = whole.open(recorder).await;
         let loaded = sql.load(&KeyspaceName::default()).await.expect("nothing is damaged");
         let stamp = |revision: u64| at.range(revision..).next().map_or(0, |(_, stamp)| *stamp);
         let said = |record: &keyspace::Record| convert::record(record, stamp(record.revision()?.0));

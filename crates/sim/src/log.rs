@@ -33,15 +33,29 @@ pub enum Bug {
     LostIsRefused,
     /// Whoever has been deposed may go on writing.
     NoFence,
+    /// The answer of another replica is lost, and taken for a request that never
+    /// arrived there.
+    SentAgain,
+    /// Some clocks run slower than they may, as if leases had no margin: a
+    /// leader answers from memory after its lease is over.
+    SlowClocks,
+    /// Some run faster than they may: leases end before their time.
+    FastClocks,
+    /// Nobody remembers how far the database had come.
+    Forgetful,
 }
 
 // === impl Bug ===
 
 impl Bug {
-    pub const ALL: [(&str, Bug); 3] = [
+    pub const ALL: [(&str, Bug); 7] = [
         ("lost-is-committed", Bug::LostIsCommitted),
         ("lost-is-refused", Bug::LostIsRefused),
         ("no-fence", Bug::NoFence),
+        ("sent-again", Bug::SentAgain),
+        ("slow-clocks", Bug::SlowClocks),
+        ("fast-clocks", Bug::FastClocks),
+        ("forgetful", Bug::Forgetful),
     ];
 }
 
@@ -130,7 +144,8 @@ impl Engine for Log {
         match (answer, self.bug) {
             (Ok(outcome), _) => outcome,
             (Err(Trouble::Lost), Some(Bug::LostIsCommitted)) => Ok(Outcome::Committed),
-            (Err(Trouble::Lost), None | Some(Bug::NoFence)) => Ok(Outcome::Unknown),
+            (Err(Trouble::Lost), Some(Bug::LostIsRefused)) => Err(broken(Trouble::Lost)),
+            (Err(Trouble::Lost), _) => Ok(Outcome::Unknown),
             (Err(trouble), _) => Err(broken(trouble)),
         }
     }

@@ -9,10 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use sim::{Bug, Plan, entropy};
+use sim::{Bug, Plan, codes, entropy};
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 const HELP: &str = "\
-usage: polis-sim seed N [--replicas N] [--stormy-ms N] [--log memory|sql] [--bug NAME] [--history FILE]
+usage: polis-sim seed N [--kind plain|memory|ruin] [--replicas N] [--stormy-ms N] [--drift-ppm N]
+                        [--bug NAME] [--history FILE]
        polis-sim soak --seeds N [--from N] [the same options]";
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -32,11 +34,15 @@ fn main() -> anyhow::Result<ExitCode> {
             if let Some(stormy_ms) = option("--stormy-ms") {
                 plan.stormy_ms = parse(stormy_ms)?;
             }
-            if let Some(log) = option("--log") {
-                plan.sql = match log.as_str() {
-                    "sql" => true,
-                    "memory" => false,
-                    _ => bail!("no log {log:?}\n{HELP}"),
+            if let Some(drift_ppm) = option("--drift-ppm") {
+                plan.drift_ppm = parse(drift_ppm)?;
+            }
+            if let Some(kind) = option("--kind") {
+                (plan.sql, plan.ruin) = match kind.as_str() {
+                    "plain" => (true, false),
+                    "memory" => (false, false),
+                    "ruin" => (true, true),
+                    _ => bail!("no kind {kind:?}\n{HELP}"),
                 };
             }
             if let Some(name) = option("--bug") {
@@ -70,7 +76,8 @@ where
 fn one(plan: Plan, file: Option<&str>) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("POLIS_SIM_LOG");
     let filter = filter.unwrap_or_else(|_| "off".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    tracing_subscriber::registry().with(lines).with(codes::Codes).init();
     let ran = sim::run(plan);
     if let Some(path) = file {
         let file = File::create(path).with_context(|| format!("create {path}"))?;
@@ -82,13 +89,14 @@ fn one(plan: Plan, file: Option<&str>) -> anyhow::Result<ExitCode> {
     };
     let open = history.operations.iter().filter(|operation| operation.is_open()).count();
     println!(
-        "seed {}: {} operations, {} answered, {open} of unknown outcome; {} revisions, {} watches, {} faults; trace {:016x}",
+        "seed {}: {} operations, {} answered, {open} of unknown outcome; {} revisions, {} watches, {} faults{}; trace {:016x}",
         plan.seed,
         history.operations.len(),
         history.operations.iter().filter(answered).count(),
         history.log.len(),
         history.watches.len(),
         ran.told.len(),
+        if ran.ruined { ", ruined and recovered" } else { "" },
         ran.trace
     );
     if ran.violations.is_empty() {
@@ -105,9 +113,10 @@ fn soak(seeds: std::ops::Range<u64>, options: &[&str]) -> anyhow::Result<ExitCod
     let program = std::env::current_exe().context("find this program")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut running: VecDeque<(u64, Child)> = VecDeque::new();
-    let mut failed = Vec::new();
+    let (mut failed, mut ruined) = (Vec::new(), 0);
     let mut end = |seed: u64, child: Child| -> anyhow::Result<()> {
         let output = child.wait_with_output().context("wait for a seed")?;
+        ruined += usize::from(String::from_utf8_lossy(&output.stdout).contains(", ruined and"));
         if !output.status.success() {
             print!("{}", String::from_utf8_lossy(&output.stdout));
             print!("{}", String::from_utf8_lossy(&output.stderr));
@@ -134,6 +143,7 @@ fn soak(seeds: std::ops::Range<u64>, options: &[&str]) -> anyhow::Result<ExitCod
     for (seed, child) in running {
         end(seed, child)?;
     }
-    println!("{} seeds, {} failed: {failed:?}", seeds.end - seeds.start, failed.len());
+    let count = seeds.end - seeds.start;
+    println!("{count} seeds, {ruined} of them ruined, {} failed: {failed:?}", failed.len());
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -19,9 +19,38 @@ struct Inner {
     watch_ids: usize,
 }
 
+/// A part of a run from its beginning, and what was heard in it.
+pub struct Stretch {
+    ended: u64,
+    history: History,
+}
+
 /// A watch in the history.
 #[derive(Clone, Copy)]
 pub struct WatchId(usize);
+
+// === impl Stretch ===
+
+impl Stretch {
+    /// The highest revision that anybody was told of.
+    pub fn last_told(&self) -> u64 {
+        let answers = self.history.operations.iter().filter_map(Operation::revision);
+        let items = self.history.watches.iter().flat_map(|watch| &watch.items);
+        let heard = items.filter_map(|item| match &item.said {
+            Said::Created { revision } | Said::Progress { revision } => Some(*revision),
+            Said::Events(events) => events.iter().map(|event| event.revision).max(),
+            Said::Ended(_) => None,
+        });
+        answers.chain(heard).max().unwrap_or(0)
+    }
+
+    /// With what was answered later to who asked in it.
+    pub fn close(self, whole: &History) -> History {
+        let operations = whole.operations.iter();
+        let asked = operations.filter(|operation| operation.call <= self.ended).cloned();
+        History { operations: asked.collect(), ..self.history }
+    }
+}
 
 // === impl Recorder ===
 
@@ -71,5 +100,28 @@ impl Recorder {
     pub fn history(&self, drift_ppm: u64) -> History {
         let history = self.inner().history.clone();
         History { setup: Setup { drift_ppm, complete: true }, ..history }
+    }
+
+    /// What was recorded so far, as long as nothing is asked at this moment, and
+    /// nobody has heard anything since.
+    pub fn stretch(&self, drift_ppm: u64) -> Stretch {
+        Stretch { ended: self.stamp(), history: self.history(drift_ppm) }
+    }
+
+    /// What was recorded after that.
+    pub fn since(&self, drift_ppm: u64, stretch: &Stretch) -> History {
+        let mut history = self.history(drift_ppm);
+        history.operations.retain(|operation| operation.call > stretch.ended);
+        let watches = history.watches.iter_mut();
+        watches.for_each(|watch| watch.items.retain(|item| item.at > stretch.ended));
+        // One that was open at the time hears only of its end.
+        let heard = stretch.history.watches.len();
+        let mut index = 0;
+        history.watches.retain(|_| {
+            index += 1;
+            index > heard
+        });
+        history.log.clear();
+        history
     }
 }

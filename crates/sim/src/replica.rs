@@ -9,12 +9,28 @@ use engine::{Engine, Error};
 use futures::future::BoxFuture;
 use kv::{KeyspaceName, Kv};
 use rt::{Clock, drain::Trigger};
-use store::{Config, Store};
+use store::{Config, Entrance, Notebook, Store};
+use tokio::runtime::Handle;
 
-use crate::host::Host;
+use crate::{
+    Bug,
+    host::Host,
+    post::{self, Post},
+    wire::Wire,
+};
 
-/// Where clients find the replicas that are up.
-pub type Directory = Arc<Mutex<Vec<Option<Arc<dyn Kv>>>>>;
+/// Where clients, and the others, find the replicas that are up.
+pub type Directory = Arc<Mutex<Vec<Option<Reached>>>>;
+
+/// One life of a replica, as others reach it.
+#[derive(Clone)]
+pub struct Reached {
+    pub kv: Arc<dyn Kv>,
+    /// Its gRPC face, once it serves.
+    pub entrance: Option<Entrance>,
+    /// What is asked of it runs where it runs.
+    pub machine: Handle,
+}
 
 /// Opens the log once, for one life of a replica.
 pub type OpenLog =
@@ -25,6 +41,10 @@ pub struct Replica {
     open: OpenLog,
     directory: Directory,
     drift_ppm: i64,
+    between: Wire,
+    bug: Option<Bug>,
+    /// On its disk: what outlives a crash.
+    notebook: Notebook,
     running: Option<Running>,
     paused: bool,
 }
@@ -36,17 +56,37 @@ struct Running {
 
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
+pub fn name(index: usize) -> String {
+    format!("replica-{index}")
+}
+
 // === impl Replica ===
 
 impl Replica {
-    pub fn new(index: usize, open: OpenLog, directory: Directory, drift_ppm: i64) -> Replica {
-        Replica { index, open, directory, drift_ppm, running: None, paused: false }
+    pub fn new(
+        index: usize,
+        open: OpenLog,
+        directory: Directory,
+        drift_ppm: i64,
+        between: Wire,
+        bug: Option<Bug>,
+    ) -> Replica {
+        let notebook = Notebook::default();
+        let (running, paused) = (None, false);
+        Replica { index, open, directory, drift_ppm, between, bug, notebook, running, paused }
+    }
+
+    pub fn notebook(&self) -> Notebook {
+        self.notebook.clone()
     }
 
     pub fn start(&mut self, now_ms: u64) {
         let host = Host::new(now_ms, self.drift_ppm);
         let (trigger, drain) = rt::drain::channel();
         let (index, open, directory) = (self.index, self.open.clone(), self.directory.clone());
+        let (high_water, from) = (self.notebook.clone(), index);
+        let (wire, bug) = (self.between.clone(), self.bug);
+        let post = Post { wire, from, directory: directory.clone(), bug };
         host.spawn(async move {
             // As whoever supervises a process does.
             let engine = loop {
@@ -57,12 +97,20 @@ impl Replica {
                 tokio::time::sleep(AGAIN_AFTER).await;
             };
             let any_port = "127.0.0.1:0".parse().expect("an address");
-            let name = format!("replica-{index}");
-            let config = Config { insecure: true, name, ..Config::new("unused", any_port) };
+            let name = name(index);
+            let config = Config {
+                insecure: true,
+                name,
+                advertise: vec![post::url(index)],
+                transport: Some(Arc::new(post)),
+                high_water,
+                ..Config::new("unused", any_port)
+            };
             let store = Store::build_on(engine, config, Clock::of_runtime()).await;
             let store = store.expect("an address is free");
             let kv = store.handle(KeyspaceName::DEFAULT).expect("a keyspace");
-            directory.lock().expect("one thread")[index] = Some(kv);
+            let reached = Reached { kv, entrance: None, machine: Handle::current() };
+            directory.lock().expect("one thread")[index] = Some(reached);
             store.run(drain).await;
         });
         self.running = Some(Running { host, _drain: trigger });
@@ -74,6 +122,11 @@ impl Replica {
         self.directory()[self.index] = None;
         self.running = None;
         self.paused = false;
+    }
+
+    /// Its disk is lost too.
+    pub fn forget(&mut self) {
+        self.notebook = Notebook::default();
     }
 
     pub fn pause(&mut self) {
@@ -97,7 +150,7 @@ impl Replica {
         }
     }
 
-    fn directory(&self) -> std::sync::MutexGuard<'_, Vec<Option<Arc<dyn Kv>>>> {
+    fn directory(&self) -> std::sync::MutexGuard<'_, Vec<Option<Reached>>> {
         self.directory.lock().expect("one thread")
     }
 }

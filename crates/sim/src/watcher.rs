@@ -93,7 +93,7 @@ impl Watcher {
 
     fn replica(&self) -> Option<Arc<dyn Kv>> {
         let directory = self.directory.lock().expect("one thread");
-        directory[self.at % directory.len()].clone()
+        directory[self.at % directory.len()].as_ref().map(|reached| reached.kv.clone())
     }
 
     /// Watches until it ends, and tells where to go on.

@@ -1,4 +1,4 @@
-//! Between the replicas and their database.
+//! Between the replicas and their database, and between the replicas.
 //!
 //! A request arrives late or never, is worked on when it arrives, and its
 //! answer is late or lost. Whoever lost an answer knows nothing: the work was
@@ -31,6 +31,14 @@ struct Net {
 }
 
 type Job = Box<dyn FnOnce(&Wire) + Send>;
+
+/// Carries an answer back to who asked, if there is a way; dropped without one,
+/// it says that whoever was asked has gone.
+pub struct Reply<T: Send + 'static> {
+    wire: Wire,
+    road: [usize; 2],
+    asker: Option<oneshot::Sender<Result<T, Trouble>>>,
+}
 
 /// How the road from one replica is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,6 +117,48 @@ impl Wire {
         answered.await.unwrap_or(Err(Trouble::Lost))
     }
 
+    /// Has `begin` called at another replica, whose answer may take its time.
+    pub async fn pass<T: Send + 'static>(
+        &self,
+        road: [usize; 2],
+        begin: impl FnOnce(Reply<T>) + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let (answer, answered) = oneshot::channel();
+        self.begin(road, begin, answer);
+        answered.await.unwrap_or(Err(Trouble::Lost))
+    }
+
+    fn begin<T: Send + 'static>(
+        &self,
+        road: [usize; 2],
+        begin: impl FnOnce(Reply<T>) + Send + 'static,
+        answer: oneshot::Sender<Result<T, Trouble>>,
+    ) {
+        let mut net = self.net();
+        let fate = net.fate(&road);
+        let travels = net.travels(&road);
+        let notices = 1 + net.random.below(NOTICE_MS_MAX);
+        let begin = move |wire: &Wire, asker| begin(Reply { wire: wire.clone(), road, asker });
+        match fate {
+            Fate::Refused => {
+                net.after(travels, move |_| drop(answer.send(Err(Trouble::Refused))));
+            }
+            Fate::RequestLost => {
+                net.after(notices, move |_| drop(answer.send(Err(Trouble::Lost))));
+            }
+            Fate::Late => {
+                let late = notices + net.random.below(LATE_MS_MAX);
+                net.after(notices, move |_| drop(answer.send(Err(Trouble::Lost))));
+                net.after(late, move |wire| begin(wire, None));
+            }
+            Fate::AnswerLost => {
+                net.after(travels, move |wire| begin(wire, None));
+                net.after(travels + notices, move |_| drop(answer.send(Err(Trouble::Lost))));
+            }
+            Fate::Answered => net.after(travels, move |wire| begin(wire, Some(answer))),
+        }
+    }
+
     fn send<T: Send + 'static>(
         &self,
         from: usize,
@@ -116,8 +166,8 @@ impl Wire {
         answer: oneshot::Sender<Result<T, Trouble>>,
     ) {
         let mut net = self.net();
-        let fate = net.fate(from);
-        let travels = net.travels(from);
+        let fate = net.fate(&[from]);
+        let travels = net.travels(&[from]);
         let notices = 1 + net.random.below(NOTICE_MS_MAX);
         // Whoever crashed does not hear the answer.
         match fate {
@@ -139,7 +189,7 @@ impl Wire {
             Fate::Answered => net.after(travels, move |wire| {
                 let done = work();
                 let mut net = wire.net();
-                let back = net.travels(from);
+                let back = net.travels(&[from]);
                 net.after(back, move |_| drop(answer.send(Ok(done))));
             }),
         }
@@ -175,11 +225,42 @@ impl Wire {
     }
 }
 
+// === impl Reply ===
+
+impl<T: Send + 'static> Reply<T> {
+    pub fn send(mut self, answer: T) {
+        if let Some(asker) = self.asker.take() {
+            let mut net = self.wire.net();
+            let back = net.travels(&self.road);
+            net.after(back, move |_| drop(asker.send(Ok(answer))));
+        }
+    }
+
+    /// Nobody is there.
+    pub fn refuse(mut self) {
+        if let Some(asker) = self.asker.take() {
+            let mut net = self.wire.net();
+            let back = net.travels(&self.road);
+            net.after(back, move |_| drop(asker.send(Err(Trouble::Refused))));
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(asker) = self.asker.take() {
+            let mut net = self.wire.net();
+            let notices = 1 + net.random.below(NOTICE_MS_MAX);
+            net.after(notices, move |_| drop(asker.send(Err(Trouble::Lost))));
+        }
+    }
+}
+
 // === impl Net ===
 
 impl Net {
-    fn fate(&mut self, from: usize) -> Fate {
-        let weather = self.weather[from];
+    fn fate(&mut self, road: &[usize]) -> Fate {
+        let weather = self.worst(road);
         if weather.cut {
             return if self.random.below(2) == 0 { Fate::Refused } else { Fate::RequestLost };
         }
@@ -194,9 +275,18 @@ impl Net {
         }
     }
 
-    fn travels(&mut self, from: usize) -> u64 {
-        let slow_ms = self.weather[from].slow_ms;
+    fn travels(&mut self, road: &[usize]) -> u64 {
+        let slow_ms = self.worst(road).slow_ms;
         self.random.below(TRAVEL_MS_MAX + 1) + self.random.below(slow_ms + 1)
+    }
+
+    /// Of all replicas that a road passes.
+    fn worst(&self, road: &[usize]) -> Weather {
+        road.iter().map(|at| self.weather[*at]).fold(Weather::default(), |worst, here| Weather {
+            cut: worst.cut || here.cut,
+            lost_per_mille: worst.lost_per_mille.max(here.lost_per_mille),
+            slow_ms: worst.slow_ms.max(here.slow_ms),
+        })
     }
 
     fn after(&mut self, ms: u64, job: impl FnOnce(&Wire) + Send + 'static) {

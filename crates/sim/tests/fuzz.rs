@@ -6,6 +6,8 @@ mod targets;
 
 use std::{fs, io::Cursor, path::Path};
 
+use pb_etcd::{authpb, mvccpb};
+use prost::Message as _;
 use rt::random::Random;
 
 const ROUNDS: u64 = 20_000;
@@ -15,8 +17,10 @@ const BYTES_MAX: u64 = 96;
 fn no_bytes_are_too_much() {
     for (name, target) in targets::ALL {
         let mut corpus = corpus(name);
-        if name == "bolt" {
-            corpus.push(bolt_file());
+        match name {
+            "bolt" => corpus.push(bolt_file()),
+            "snapshot" => corpus.push(etcd_file()),
+            _ => {}
         }
         corpus.iter().for_each(|seed| target(seed));
         let mut random = Random::seeded(1);
@@ -45,6 +49,32 @@ fn bolt_file() -> Vec<u8> {
         }
         bucket.finish().expect("a bucket");
     }
+    writer.finish().expect("a file").into_inner()
+}
+
+/// With one of everything that an etcd keeps.
+fn etcd_file() -> Vec<u8> {
+    let kv = mvccpb::KeyValue { key: "k".into(), value: "v".into(), ..Default::default() };
+    let user =
+        authpb::User { name: "root".into(), roles: vec!["root".into()], ..Default::default() };
+    let role = authpb::Role { name: "root".into(), ..Default::default() };
+    let revision = |main: u64| [&main.to_be_bytes()[..], b"_", &0u64.to_be_bytes()].concat();
+    let mut writer = bolt::Writer::new(Cursor::new(Vec::new())).expect("memory takes it");
+    let mut bucket = |name: &str, entries: &[(Vec<u8>, Vec<u8>)]| {
+        let mut bucket = writer.bucket(name.as_bytes()).expect("names rise");
+        for (key, value) in entries {
+            bucket.put(key, value).expect("keys rise");
+        }
+        bucket.finish().expect("a bucket");
+    };
+    let enabled = (b"authEnabled".to_vec(), vec![1]);
+    bucket("auth", &[enabled, (b"authRevision".to_vec(), 3u64.to_be_bytes().to_vec())]);
+    bucket("authRoles", &[(b"root".to_vec(), role.encode_to_vec())]);
+    bucket("authUsers", &[(b"root".to_vec(), user.encode_to_vec())]);
+    let entries = (2..9).map(|main| (revision(main), kv.encode_to_vec()));
+    bucket("key", &entries.collect::<Vec<_>>());
+    bucket("lease", &[(7u64.to_be_bytes().to_vec(), vec![0x08, 7, 0x10, 60])]);
+    bucket("meta", &[(b"finishedCompactRev".to_vec(), revision(2))]);
     writer.finish().expect("a file").into_inner()
 }
 

@@ -134,7 +134,12 @@ impl Actor {
                 (*copy, retention) = (Some(built.0), built.1);
                 continue;
             };
-            if known.seq >= head.seq {
+            if known.seq > head.seq {
+                // Nobody else could write since our raise: it came back older.
+                let (seen, found) = (known.keyspace.revision(), head.revision);
+                return Err(ClaimError::Lost { seen, found });
+            }
+            if known.seq == head.seq {
                 break;
             }
             match self.vault.tail(known.seq).await? {

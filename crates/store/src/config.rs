@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::Access;
+use crate::{Access, Notebook, Transport};
 
 /// One store process.
 #[derive(Clone)]
@@ -29,9 +29,10 @@ pub struct Config {
     /// Our certificate when we forward to another replica, and which replicas
     /// we believe; needed where their URLs say `https`.
     pub replica_tls: Option<Arc<rustls::ClientConfig>>,
-    /// Where to remember how far the database had come; only while the process
-    /// lives, without.
-    pub high_water: Option<PathBuf>,
+    /// What carries requests to other replicas; the network, unless told.
+    pub transport: Option<Arc<dyn Transport>>,
+    /// Where to remember how far the database had come.
+    pub high_water: Notebook,
     /// Which keyspaces a client certificate opens. With rules and without TLS
     /// none open to anyone.
     pub access: Access,
@@ -128,7 +129,8 @@ impl Config {
             advertise: Vec::new(),
             tls: None,
             replica_tls: None,
-            high_water: None,
+            transport: None,
+            high_water: Notebook::default(),
             access: Access::default(),
             insecure: false,
             limits: Limits::default(),

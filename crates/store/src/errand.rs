@@ -12,7 +12,7 @@ use kv_etcd::{KEYSPACE_METADATA, status, to_i64};
 use pb_etcd::etcdserverpb::{
     self as pb, alarm_request::AlarmAction, maintenance_client::MaintenanceClient,
 };
-use tonic::{Request, transport::Channel};
+use tonic::Request;
 
 use crate::{
     Handle,
@@ -20,6 +20,7 @@ use crate::{
     forward::{self, Forward, Place},
     keyspaces::Keyspaces,
     replica::Peer,
+    transport::Road,
 };
 
 /// A leader that does not answer a small question for this long is none.
@@ -80,9 +81,9 @@ impl Errands {
         }
     }
 
-    fn client(&self, peer: &Peer) -> Result<MaintenanceClient<Channel>, Error> {
+    fn client(&self, peer: &Peer) -> Result<MaintenanceClient<Road>, Error> {
         let forward = self.forward.as_ref().expect("only a forward knows of peers");
-        forward.channel(peer).map(MaintenanceClient::new)
+        forward.road(peer).map(MaintenanceClient::new)
     }
 
     async fn request<T>(&self, keyspace: &Handle, message: T) -> Result<Request<T>, Error> {

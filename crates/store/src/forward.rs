@@ -9,27 +9,24 @@
 //! was sent and not answered stays unknown, except that reads may be asked for
 //! twice.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, request::Parts};
 use http_body_util::Full;
 use kv::{Error, KeyspaceName};
-use kv_etcd::{KEYSPACE_METADATA, connect, status};
+use kv_etcd::{KEYSPACE_METADATA, status};
 use pb_etcd::etcdserverpb as pb;
 use prost::Message as _;
 use tokio::{sync::watch, time::Instant};
-use tonic::{Status, body::Body, codegen::Service, transport::Channel};
+use tonic::{Status, body::Body};
 
 use crate::{
     Handle,
     access::Grant,
     metrics::Method,
     replica::{Lead, Peer, Replicas, Situation},
+    transport::{Road, Transport},
 };
 
 /// Marks a request that was passed on, and says for whom: the name in the
@@ -47,9 +44,6 @@ const RETRY_EVERY: Duration = Duration::from_millis(25);
 /// What a leader that was replaced has still sent arrives within this.
 const LATE_ANSWER: Duration = Duration::from_millis(200);
 
-/// Replicas that have come and gone are forgotten beyond this many.
-const CHANNELS_MAX: usize = 16;
-
 /// etcd's allowance for what surrounds a largest request.
 pub(crate) const SURROUNDING_BYTES: usize = 512 * 1024;
 
@@ -58,11 +52,9 @@ const PREFIX_BYTES: usize = 5;
 
 pub(crate) struct Forward {
     replicas: Replicas,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    transport: Arc<dyn Transport>,
     /// Of a request with one message, with what gRPC puts before it.
     body_bytes_max: usize,
-    /// By URL.
-    channels: Mutex<BTreeMap<String, Channel>>,
 }
 
 /// The way of one request to whoever leads its keyspace.
@@ -155,17 +147,23 @@ pub(crate) fn is_refused(response: &Response<Body>) -> bool {
         .is_some_and(|refusal| status::from_status(&refusal) == Error::NotLeader)
 }
 
+fn address(peer: &Peer) -> Result<&str, Error> {
+    let unreachable = || Error::Unreachable(format!("{}: no address on the board", peer.name));
+    peer.urls.first().map(String::as_str).ok_or_else(unreachable)
+}
+
 // === impl Forward ===
 
 impl Forward {
     /// `request_bytes` is the largest request that is served.
-    pub fn new(
-        replicas: Replicas,
-        tls: Option<Arc<rustls::ClientConfig>>,
-        request_bytes: usize,
-    ) -> Forward {
+    pub fn new(replicas: Replicas, transport: Arc<dyn Transport>, request_bytes: usize) -> Forward {
         let body_bytes_max = request_bytes.saturating_add(SURROUNDING_BYTES + PREFIX_BYTES);
-        Forward { replicas, tls, body_bytes_max, channels: Mutex::default() }
+        Forward { replicas, transport, body_bytes_max }
+    }
+
+    /// What carries requests here, too.
+    pub fn transport(&self) -> &dyn Transport {
+        &*self.transport
     }
 
     pub fn way(&self, handle: Handle) -> Way<'_> {
@@ -173,22 +171,9 @@ impl Forward {
         Way { forward: self, handle, situation, deadline: Instant::now() + LEADER_WAIT }
     }
 
-    /// One connection to each replica, made on first use and again after each
-    /// failure.
-    pub fn channel(&self, peer: &Peer) -> Result<Channel, Error> {
-        let unreachable = || Error::Unreachable(format!("{}: no address on the board", peer.name));
-        let url = peer.urls.first().ok_or_else(unreachable)?;
-        let mut channels = self.channels.lock().expect("nobody panics while holding it");
-        if let Some(channel) = channels.get(url) {
-            return Ok(channel.clone());
-        }
-        if channels.len() >= CHANNELS_MAX {
-            let alive = self.replicas.alive();
-            channels.retain(|url, _| alive.iter().any(|peer| peer.urls.first() == Some(url)));
-        }
-        let channel = connect::channel(url, self.tls.clone())?;
-        channels.insert(url.clone(), channel.clone());
-        Ok(channel)
+    /// For who speaks gRPC to one of the others.
+    pub fn road(&self, peer: &Peer) -> Result<Road, Error> {
+        Ok(Road::new(self.transport.clone(), address(peer)?))
     }
 }
 
@@ -234,18 +219,15 @@ impl Way<'_> {
     }
 
     pub async fn send(&mut self, peer: &Peer, mut head: Parts, body: Body) -> Sent {
-        let mut channel = match self.forward.channel(peer) {
-            Ok(channel) => channel,
+        let url = match address(peer) {
+            Ok(url) => url,
             Err(error) => return Sent::Never(error),
         };
         let grant = head.extensions.get::<Arc<Grant>>();
         let name = grant.and_then(|grant| grant.common_name.as_deref());
         head.headers.insert(HOP, hop(name));
         head.extensions.clear();
-        let call = async {
-            std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
-            channel.call(Request::from_parts(head, body)).await
-        };
+        let call = self.forward.transport.carry(url, Request::from_parts(head, body));
         let replaced = async {
             let leads = |situation: &Situation| match &situation.lead {
                 Lead::Other(leader) => leader.id == peer.id,
@@ -260,10 +242,8 @@ impl Way<'_> {
         };
         match answer {
             Ok(response) => Sent::Answered(response),
-            Err(error) => match status::from_status(&Status::from_error(Box::new(error))) {
-                never @ Error::Unreachable(_) => Sent::Never(never),
-                _ => Sent::Unknown,
-            },
+            Err(never @ Error::Unreachable(_)) => Sent::Never(never),
+            Err(_) => Sent::Unknown,
         }
     }
 }

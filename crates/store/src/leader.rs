@@ -28,7 +28,7 @@ use crate::{
     grace::Grace,
     hash,
     hub::WatcherId,
-    proof::{Held, Proof},
+    proof::{At, Held, Looked, Proof},
     replica::preferred,
     request::{Asked, Reply, Request, Watching},
     retention::Retention,
@@ -88,8 +88,7 @@ struct Checkpoints {
 /// What the task was woken by.
 enum Event {
     Appended(Result<Outcome, engine::Error>),
-    /// The epoch that stands, if it could be seen.
-    Looked(Option<Epoch>),
+    Looked(Looked),
     Request(Option<Request>),
     Room(WatcherId),
     Gone(WatcherId),
@@ -129,10 +128,11 @@ impl Actor {
                         self.take(leader, read).await;
                     }
                 }
-                Event::Looked(Some(epoch)) if epoch != leader.epoch => return End::Stale,
+                Event::Looked(Looked::Gone) => return End::Stale,
                 Event::Looked(seen) => {
-                    let error = seen.is_none().then_some(Error::NotLeader);
-                    leader.proof.settle(&self.vault, error.as_ref());
+                    let error = (seen == Looked::Unseen).then_some(Error::NotLeader);
+                    let at = leader.at();
+                    leader.proof.settle(&self.vault, at, error.as_ref());
                 }
                 Event::Request(None) => return End::Drained,
                 Event::Request(Some(request)) => self.take(leader, request).await,
@@ -182,7 +182,7 @@ impl Actor {
             leader.under_way.as_mut().map(|under_way| &mut under_way.append).into();
         tokio::select! {
             Some(outcome) = appended => Event::Appended(outcome),
-            epoch = leader.proof.looked() => Event::Looked(epoch),
+            seen = leader.proof.looked() => Event::Looked(seen),
             request = self.mailbox.requests.recv(), if accepts => Event::Request(request),
             id = self.hub.room() => Event::Room(id),
             Some(id) = self.mailbox.gone.recv() => Event::Gone(id),
@@ -226,7 +226,8 @@ impl Actor {
             let _ = reply.send(answer);
         } else {
             let answer = |error: Option<Error>| drop(reply.send(error.map_or(answer, Err)));
-            leader.proof.hold(&self.vault, Box::new(answer));
+            let at = leader.at();
+            leader.proof.hold(&self.vault, at, Box::new(answer));
         }
     }
 
@@ -234,7 +235,10 @@ impl Actor {
     fn assure(&self, leader: &mut Leader, answer: Held) {
         match self.is_sure(leader) {
             true => answer(None),
-            false => leader.proof.hold(&self.vault, answer),
+            false => {
+                let at = leader.at();
+                leader.proof.hold(&self.vault, at, answer);
+            }
         }
     }
 
@@ -447,6 +451,10 @@ impl Leader {
             leaves: false,
             checkpoints: Checkpoints { due: checkpoint_after(now), after: None },
         }
+    }
+
+    fn at(&self) -> At {
+        At { epoch: self.epoch, seq: self.copy.seq }
     }
 
     fn has_room(&self) -> bool {

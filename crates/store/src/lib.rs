@@ -32,6 +32,7 @@ mod hub;
 mod keyspaces;
 mod leader;
 mod news;
+mod notebook;
 mod proof;
 mod quota;
 mod reading;
@@ -52,6 +53,8 @@ mod gateway;
 mod greeting;
 
 mod crc32c;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod import;
 pub mod snapshot;
 pub mod verify;
@@ -66,6 +69,7 @@ mod recover;
 mod route;
 mod serve;
 mod store;
+mod transport;
 
 pub use access::{Access, Pattern, Rule, Who};
 pub use config::{AuditConfig, Config, History, Limits};
@@ -73,5 +77,7 @@ pub use engine::SqlConfig;
 pub use error::Error;
 pub use grpc::VERSION;
 pub use handle::Handle;
+pub use notebook::Notebook;
 pub use recover::{Finding, Loss, Recovered, Recovery};
 pub use store::Store;
+pub use transport::{Entrance, Transport};

@@ -7,7 +7,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use engine::Epoch;
+use engine::{Epoch, Seq};
 use kv::Error;
 
 use crate::vault::Vault;
@@ -30,42 +30,60 @@ pub(crate) struct Proof {
 
 struct UnderWay {
     answers: Vec<Held>,
-    look: Pin<Box<dyn Future<Output = Option<Epoch>> + Send>>,
+    look: Pin<Box<dyn Future<Output = Looked> + Send>>,
+}
+
+/// How far a leader's log is durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    pub epoch: Epoch,
+    pub seq: Seq,
+}
+
+/// What a look has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    Stands,
+    /// Another epoch, or not all of our batches.
+    Gone,
+    Unseen,
 }
 
 // === impl Proof ===
 
 impl Proof {
-    pub fn hold(&mut self, vault: &Vault, answer: Held) {
+    pub fn hold(&mut self, vault: &Vault, at: At, answer: Held) {
         if self.waiting.len() >= WAITING_MAX {
             return answer(Some(Error::TooManyRequests));
         }
         self.waiting.push(answer);
-        self.begin(vault);
+        self.begin(vault, at);
     }
 
-    fn begin(&mut self, vault: &Vault) {
+    fn begin(&mut self, vault: &Vault, at: At) {
         if self.under_way.is_some() || self.waiting.is_empty() {
             return;
         }
         let vault = vault.clone();
         let look = async move {
-            match tokio::time::timeout(LOOK_TIMEOUT, vault.epoch()).await {
-                Ok(Ok(epoch)) => Some(epoch),
+            match tokio::time::timeout(LOOK_TIMEOUT, vault.head()).await {
+                Ok(Ok(Some(head))) if head.epoch == at.epoch && head.seq >= at.seq => {
+                    Looked::Stands
+                }
+                Ok(Ok(_)) => Looked::Gone,
                 Ok(Err(error)) => {
                     tracing::info!(keyspace = %vault.name(), %error, "reads not proven");
-                    None
+                    Looked::Unseen
                 }
-                Err(_) => None,
+                Err(_) => Looked::Unseen,
             }
         };
         let answers = std::mem::take(&mut self.waiting);
         self.under_way = Some(UnderWay { answers, look: Box::pin(look) });
     }
 
-    /// Resolves to the epoch that stands, if that could be seen; pending while
-    /// nothing waits for it.
-    pub async fn looked(&mut self) -> Option<Epoch> {
+    /// Resolves with the look that is under way; pending while there is none.
+    pub async fn looked(&mut self) -> Looked {
         match &mut self.under_way {
             Some(under_way) => under_way.look.as_mut().await,
             None => std::future::pending().await,
@@ -73,12 +91,12 @@ impl Proof {
     }
 
     /// Sends what was waiting for the look that has ended.
-    pub fn settle(&mut self, vault: &Vault, error: Option<&Error>) {
+    pub fn settle(&mut self, vault: &Vault, at: At, error: Option<&Error>) {
         let answers = self.under_way.take().map(|under_way| under_way.answers);
         for answer in answers.unwrap_or_default() {
             answer(error.cloned());
         }
-        self.begin(vault);
+        self.begin(vault, at);
     }
 
     /// We lead no more.

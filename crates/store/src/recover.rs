@@ -1,19 +1,19 @@
 //! Going on with a database that is not what this replica remembers: the step
 //! that only a person can take.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use engine::{Board, Engine as _, Epoch, Seq, Shared as _, Sql, SqlConfig, sql::Seen};
 use kv::{KeyspaceName, Revision};
 
 pub use engine::sql::Recovered;
 
-use crate::{Error, replica::HighWater, store::HIGH_WATER_FILE};
+use crate::{Error, Notebook, replica::HighWater, store::HIGH_WATER_FILE};
 
 /// What the database and this replica's memory say of each other.
 pub struct Recovery {
     sql: Sql,
-    folder: std::path::PathBuf,
+    notebook: Notebook,
     high_water: HighWater,
     board: Board,
 }
@@ -41,12 +41,16 @@ pub struct Loss {
 impl Recovery {
     /// Changes nothing, but that tables are made in an empty database.
     pub async fn examine(data_dir: &Path, database: SqlConfig) -> Result<Recovery, Error> {
-        let path = data_dir.join(HIGH_WATER_FILE);
-        let high_water = HighWater::open(Some(path.clone()))
-            .map_err(|source| Error::DataFolder { path, source })?;
         let sql = Sql::connect(database).await?;
+        Recovery::of(Notebook::File(data_dir.join(HIGH_WATER_FILE)), sql).await
+    }
+
+    /// Of a database that is open already.
+    pub async fn of(notebook: Notebook, sql: Sql) -> Result<Recovery, Error> {
+        let high_water = HighWater::open(notebook.clone())
+            .map_err(|source| Error::DataFolder { path: notebook.path(), source })?;
         let board = sql.look().await?;
-        Ok(Recovery { sql, folder: data_dir.to_owned(), high_water, board })
+        Ok(Recovery { sql, notebook, high_water, board })
     }
 
     #[must_use]
@@ -79,12 +83,8 @@ impl Recovery {
                 Some(self.sql.recover(&seen.collect::<Vec<_>>()).await?)
             }
         };
-        let path = self.folder.join(HIGH_WATER_FILE);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::DataFolder { path, source })
-            }
-            Ok(()) | Err(_) => Ok(recovered),
-        }
+        let forgotten = self.notebook.forget();
+        forgotten.map_err(|source| Error::DataFolder { path: self.notebook.path(), source })?;
+        Ok(recovered)
     }
 }

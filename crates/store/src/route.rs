@@ -81,6 +81,10 @@ impl Router {
         &self.metrics
     }
 
+    pub fn forward(&self) -> Option<&Forward> {
+        self.forward.as_deref()
+    }
+
     /// What a connection may use, by the chain it showed.
     pub fn grant(&self, chain: Option<&[CertificateDer<'_>]>) -> Arc<Grant> {
         Arc::new(self.access.grant(chain))

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    Access, AuditConfig, Config, Error, Handle, Limits,
+    Access, AuditConfig, Config, Error, Handle, Limits, Notebook,
     alarms::Alarms,
     audit::Auditor,
     errand::Errands,
@@ -21,6 +21,7 @@ use crate::{
     replica::{HighWater, Replicas},
     route::Router,
     serve::{Door, DoorKind, Manners, serve},
+    transport::{Channels, Entrance},
 };
 
 /// The log's folder inside the data folder.
@@ -62,7 +63,7 @@ impl Store {
             return Store::build_on(Arc::new(engine), config, Clock::real()).await;
         };
         let engine = Sql::connect(database).await?;
-        let high_water = Some(config.data_dir.join(HIGH_WATER_FILE));
+        let high_water = Notebook::File(config.data_dir.join(HIGH_WATER_FILE));
         let config = Config { high_water, ..config };
         Store::build_on(Arc::new(engine), config, Clock::real()).await
     }
@@ -98,11 +99,11 @@ impl Store {
         if let Some(replicas) = &replicas {
             replicas.start(replicas_drain);
         }
-        let replica_tls = config.replica_tls.clone();
-        let forward = replicas
-            .clone()
-            .map(|replicas| Forward::new(replicas, replica_tls, limits.request_bytes))
-            .map(Arc::new);
+        let forward = replicas.clone().map(|replicas| {
+            let channels = || Channels::new(replicas.clone(), config.replica_tls.clone());
+            let transport = config.transport.clone().unwrap_or_else(|| Arc::new(channels()));
+            Arc::new(Forward::new(replicas, transport, limits.request_bytes))
+        });
         let alarms = Arc::new(Alarms::new(member.member_id));
         let keyspaces = Keyspaces::new(engine, replicas, alarms, config, clock, keyspaces_drain);
         let keyspaces = Arc::new(keyspaces);
@@ -167,6 +168,9 @@ impl Store {
         });
         let face = Face { keyspaces, member, passwords, limits, drain: drain.clone() };
         let router = Arc::new(Router::new(face, access, metrics, forward));
+        if let Some(forward) = router.forward() {
+            forward.transport().arrive(Entrance::new(router.clone()));
+        }
         serve(doors, router, manners, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
             tracing::warn!("keyspaces still busy at the end of the drain");
@@ -187,9 +191,8 @@ fn replicas(
     if engine.shared().is_none() {
         return Ok(None);
     }
-    let high_water = HighWater::open(config.high_water.clone()).map_err(|source| {
-        Error::DataFolder { path: config.high_water.clone().unwrap_or_default(), source }
-    })?;
+    let high_water = HighWater::open(config.high_water.clone())
+        .map_err(|source| Error::DataFolder { path: config.high_water.path(), source })?;
     let me = Replica {
         // Zero means nobody.
         id: ReplicaId(Random::from_entropy().next_u64().max(1)),

@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{Batch, Board, Engine, Epoch, Outcome, Raised, ReplicaId, Scan, Seq, Shared, Tail};
+use engine::{
+    Batch, Board, Engine, Epoch, Head, Outcome, Raised, ReplicaId, Scan, Seq, Shared, Tail,
+};
 use keyspace::{Keyspace, Place, Record, Values, Watch};
 use kv::{Error, KeyspaceName, RangeRequest, RangeResponse, Revision, Txn, WatchBatch};
 
@@ -60,11 +62,10 @@ impl Vault {
         self.shared().look().await
     }
 
-    /// The epoch that stands at some moment between call and answer.
-    pub async fn epoch(&self) -> Result<Epoch, engine::Error> {
+    /// As it stands at some moment between call and answer.
+    pub async fn head(&self) -> Result<Option<Head>, engine::Error> {
         let board = self.look().await?;
-        let head = board.heads.iter().find(|head| head.keyspace == self.name);
-        Ok(head.map_or(Epoch::default(), |head| head.epoch))
+        Ok(board.heads.into_iter().find(|head| head.keyspace == self.name))
     }
 
     pub async fn release(&self, epoch: Epoch) -> Result<Outcome, engine::Error> {

@@ -13,7 +13,7 @@ use kv::{
 };
 use pb_etcd::etcdserverpb as pb;
 use rt::Clock;
-use store::{Config, Store};
+use store::{Config, Notebook, Store};
 
 fn everything() -> KeyRange {
     KeyRange::prefix("")
@@ -327,9 +327,9 @@ async fn the_lead_goes_where_it_is_sent_and_members_are_the_replicas() {
 async fn a_log_older_than_what_a_replica_has_seen_is_not_served() {
     let folder = std::env::temp_dir().join(format!("polis-replicas-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    let memory = folder.join("high-water");
+    let memory = Notebook::File(folder.join("high-water"));
     let engine = Memory::new();
-    let node = start_remembering(&engine, "store-a", Some(memory.clone())).await;
+    let node = start_remembering(&engine, "store-a", memory.clone()).await;
     for n in 0..10 {
         put_at_last(&node.wire(), &format!("k{n}")).await;
     }
@@ -342,7 +342,7 @@ async fn a_log_older_than_what_a_replica_has_seen_is_not_served() {
     put_at_last(&helper.wire(), "k0").await;
     put_at_last(&helper.keyspace("other"), "k").await;
     helper.stop().await;
-    let node = start_remembering(&older, "store-a", Some(memory)).await;
+    let node = start_remembering(&older, "store-a", memory).await;
     for serializable in [false, true] {
         let answer = within(node.kv.range(range(serializable))).await;
         assert_eq!(answer.map(|_| ()), Err(Error::Corrupt));

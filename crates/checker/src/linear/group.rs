@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::State;
+
 use crate::history::{
     Compare, History, Is, KeyValue, Keys, Op, OpResult, Operation, Outcome, Request, Response,
 };
 
 pub(super) struct Group {
     pub keys: Vec<String>,
+    /// What each of them was before.
+    pub before: Vec<Option<KeyValue>>,
     /// By the time of their calls.
     pub calls: Vec<Call>,
 }
@@ -166,8 +170,11 @@ impl Together {
 
 impl Group {
     fn new(keys: Vec<String>, history: &History) -> Group {
-        let mut group = Group { keys, calls: Vec::new() };
-        let mut leases: BTreeMap<i64, u64> = BTreeMap::new();
+        let mut state = State::before(history);
+        let before: Vec<_> = keys.iter().map(|key| state.keys.remove(key)).collect();
+        let held = before.iter().flatten().filter_map(|kv| kv.lease);
+        let mut leases: BTreeMap<i64, u64> = held.map(|lease| (lease, 0)).collect();
+        let mut group = Group { keys, before, calls: Vec::new() };
         for operation in &history.operations {
             if matches!(operation.outcome, Outcome::Failed(_)) {
                 continue;

@@ -6,7 +6,7 @@ use super::{
     Verdict,
     group::{Call, Group, Seen, Step, Txn, What},
 };
-use crate::history::Is;
+use crate::history::{Is, KeyValue};
 
 /// What is known of a key that is there. Revisions that nobody has told yet
 /// are unknown.
@@ -31,11 +31,23 @@ struct Frame {
     ways: Vec<(usize, State)>,
 }
 
+impl From<&KeyValue> for Cell {
+    fn from(kv: &KeyValue) -> Cell {
+        Cell {
+            value: kv.value.clone(),
+            version: kv.version,
+            created: Some(kv.created),
+            modified: Some(kv.modified),
+            lease: kv.lease,
+        }
+    }
+}
+
 /// Whether some order of the group's calls explains their answers.
 pub(super) fn explain(group: &Group, steps_max: usize) -> Verdict {
     let closed = group.calls.iter().filter(|call| call.end.is_some()).count();
     let none = Done(vec![0; group.calls.len().div_ceil(64)]);
-    let start: State = vec![None; group.keys.len()];
+    let start: State = group.before.iter().map(|kv| kv.as_ref().map(Cell::from)).collect();
     let mut seen: HashSet<(Done, State)> = HashSet::new();
     let first = ways(group, &none, &start);
     let mut best = (0, none.clone(), start);

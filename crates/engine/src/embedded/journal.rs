@@ -33,7 +33,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// What a journal's bytes say.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Clean,
     /// Here stands something that is no whole write.
     Broken {
@@ -118,7 +118,7 @@ fn cut(path: &Path, length: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-fn examine(bytes: &[u8]) -> Verdict {
+pub(super) fn examine(bytes: &[u8]) -> Verdict {
     let bytes = without_zeros(bytes);
     let (mut at, mut last) = (0, None);
     while let Some((end, seqno)) = write_at(bytes, at) {

@@ -13,6 +13,7 @@
 mod commit;
 mod entry;
 mod fold;
+pub mod fuzz;
 mod index;
 mod journal;
 mod layout;

@@ -5,7 +5,7 @@ use http_body_util::BodyExt as _;
 use tonic::{Code, Status, body::Body};
 
 /// Before each message: a flag for compression, and the length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 pub(super) struct Frames {
     body: Body,

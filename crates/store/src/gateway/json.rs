@@ -60,7 +60,11 @@ pub(super) fn result_line(method: &MethodDescriptor, message: Bytes) -> Result<B
     Ok(line.into())
 }
 
-fn append(kind: MessageDescriptor, message: Bytes, text: &mut Vec<u8>) -> Result<(), Status> {
+pub(super) fn append(
+    kind: MessageDescriptor,
+    message: Bytes,
+    text: &mut Vec<u8>,
+) -> Result<(), Status> {
     let written = |error: &dyn std::fmt::Display| Status::internal(format!("polis: {error}"));
     let message = DynamicMessage::decode(kind, message).map_err(|error| written(&error))?;
     message

@@ -9,6 +9,7 @@
 //! WebSockets), since any page would then reach what its reader can reach.
 
 mod frames;
+pub(crate) mod fuzz;
 mod json;
 mod paths;
 

@@ -6,19 +6,13 @@
 //! that they have seen before, with other contents; so nothing of such a
 //! keyspace is served until a person accepts the loss.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::{self, File},
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt, io};
 
 use engine::{Board, Epoch, Head, Seq};
 use kv::{KeyspaceName, Revision};
 
 use super::situation::head;
-use crate::Loss;
+use crate::{Loss, Notebook};
 
 const FORMAT: &str = "polis high water 1";
 
@@ -49,8 +43,7 @@ pub(crate) enum Refusal {
 
 #[derive(Debug, Default)]
 pub(crate) struct HighWater {
-    /// Kept only while the process lives, without.
-    path: Option<PathBuf>,
+    notebook: Notebook,
     /// Zero until a board was seen.
     cluster_id: u64,
     marks: BTreeMap<KeyspaceName, Mark>,
@@ -64,17 +57,12 @@ pub(crate) struct HighWater {
 // === impl HighWater ===
 
 impl HighWater {
-    /// What was remembered in `path`; nothing, if there is no such file.
-    pub fn open(path: Option<PathBuf>) -> io::Result<HighWater> {
-        let mut high_water = HighWater { path, ..HighWater::default() };
-        let Some(path) = &high_water.path else { return Ok(high_water) };
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                (high_water.cluster_id, high_water.marks) = parse(&text)
-                    .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not understood"))?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    /// What was remembered before; nothing, if nothing was.
+    pub fn open(notebook: Notebook) -> io::Result<HighWater> {
+        let mut high_water = HighWater { notebook, ..HighWater::default() };
+        if let Some(text) = high_water.notebook.read()? {
+            (high_water.cluster_id, high_water.marks) = parse(&text)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not understood"))?;
         }
         Ok(high_water)
     }
@@ -143,9 +131,8 @@ impl HighWater {
     }
 
     /// Where to write what, if there is something new.
-    pub fn take_unsaved(&mut self) -> Option<(PathBuf, String)> {
-        let path = self.path.clone()?;
-        std::mem::take(&mut self.unsaved).then(|| (path, self.to_string()))
+    pub fn take_unsaved(&mut self) -> Option<(Notebook, String)> {
+        std::mem::take(&mut self.unsaved).then(|| (self.notebook.clone(), self.to_string()))
     }
 }
 
@@ -172,17 +159,6 @@ fn parse(text: &str) -> Option<(u64, BTreeMap<KeyspaceName, Mark>)> {
         Some((name, mark))
     };
     Some((cluster_id, lines.map(mark).collect::<Option<_>>()?))
-}
-
-/// Either the old or the new text is in the file, whenever the machine stops.
-pub(crate) fn save(path: &Path, text: &str) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
-    let mut file = File::create(&aside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&aside, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 // === impl Mark ===
@@ -283,15 +259,18 @@ mod tests {
     #[test]
     fn what_was_saved_is_found_again() {
         let folder = std::env::temp_dir().join(format!("polis-high-water-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
+        std::fs::create_dir_all(&folder).expect("a folder");
         let path = folder.join("high-water");
-        let mut first = HighWater::open(Some(path.clone())).expect("no file yet");
+        let notebook = Notebook::File(path);
+        let mut first = HighWater::open(notebook.clone()).expect("no file yet");
         let _ = first.see(&board(5, &[("ledger-00", 3, 20, 15)]));
         let (to, text) = first.take_unsaved().expect("something new");
-        save(&to, &text).expect("saved");
+        to.write(&text).expect("saved");
         assert!(first.take_unsaved().is_none());
-        let mut second = HighWater::open(Some(path)).expect("the file");
+        let mut second = HighWater::open(notebook.clone()).expect("the file");
         assert_eq!(second.see(&board(5, &[("ledger-00", 3, 19, 15)])).len(), 1);
-        fs::remove_dir_all(&folder).expect("removed");
+        notebook.forget().expect("removed");
+        assert_eq!(HighWater::open(notebook).expect("no file").cluster_id(), 0);
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

@@ -19,7 +19,6 @@ use tokio::{
 
 use super::{
     HighWater, LEASE_MS, Lead, Peer, Situation,
-    high_water::save,
     silence::Silence,
     situation::{head, peer},
 };
@@ -310,9 +309,8 @@ impl Inner {
     }
 
     async fn save(&self) {
-        let Some((path, text)) = self.state().high_water.take_unsaved() else { return };
-        let saved = tokio::task::spawn_blocking(move || save(&path, &text)).await;
-        if let Ok(Err(error)) = saved {
+        let Some((notebook, text)) = self.state().high_water.take_unsaved() else { return };
+        if let Err(error) = notebook.save(text).await {
             tracing::warn!(%error, "what this replica has seen was not written down");
             self.state().high_water.not_saved();
         }

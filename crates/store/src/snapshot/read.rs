@@ -15,7 +15,7 @@ use keyspace::{
     auth::{AuthRevision, Carried, Role, RoleName, User, UserName},
 };
 use kv::{LeaseId, Revision};
-use pb_etcd::authpb;
+use pb_etcd::{authpb, mvccpb};
 use prost::Message as _;
 
 use super::{
@@ -165,6 +165,15 @@ impl Snapshot {
             })?;
             Ok(Entry { at, deleted, key: Bytes::new(), value: item.value })
         }))
+    }
+
+    /// Every part of it, as whoever restores it reads it.
+    pub(crate) fn read_through(&self) -> Result<(), SnapshotError> {
+        let _read = (self.compacted()?, self.leases()?, self.users()?);
+        for entry in self.entries()? {
+            let _whole = mvccpb::KeyValue::decode(entry?.value);
+        }
+        Ok(())
     }
 
     pub(super) fn damaged(&self, what: impl Into<String>, problem: &'static str) -> SnapshotError {

@@ -4,7 +4,6 @@
 
 use std::{
     future::Future,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -18,7 +17,7 @@ use futures::StreamExt as _;
 use keyspace::{Place, Record, Values};
 use kv::{KeyspaceName, Kv, Revision, WatchItem, WatchStream};
 use rt::{Clock, drain::Trigger};
-use store::{Config, Store};
+use store::{Config, Notebook, Store};
 use tokio::{runtime::Runtime, sync::watch};
 
 /// Far longer than anything here takes, far shorter than a hung build.
@@ -58,10 +57,10 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 
 /// Starts a store over the engine.
 pub async fn start(engine: &Memory, name: &str) -> Node {
-    start_remembering(engine, name, None).await
+    start_remembering(engine, name, Notebook::default()).await
 }
 
-pub async fn start_remembering(engine: &Memory, name: &str, high_water: Option<PathBuf>) -> Node {
+pub async fn start_remembering(engine: &Memory, name: &str, high_water: Notebook) -> Node {
     start_with(engine, Config { high_water, ..config(name) }).await
 }
 

@@ -6,6 +6,7 @@
 //! anything refers to it, which is what its reference count says.
 
 mod frame;
+pub(super) mod fuzz;
 mod segment;
 mod shelf;
 

@@ -206,6 +206,21 @@ fn write_blocks(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// A header that is believed says what was written.
+pub(super) fn fuzz(data: &[u8]) {
+    if let Some(header) = data.first_chunk()
+        && let Ok(numbers) = decode(header)
+    {
+        assert_eq!(encode(numbers), header);
+    }
+    let numbers = data.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
+    let numbers: Vec<u64> = numbers.take(4).collect();
+    if let Ok(numbers) = <[u64; 4]>::try_from(numbers) {
+        let header = encode(numbers).try_into().expect("a header is as long as headers are");
+        assert!(decode(&header).is_ok_and(|read| read == numbers));
+    }
+}
+
 fn encode(numbers: [u64; 4]) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
     header.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));

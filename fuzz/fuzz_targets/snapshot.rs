@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run snapshot`, from the repository's folder.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| store::fuzz::snapshot(data));
