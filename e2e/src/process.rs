@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal};
 
 use crate::wait_for;
 
+/// A thread that has not been scheduled for so long never will.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
 /// The binary that `cargo build` put beside the tests, or `POLIS_BIN`.
 #[must_use]
 pub fn polis() -> PathBuf {
@@ -96,6 +99,20 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a pid");
         rustix::process::kill_process(pid, signal).expect("signal polis");
+        if signal == Signal::STOP {
+            // On a busy machine its threads go on for a while.
+            wait_for("polis to stand still", STOP_LIMIT, || self.stands_still().then_some(()));
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = std::fs::read_dir(tasks).expect("a child has threads");
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which may hold anything.
+            stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+        })
     }
 
     /// Waits for its end.

@@ -110,8 +110,10 @@ async fn a_leader_that_was_paused_never_answers_with_what_it_knew() {
         }
         let fresh = answers.iter().filter(|answer| answer.is_ok()).count();
         println!("round {round}: {fresh} of {} reads answered", answers.len());
-        for (seen, value) in answers.into_iter().flatten() {
-            assert!(seen >= revision && value == new.as_bytes(), "stale: {seen} {value:?}");
+        for (n, answer) in answers.into_iter().enumerate() {
+            let Ok((seen, value)) = answer else { continue };
+            let is_new = seen >= revision && value == new.as_bytes();
+            assert!(is_new, "answer {n} is stale: {seen} {value:?}");
         }
         assert!(fresh > 0);
     }

@@ -47,7 +47,7 @@ type WatchId = i64;
 /// Answers the one method of etcd's Watch service. Not by its generated server:
 /// that one would encode the same events for every watch anew.
 pub(crate) async fn serve(face: Face, request: http::Request<Body>) -> http::Response<Body> {
-    tonic::server::Grpc::new(WatchCodec::default()).streaming(Opening(face), request).await
+    tonic::server::Grpc::new(WatchCodec).streaming(Opening(face), request).await
 }
 
 struct Opening(Face);

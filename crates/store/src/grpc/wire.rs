@@ -18,7 +18,6 @@ pub(super) enum Told {
     Changes(pb::WatchResponse, Arc<Changes>),
 }
 
-#[derive(Default)]
 pub(super) struct WatchCodec;
 
 pub(super) struct TellWatches;
