@@ -2,6 +2,7 @@
 //! answers compared field by field, errors with their codes and texts.
 
 mod pair;
+mod refused;
 mod source;
 mod watches;
 
