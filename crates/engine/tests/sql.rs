@@ -21,7 +21,7 @@ use testkit::{Fault, FaultProxy, Flow, When};
 async fn lossy(server: &Server) -> (Lossy, Sql) {
     let config = SqlConfig::parse(&server.database()).expect("a good URL");
     let lossy = Lossy::new(Mysql::new(config).expect("there are servers"));
-    let engine = Sql::open(Arc::new(lossy.handle())).await.expect("it opens");
+    let engine = Sql::open(Arc::new(lossy.handle())).await.expect("it opens").eager();
     (lossy, engine)
 }
 
@@ -136,6 +136,32 @@ async fn a_fold_whose_answers_are_lost_is_folded_once() {
             assert_eq!(loaded.base.rows.len(), 1);
             assert_eq!(loaded.log.len() as u64, 11 - floor);
         }
+    }
+}
+
+/// Under load a compaction comes every second.
+#[tokio::test]
+async fn folds_that_follow_closely_are_put_off_until_space_is_wanted() {
+    for server in servers() {
+        let config = SqlConfig::parse(&server.database()).expect("a good URL");
+        let engine = Sql::connect(config).await.expect("it opens");
+        let ks = name("a");
+        let epoch = claim(&engine, &ks).await;
+        for seq in 1..=9 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", "v")])).await;
+        }
+        let floors = async |compacted, reclaim: bool| {
+            common::fold(&engine, &ks, epoch, Revision(compacted)).await;
+            if reclaim {
+                engine.reclaim().await.expect("it can be folded");
+            }
+            engine.load(&ks).await.expect("it loads").base.revision
+        };
+        assert_eq!(floors(4, false).await, Revision(3));
+        assert_eq!(floors(5, false).await, Revision(3));
+        assert_eq!(floors(6, true).await, Revision(5));
+        let zombie = engine.compact(&ks, Epoch(77), Revision(8)).await.expect("an answer");
+        assert_eq!(zombie, Outcome::Deposed);
     }
 }
 

@@ -19,6 +19,7 @@ mod fold;
 mod load;
 mod log;
 mod recover;
+mod rest;
 
 mod config;
 mod mysql;
@@ -27,7 +28,7 @@ mod tls;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -42,6 +43,7 @@ use tokio::time::Instant;
 use self::{
     fold::Folded,
     pool::{Pool, Tries, again},
+    rest::Rests,
 };
 use crate::{
     Batch, Board, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, Replica, ReplicaId, Seq,
@@ -66,6 +68,8 @@ pub struct Sql {
     lanes: Mutex<HashMap<KeyspaceName, Arc<tokio::sync::Mutex<()>>>>,
     /// One fold at a time: commits of others go on beside it.
     folding: tokio::sync::Mutex<()>,
+    /// Folds that can wait do; none does where this is not.
+    rests: Option<Mutex<Rests>>,
     counters: Counters,
     size: Size,
 }
@@ -103,9 +107,16 @@ impl Sql {
             cluster_id,
             lanes: Mutex::default(),
             folding: tokio::sync::Mutex::default(),
+            rests: Some(Mutex::default()),
             counters: Counters::default(),
             size: Size { bytes: AtomicU64::new(0), asked: Mutex::default() },
         })
+    }
+
+    /// Folds whenever it is told to.
+    #[must_use]
+    pub fn eager(self) -> Sql {
+        Sql { rests: None, ..self }
     }
 
     /// Looks at the tables' size in passing, if that is due.
@@ -122,6 +133,36 @@ impl Sql {
         if let Ok(bytes) = session.bytes().await {
             self.size.bytes.store(bytes, Relaxed);
             session.keep();
+        }
+    }
+
+    fn rests(&self) -> Option<MutexGuard<'_, Rests>> {
+        self.rests.as_ref().map(|rests| rests.lock().expect("no holder panics"))
+    }
+
+    async fn fold(
+        &self,
+        keyspace: &KeyspaceName,
+        epoch: Epoch,
+        revision: Revision,
+    ) -> Result<Outcome, Error> {
+        let _folding = self.folding.lock().await;
+        loop {
+            let began = Instant::now();
+            // A piece whose answer was lost is read again: it is folded or not.
+            let folded = again!(self.pool, session => {
+                fold::fold_piece(&mut *session, keyspace, epoch, revision)
+            });
+            match folded? {
+                Folded::Deposed => return Ok(Outcome::Deposed),
+                Folded::All => return Ok(Outcome::Committed),
+                // Commits come first: a fold takes every other moment, while it
+                // keeps up with them.
+                Folded::Some if self.rests().is_some_and(|rests| !rests.presses(keyspace)) => {
+                    tokio::time::sleep(began.elapsed()).await;
+                }
+                Folded::Some => {}
+            }
         }
     }
 
@@ -207,6 +248,9 @@ impl Engine for Sql {
                         Ok(true) => {
                             session.keep();
                             self.counters.synced(1, began.elapsed());
+                            if let Some(mut rests) = self.rests() {
+                                rests.appended(keyspace, append.data.len());
+                            }
                             return Ok(Outcome::Committed);
                         }
                         Ok(false) => {
@@ -234,22 +278,31 @@ impl Engine for Sql {
         epoch: Epoch,
         revision: Revision,
     ) -> Result<Outcome, Error> {
-        let _folding = self.folding.lock().await;
-        loop {
-            // A piece whose answer was lost is read again: it is folded or not.
-            let folded = again!(self.pool, session => {
-                fold::fold_piece(&mut *session, keyspace, epoch, revision)
-            });
-            match folded? {
-                Folded::Deposed => return Ok(Outcome::Deposed),
-                Folded::All => return Ok(Outcome::Committed),
-                Folded::Some => {}
-            }
+        let now = Instant::now();
+        if self.rests().is_some_and(|mut rests| rests.put_off(keyspace, epoch, revision, now)) {
+            return Ok(Outcome::Committed);
         }
+        // From here on others wait for the next time.
+        if let Some(mut rests) = self.rests() {
+            rests.folded(keyspace, epoch, now);
+        }
+        let folded = self.fold(keyspace, epoch, revision).await;
+        if !matches!(folded, Ok(Outcome::Committed))
+            && let Some(mut rests) = self.rests()
+        {
+            rests.forget(keyspace);
+        }
+        folded
     }
 
-    /// Nothing: databases give back by themselves what was removed.
+    /// Folds what was put off; databases give back by themselves what was
+    /// removed.
     async fn reclaim(&self) -> Result<(), Error> {
+        let put_off = self.rests().map(|mut rests| rests.take_put_off()).unwrap_or_default();
+        for (keyspace, epoch, revision) in put_off {
+            // Deposed, it is its successor's to do.
+            let _: Outcome = self.fold(&keyspace, epoch, revision).await?;
+        }
         Ok(())
     }
 

@@ -81,7 +81,7 @@ impl Sql {
             return Err(busy());
         };
         let end = Revision(before.revision.0.saturating_add(1));
-        if self.compact(keyspace, epoch, end).await? != Outcome::Committed {
+        if self.fold(keyspace, epoch, end).await? != Outcome::Committed {
             return Err(busy());
         }
         let (seen_epoch, seen_seq, seen_revision) =

@@ -50,7 +50,8 @@ impl Server {
     }
 }
 
+/// Folds whenever it is told to.
 pub async fn open(url: &str) -> Sql {
     let config = SqlConfig::parse(url).expect("a good URL");
-    Sql::connect(config).await.expect("it opens")
+    Sql::connect(config).await.expect("it opens").eager()
 }
