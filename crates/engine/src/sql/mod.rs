@@ -325,6 +325,10 @@ impl Engine for Sql {
         Ok(if installed { Outcome::Committed } else { Outcome::Deposed })
     }
 
+    fn pace(&self) -> Duration {
+        self.counters.recent()
+    }
+
     fn metrics(&self) -> Metrics {
         self.counters.read(self.size.bytes.load(Relaxed))
     }
