@@ -95,7 +95,7 @@ mod tests {
         let name = KeyspaceName::new("a").expect("a name");
         let (begin, mut rests) = (Instant::now(), Rests::default());
         let soon = begin + FOLD_EVERY / 2;
-        let mut waits =
+        let waits =
             |rests: &mut Rests, epoch, at| rests.put_off(&name, Epoch(epoch), Revision(7), at);
         assert!(!waits(&mut rests, 1, begin), "the first one is not put off");
         rests.folded(&name, Epoch(1), begin);
