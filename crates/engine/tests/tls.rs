@@ -127,6 +127,6 @@ async fn a_server_that_cannot_encrypt_is_not_spoken_to_in_the_clear() {
     let plain = MariaDb::start();
     let url = plain.empty_database("polis");
     let config = SqlConfig::parse(&format!("{url}?ssl-mode=required")).expect("a good URL");
-    let refused = Sql::connect(config).await.err().expect("it is refused");
+    let refused = Sql::connect(config).await.expect_err("it is refused");
     assert_eq!(refused.code(), Some(DATABASE_UNREACHABLE), "{refused}");
 }
