@@ -115,6 +115,11 @@ impl Running {
         })
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("look at the process")
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         wait_for("polis to end", limit, || self.child.try_wait().expect("wait for polis"))

@@ -27,6 +27,7 @@ usage: cargo xtask COMMAND
   soak sim …       many seeds of the simulation: --seeds N [--from N]
   soak store …     replicas over real databases with faults under load: --minutes N
   bench-sql …      the store on databases, measured: [seekdb|mariadb|galera]… and options of `polis bench store`
+  soak keys …      one store of very many keys, measured at each step: --count N
   check-history F  judges a recorded history of a store
   gen [PART…]      writes again what is generated: protos, errors";
 

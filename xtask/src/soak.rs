@@ -10,7 +10,8 @@ use crate::{
     run::{cargo, run},
 };
 
-const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak store --minutes N";
+const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak store --minutes N | soak keys \
+                     --count N";
 
 /// `words` after `soak`.
 pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
@@ -23,8 +24,23 @@ pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
             let minutes: u64 = minutes.parse().with_context(|| format!("--minutes {minutes:?}"))?;
             store(root, minutes)
         }
+        ["keys", "--count", count] => {
+            let count: u64 = count.parse().with_context(|| format!("--count {count:?}"))?;
+            keys(root, count)
+        }
         _ => bail!("{USAGE}"),
     }
+}
+
+/// One store of so many keys. About 300 bytes of disk for each, and as much
+/// again while it is compacted.
+fn keys(root: &Path, count: u64) -> anyhow::Result<()> {
+    run(cargo().current_dir(root).args(["build", "--release", "-p", "polis"]))?;
+    let test = ["test", "--release", "-p", "e2e", "--test", "store_keys", "--", "--nocapture"];
+    let mut command = cargo();
+    command.current_dir(root).args(test);
+    command.env("POLIS_PEERS", peers::fetch()?).env("POLIS_SOAK_KEYS", count.to_string());
+    run(&mut command)
 }
 
 /// Replicas over real databases with faults under load, this long over each.

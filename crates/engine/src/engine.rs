@@ -102,6 +102,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Gives back the space of what was folded and removed, which may take as
     /// long as reading and writing everything once. Nothing waits for it.
+    /// [`Error::ReclaimsByItself`] where nobody can.
     async fn reclaim(&self) -> Result<(), Error>;
 
     /// Reads values that left memory. [`Error::Gone`] when one of them was

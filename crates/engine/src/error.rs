@@ -46,6 +46,9 @@ pub enum Error {
     TooLarge { bytes: usize, max: usize },
     #[error("this kind of log does not take in state from elsewhere")]
     CannotInstall,
+    /// Not a failure: there is nothing that could be done.
+    #[error("this database gives space back by itself, and cannot be told to")]
+    ReclaimsByItself,
     /// A person must do something about the database.
     #[error("{code}: {problem}. {remedy}", remedy = .code.remedy())]
     Database { code: Code, problem: String },
@@ -72,6 +75,7 @@ impl Error {
             | Error::Gone(_)
             | Error::TooLarge { .. }
             | Error::CannotInstall
+            | Error::ReclaimsByItself
             | Error::Unavailable(_)
             | Error::Stopped => None,
         }

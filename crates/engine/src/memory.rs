@@ -321,6 +321,9 @@ impl Line {
             self.folded = self.folded.next();
             batch.records.into_iter().for_each(|record| fold.add(record));
         }
+        if let Some(batch) = self.batches.front() {
+            fold.add_removals(&batch.records, revision);
+        }
         self.base.apply(fold);
     }
 

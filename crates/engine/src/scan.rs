@@ -40,13 +40,17 @@ pub enum Piece {
     Notes(Vec<NoteRow>),
     /// In order.
     Log(Vec<Record>),
-    /// By key.
+    /// By key, or nearly so: an engine may have its own order for long ones.
     Rows(Vec<Row>),
 }
 
 /// The other end of a [`Scan`].
 #[derive(Debug)]
 pub(crate) struct Pieces(mpsc::Sender<Result<Option<Piece>, Error>>);
+
+/// For one piece.
+#[derive(Debug)]
+pub(crate) struct Room<'a>(mpsc::Permit<'a, Result<Option<Piece>, Error>>);
 
 /// Whoever scans has gone: nothing more is needed.
 #[derive(Debug)]
@@ -93,6 +97,17 @@ impl Scan {
 // === impl Pieces ===
 
 impl Pieces {
+    /// Room for one more piece; waits while the reader is slow.
+    pub(crate) async fn room(&self) -> Result<Room<'_>, Abandoned> {
+        self.0.reserve().await.map(Room).map_err(|_| Abandoned)
+    }
+
+    /// As [`Pieces::end`], where nothing may block.
+    pub(crate) async fn end_soon(self, outcome: Result<(), Error>) {
+        // Nobody may be there to hear it.
+        let _ = self.0.send(outcome.map(|()| None)).await;
+    }
+
     /// Blocks while the reader is slow.
     pub(crate) fn send(&self, piece: Piece) -> Result<(), Abandoned> {
         self.0.blocking_send(Ok(Some(piece))).map_err(|_| Abandoned)
@@ -102,5 +117,13 @@ impl Pieces {
     pub(crate) fn end(self, outcome: Result<(), Error>) {
         // Nobody may be there to hear it.
         let _ = self.0.blocking_send(outcome.map(|()| None));
+    }
+}
+
+// === impl Room ===
+
+impl Room<'_> {
+    pub(crate) fn fill(self, piece: Piece) {
+        self.0.send(Ok(Some(piece)));
     }
 }

@@ -86,6 +86,37 @@ async fn folded_log_is_found_in_the_base(engine: &dyn Engine) {
     assert_eq!(zombie, Outcome::Deposed);
 }
 
+async fn what_the_compacted_revision_deletes_leaves_the_base(engine: &dyn Engine) {
+    let ks = name("emptied");
+    let epoch = claim(engine, &ks).await;
+    let delete = |key: &'static str| keyspace::Change::Delete { key: key.into() };
+    let put_again = put(6, "again", "3");
+    let keyspace::Record::Txn { changes, .. } = put_again.clone() else { panic!("it is one") };
+    let mixed = [vec![delete("a"), delete("again")], changes].concat();
+    let batches = [
+        vec![put(2, "a", "1"), put(3, "b", "1")],
+        vec![put(4, "c", "1"), put(5, "again", "2")],
+        // One batch up to the compaction and beyond it.
+        vec![
+            Record::Txn { revision: Revision(6), changes: mixed },
+            Record::Txn { revision: Revision(7), changes: vec![delete("b")] },
+        ],
+    ];
+    for (seq, records) in (1..).zip(batches.clone()) {
+        commit(engine, &ks, batch(epoch, seq, records)).await;
+    }
+    for (floor, left) in [(6, &["again", "b", "c"][..]), (7, &["again", "c"])] {
+        let folded = engine.compact(&ks, epoch, Revision(floor)).await.expect("an answer");
+        assert_eq!(folded, Outcome::Committed);
+        let loaded = engine.load(&ks).await.expect("it loads");
+        assert_eq!((loaded.base.revision, loaded.base.compacted), (Revision(5), Revision(floor)));
+        assert_eq!(loaded.log, batches[2], "the batch itself stays, for who watches from there");
+        let mut rows: Vec<_> = loaded.base.rows.iter().map(|row| row.key.clone()).collect();
+        rows.sort_unstable();
+        assert_eq!(rows, left);
+    }
+}
+
 async fn a_scan_finds_what_a_load_finds(engine: &dyn Engine) {
     let ks = name("scanned");
     assert_eq!(scanned(engine, &ks).await, Loaded::default());
@@ -194,6 +225,7 @@ async fn every_rule(engine: &dyn Engine) {
     a_claim_shuts_out_the_writer_before(engine).await;
     a_batch_is_taken_once_and_in_its_turn(engine).await;
     folded_log_is_found_in_the_base(engine).await;
+    what_the_compacted_revision_deletes_leaves_the_base(engine).await;
     a_scan_finds_what_a_load_finds(engine).await;
     state_comes_in_before_the_log_begins(engine).await;
     notes_and_odd_keys_survive_a_fold(engine).await;

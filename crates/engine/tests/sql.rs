@@ -11,7 +11,8 @@ use common::{
     sql::{Server, open, servers},
 };
 use engine::{
-    Engine, Epoch, Error, Outcome, Raised, Replica, ReplicaId, Seq, Shared as _, Sql, SqlConfig,
+    Engine, Epoch, Error, Outcome, Piece, Raised, Replica, ReplicaId, Seq, Shared as _, Sql,
+    SqlConfig,
     sql::{Mysql, Seen},
 };
 use keyspace::Keyspace;
@@ -315,7 +316,7 @@ async fn damage_is_named_and_nothing_of_the_keyspace_is_served() {
         };
         let flip = "SET data = INSERT(data, 9, 1, CHAR(ASCII(SUBSTRING(data, 9, 1)) ^ 1))";
         change(&format!("UPDATE polis_log {flip} WHERE seq = 4"));
-        assert!(problem().await.contains("keyspace a, batch 4: its checksum"));
+        assert!(problem().await.contains("keyspace a, batch 4, to revision 5: its checksum"));
         change(&format!("UPDATE polis_log {flip} WHERE seq = 4"));
         engine.load(&ks).await.expect("it is whole again");
         change("DELETE FROM polis_log WHERE seq = 4");
@@ -323,9 +324,13 @@ async fn damage_is_named_and_nothing_of_the_keyspace_is_served() {
         change("DELETE FROM polis_log WHERE seq > 2");
         assert!(problem().await.contains("keyspace a, batch 3: it is missing"));
         change("UPDATE polis_keyspace SET seq = 2");
+        assert!(problem().await.contains("keyspace a, its head: it says revision 6"));
+        change("UPDATE polis_keyspace SET revision = 3");
         engine.load(&ks).await.expect("nothing shows that there was more");
-        change("UPDATE polis_cell SET value = REVERSE(value)");
-        assert!(problem().await.contains("row \"k\": its checksum"));
+        let flip = "SET value = INSERT(value, 9, 1, CHAR(ASCII(SUBSTRING(value, 9, 1)) ^ 1))";
+        change(&format!("UPDATE polis_cell {flip}"));
+        let problem = problem().await;
+        assert!(problem.contains("keyspace a, row \"k\", which says revision "), "{problem}");
     }
 }
 
@@ -521,5 +526,74 @@ async fn the_least_privileges_are_enough_and_a_password_is_used() {
         let error = refused.expect_err("it may not delete");
         assert_eq!(error.code(), Some(errors::DATABASE_ACCESS), "{error}");
         server.query("DROP USER 'least'@'%'");
+    }
+}
+
+#[tokio::test]
+async fn removed_rows_are_given_back_or_it_is_said_that_they_cannot_be() {
+    for server in servers() {
+        let url = server.database();
+        let database = url.rsplit('/').next().expect("a name").to_owned();
+        let engine = open(&url).await;
+        let ks = name("a");
+        let epoch = claim(&engine, &ks).await;
+        let value = "v".repeat(256 * 1024);
+        for seq in 1..=40 {
+            commit(&engine, &ks, batch(epoch, seq, vec![put(seq + 1, "k", &value)])).await;
+        }
+        common::fold(&engine, &ks, epoch, Revision(42)).await;
+        let is_mariadb = server.answer("SELECT VERSION()").contains("MariaDB");
+        match engine.reclaim().await {
+            Ok(()) => {
+                assert!(is_mariadb);
+                let length = format!(
+                    "SELECT data_length FROM information_schema.tables WHERE table_schema = \
+                     '{database}' AND table_name = 'polis_log'"
+                );
+                let left: u64 = server.answer(&length).parse().expect("a number");
+                assert!(left < 1024 * 1024, "{left}");
+            }
+            Err(Error::ReclaimsByItself) => assert!(!is_mariadb),
+            Err(error) => panic!("{error}"),
+        }
+        commit(&engine, &ks, batch(epoch, 41, vec![put(42, "k", "it goes on")])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_sees_one_moment_and_memory_is_bounded_by_pages() {
+    for server in servers() {
+        let engine = server.engine().await;
+        let ks = name("a");
+        let epoch = claim(&engine, &ks).await;
+        let value = "v".repeat(64 * 1024);
+        for seq in 1..=200 {
+            let record = put(seq + 1, &format!("k{seq:03}"), &value);
+            commit(&engine, &ks, batch(epoch, seq, vec![record])).await;
+        }
+        common::fold(&engine, &ks, epoch, Revision(101)).await;
+        let mut scan = engine.scan(&ks).await.expect("it begins");
+        assert_eq!((scan.head.seq, scan.head.base), (Seq(200), Revision(100)));
+        // All of it changes before the second piece is asked for.
+        for seq in 201..=300 {
+            let record = put(seq + 1, &format!("k{:03}", seq - 200), "changed");
+            commit(&engine, &ks, batch(epoch, seq, vec![record])).await;
+        }
+        common::fold(&engine, &ks, epoch, Revision(301)).await;
+        let (mut records, mut rows, mut pieces) = (0, 0, 0);
+        while let Some(piece) = scan.next().await.expect("it goes on") {
+            pieces += 1;
+            match piece {
+                Piece::Log(log) => records += log.len(),
+                Piece::Rows(some) => {
+                    let all = some.iter().all(|row| row.mod_revision <= Revision(100));
+                    assert!(all && some.len() <= 20, "{} at once", some.len());
+                    rows += some.len();
+                }
+                Piece::Leases(_) | Piece::Notes(_) => {}
+            }
+        }
+        assert_eq!((records, rows), (101, 99));
+        assert!(pieces > 12, "{pieces}");
     }
 }

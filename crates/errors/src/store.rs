@@ -17,6 +17,8 @@ pub const DATABASE_ACCESS: Code = Code(122);
 pub const DATABASE_NEWER: Code = Code(123);
 pub const DATABASE_PACKET: Code = Code(124);
 pub const DATABASE_UNFIT: Code = Code(125);
+pub const DATABASE_UNFINISHED: Code = Code(126);
+pub const DATABASE_TAKEN: Code = Code(127);
 pub const STORE_DATABASE_OLDER: Code = Code(130);
 pub const STORE_DATABASE_OTHER: Code = Code(131);
 
@@ -134,6 +136,23 @@ pub(crate) const TABLE: &[Entry] = &[
         cause: "They are not as the store makes them: another engine than InnoDB, which has \
                 transactions, or columns that somebody changed.",
         remedy: "Use an empty database of its own for the store.",
+    },
+    Entry {
+        code: DATABASE_UNFINISHED,
+        title: "a restore into the database has not finished",
+        cause: "A restore fills the tables in many transactions and marks them until the last. \
+                It is still running, or was cut off; what it has brought so far is no whole \
+                store, so nothing of it is served.",
+        remedy: "Wait for it. If none is running any more, run the restore again with \
+                 --start-over, which removes what it has left.",
+    },
+    Entry {
+        code: DATABASE_TAKEN,
+        title: "the database is in use",
+        cause: "It holds keyspaces, or a store or another restore is running on it. A restore \
+                makes a store of its own, and never changes one.",
+        remedy: "Restore into an empty database, such as one just made with CREATE DATABASE; \
+                 stop stores that run on it first.",
     },
     Entry {
         code: STORE_DATABASE_OLDER,

@@ -88,6 +88,22 @@ impl Fold {
         }
     }
 
+    /// Looks into a batch that stays in the log, because it reaches `floor` or
+    /// goes beyond it: keys that it removes up to there can be read no more, so
+    /// the base need not have them either. Who deletes everything and compacts
+    /// to that very revision has only such a batch.
+    pub fn add_removals(&mut self, records: &[Record], floor: Revision) {
+        let mut ahead = Fold::default();
+        for record in records {
+            if let Record::Txn { revision, .. } = record
+                && *revision <= floor
+            {
+                ahead.add(record.clone());
+            }
+        }
+        self.rows.extend(ahead.rows.into_iter().filter(|(_, row)| row.is_none()));
+    }
+
     fn add_change(&mut self, mod_revision: Revision, sub: u32, change: Change) {
         match change {
             Change::Put { key, value, create_revision, version, lease } => {

@@ -1,9 +1,12 @@
 //! The versions of one key since the last compaction, oldest first.
 
 use bytes::Bytes;
-use kv::{KeyValue, LeaseId, Revision};
+use kv::{KeyValue, Revision};
 
-use crate::value::{Handle, Resolve};
+use crate::{
+    older::{Bound, Older},
+    value::{Handle, Resolve},
+};
 
 /// A shorter value costs as much to fetch, and little to keep.
 const EVICTED_BYTES_MIN: usize = 64;
@@ -16,7 +19,7 @@ pub(crate) struct Version {
     pub create_revision: Revision,
     /// Zero for a deletion.
     pub version: u64,
-    pub lease: Option<LeaseId>,
+    pub lease: Bound,
     pub value: Handle,
 }
 
@@ -24,7 +27,7 @@ pub(crate) struct Version {
 /// no other and then need no second allocation.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
-    older: Vec<Version>,
+    older: Older,
     newest: Version,
 }
 
@@ -36,7 +39,7 @@ impl Version {
             mod_revision: at,
             create_revision: Revision::ZERO,
             version: 0,
-            lease: None,
+            lease: Bound::default(),
             value: Handle::Inline(Bytes::new()),
         }
     }
@@ -56,7 +59,7 @@ impl Version {
             create_revision: self.create_revision,
             mod_revision: self.mod_revision,
             version: self.version,
-            lease: self.lease,
+            lease: self.lease.lease(),
         }
     }
 }
@@ -65,16 +68,12 @@ impl Version {
 
 impl History {
     pub(crate) fn new(first: Version) -> History {
-        History { older: Vec::new(), newest: first }
+        History { older: Older::default(), newest: first }
     }
 
     pub(crate) fn push(&mut self, version: Version) {
         assert!(version.mod_revision >= self.newest.mod_revision, "history runs forward");
         let previous = std::mem::replace(&mut self.newest, version);
-        if self.older.capacity() == 0 {
-            // The default first growth would take room for four.
-            self.older.reserve_exact(1);
-        }
         self.older.push(previous);
     }
 
@@ -91,8 +90,9 @@ impl History {
         if self.newest.mod_revision <= revision {
             return Some(&self.newest);
         }
-        let after = self.older.partition_point(|version| version.mod_revision <= revision);
-        self.older[..after].last()
+        let older = self.older.as_slice();
+        let after = older.partition_point(|version| version.mod_revision <= revision);
+        older[..after].last()
     }
 
     /// The put (or the deletion) that `revision` made. One transaction may
@@ -101,8 +101,9 @@ impl History {
         let hit = |version: &&Version| {
             version.mod_revision == revision && version.is_deletion() == deletion
         };
-        let start = self.older.partition_point(|version| version.mod_revision < revision);
-        self.older[start..]
+        let older = self.older.as_slice();
+        let start = older.partition_point(|version| version.mod_revision < revision);
+        older[start..]
             .iter()
             .take_while(|version| version.mod_revision == revision)
             .chain([&self.newest])
@@ -111,8 +112,9 @@ impl History {
 
     /// As [`Self::written_at`] for a put, to move its value.
     pub(crate) fn put_at_mut(&mut self, revision: Revision) -> Option<&mut Version> {
-        let start = self.older.partition_point(|version| version.mod_revision < revision);
-        self.older[start..]
+        let older = self.older.as_mut_slice();
+        let start = older.partition_point(|version| version.mod_revision < revision);
+        older[start..]
             .iter_mut()
             .chain([&mut self.newest])
             .find(|version| version.mod_revision == revision && !version.is_deletion())
@@ -122,7 +124,7 @@ impl History {
     /// saves something. Returns the bytes saved.
     pub(crate) fn evict(&mut self, durable: Revision) -> usize {
         let mut saved = 0;
-        for version in self.older.iter_mut().chain([&mut self.newest]) {
+        for version in self.older.as_mut_slice().iter_mut().chain([&mut self.newest]) {
             let bytes = version.value.inline_bytes();
             if version.mod_revision <= durable && bytes >= EVICTED_BYTES_MIN {
                 version.value = Handle::At(version.mod_revision);
@@ -133,7 +135,8 @@ impl History {
     }
 
     pub(crate) fn inline_bytes(&self) -> usize {
-        let older: usize = self.older.iter().map(|version| version.value.inline_bytes()).sum();
+        let older = self.older.as_slice().iter();
+        let older: usize = older.map(|version| version.value.inline_bytes()).sum();
         older + self.newest.value.inline_bytes()
     }
 
@@ -141,21 +144,19 @@ impl History {
     /// is left.
     pub(crate) fn trim(&mut self, floor: Revision) -> bool {
         if self.newest.mod_revision < floor {
-            self.older = Vec::new();
+            self.older = Older::default();
             return !self.newest.is_deletion();
         }
-        let at_floor = self.older.partition_point(|version| version.mod_revision < floor);
+        let older = self.older.as_slice();
+        let at_floor = older.partition_point(|version| version.mod_revision < floor);
         // The last version below the floor is what is read at the floor,
         // unless the floor's own revision replaced it.
-        let replaced = self.older.get(at_floor).unwrap_or(&self.newest).mod_revision == floor;
+        let replaced = older.get(at_floor).unwrap_or(&self.newest).mod_revision == floor;
         let keep_from = match at_floor.checked_sub(1) {
-            Some(below) if !replaced && !self.older[below].is_deletion() => below,
+            Some(below) if !replaced && !older[below].is_deletion() => below,
             _ => at_floor,
         };
-        self.older.drain(..keep_from);
-        if self.older.len() * 2 < self.older.capacity() {
-            self.older.shrink_to_fit();
-        }
+        self.older.forget(keep_from);
         true
     }
 }
@@ -202,7 +203,7 @@ mod tests {
             };
             prop_assert_eq!(is_left, first < versions.len());
             if is_left {
-                prop_assert_eq!(trimmed.older.len() + 1, versions.len() - first);
+                prop_assert_eq!(trimmed.older.as_slice().len() + 1, versions.len() - first);
                 for revision in (floor..20).map(Revision) {
                     prop_assert_eq!(trimmed.live_at(revision), whole.live_at(revision));
                     for deleted in [true, false] {

@@ -20,7 +20,15 @@ pub(crate) struct Index {
     inline_bytes: usize,
     /// Where the next eviction goes on.
     swept: Bytes,
+    /// Loaded, and not in `keys` yet.
+    loaded: Vec<(Bytes, History)>,
 }
+
+/// Loaded keys go into the tree in bulk, because keys that come one by one in
+/// their order leave its nodes half empty. Each bulk makes the whole tree anew,
+/// so it is a share of it, and never a small one.
+const BULK_SHARE: usize = 4;
+const BULK_MIN: usize = 64 * 1024;
 
 // === impl Index ===
 
@@ -101,6 +109,21 @@ impl Index {
                 Box::new(self.keys.range::<[u8], _>((Included(&from[..]), Unbounded)))
             }
         }
+    }
+
+    /// Adds a key that is not there; nothing is found before
+    /// [`Self::settle_loaded`].
+    pub(crate) fn load(&mut self, key: Bytes, version: Version) {
+        self.inline_bytes += version.value.inline_bytes();
+        self.loaded.push((key, History::new(version)));
+        if self.loaded.len() >= BULK_MIN.max(self.keys.len() / BULK_SHARE) {
+            self.settle_loaded();
+        }
+    }
+
+    pub(crate) fn settle_loaded(&mut self) {
+        let loaded = std::mem::take(&mut self.loaded);
+        self.keys.append(&mut loaded.into_iter().collect());
     }
 
     /// Returns the stored key.

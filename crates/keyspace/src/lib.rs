@@ -29,6 +29,7 @@ mod lease;
 mod load;
 mod log;
 mod note;
+mod older;
 mod range;
 mod record;
 mod txn;

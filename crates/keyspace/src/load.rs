@@ -1,5 +1,6 @@
 //! Building a keyspace from its base and its log.
 
+use bytes::Bytes;
 use kv::Revision;
 use rt::Millis;
 
@@ -16,7 +17,7 @@ pub enum LoadError {
     #[error("the log goes from revision {before} to {found}")]
     Gap { before: Revision, found: Revision },
     #[error("the base holds key {key:?} from revision {found}, after its own revision {base}")]
-    RowAfterBase { key: bytes::Bytes, found: Revision, base: Revision },
+    RowAfterBase { key: Bytes, found: Revision, base: Revision },
     #[error("compacted at revision {compacted}, beyond the last revision {last}")]
     CompactedAhead { compacted: Revision, last: Revision },
     #[error(transparent)]
@@ -74,6 +75,7 @@ impl Loader {
     /// Every lease has its whole time to live again.
     pub fn finish(self) -> Result<Keyspace, LoadError> {
         let Loader { mut keyspace, mut compacted, log, now, .. } = self;
+        keyspace.index.settle_loaded();
         for record in log {
             compacted = compacted.max(keyspace.take_in(record, now)?.unwrap_or_default());
         }
@@ -175,11 +177,14 @@ impl Keyspace {
             handle => handle,
         };
         self.has_outside |= matches!(value, Handle::At(_));
-        let version = Version { mod_revision, create_revision, version, lease, value };
-        let key = self.index.push(&key, version);
+        let version =
+            Version { mod_revision, create_revision, version, lease: lease.into(), value };
+        // A copy of its own, of the very length; and shared only if need be.
+        let key = Bytes::copy_from_slice(&key);
         if let Some(id) = lease {
-            self.leases.attach(id, key);
+            self.leases.attach(id, key.clone());
         }
+        self.index.load(key, version);
         Ok(())
     }
 
@@ -189,17 +194,19 @@ impl Keyspace {
         }
         let mut touched = Vec::with_capacity(changes.len());
         for change in changes {
-            let old_lease = self.index.live(change.key()).and_then(|(_, version)| version.lease);
+            let old_lease =
+                self.index.live(change.key()).and_then(|(_, version)| version.lease.lease());
             let (key, version, deleted) = match change {
                 Change::Put { key, value, create_revision, version, lease } => {
                     let value = Handle::Inline(value);
                     let mod_revision = revision;
+                    let lease = lease.into();
                     let put = Version { mod_revision, create_revision, version, lease, value };
                     (key, put, false)
                 }
                 Change::Delete { key } => (key, Version::deleted(revision), true),
             };
-            let new_lease = version.lease;
+            let new_lease = version.lease.lease();
             let key = self.index.push(&key, version);
             if let Some(id) = old_lease {
                 self.leases.detach(id, &key);

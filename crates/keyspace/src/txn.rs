@@ -142,7 +142,7 @@ fn version_holds(
         CompareTarget::Version(other) => version.version.cmp(other),
         CompareTarget::Create(other) => version.create_revision.cmp(other),
         CompareTarget::Mod(other) => version.mod_revision.cmp(other),
-        CompareTarget::Lease(other) => version.lease.map_or(0, |id| id.0).cmp(other),
+        CompareTarget::Lease(other) => version.lease.lease().map_or(0, |id| id.0).cmp(other),
         CompareTarget::Value(other) => value(&version.value).cmp(other),
     };
     match compare.op {
@@ -202,7 +202,7 @@ impl<'k, V: Resolve> Run<'k, V> {
         let key = self.keyspace.index.write(&request.key, |before| {
             if let Some((key, old)) = before {
                 (create_revision, version) = (old.create_revision, old.version + 1);
-                old_lease = old.lease;
+                old_lease = old.lease.lease();
                 prev_kv = request.prev_kv.then(|| old.key_value(key, values));
                 if request.ignore_value {
                     value = values.resolve(key, &old.value);
@@ -214,7 +214,13 @@ impl<'k, V: Resolve> Run<'k, V> {
             // The record goes to the log and is gone; what stays is a copy of
             // its own, since a slice of a whole frame would keep all of it.
             let kept = Handle::Inline(kv::Value::copy_from_slice(&value));
-            Version { mod_revision: revision, create_revision, version, lease, value: kept }
+            Version {
+                mod_revision: revision,
+                create_revision,
+                version,
+                lease: lease.into(),
+                value: kept,
+            }
         });
         self.move_lease(&key, old_lease, lease);
         self.touched.push(Touched { key: key.clone(), deleted: false });
@@ -226,7 +232,7 @@ impl<'k, V: Resolve> Run<'k, V> {
         let index = &self.keyspace.index;
         let doomed: Vec<(bytes::Bytes, Option<kv::LeaseId>)> = index
             .range_at(&request.range, Revision(u64::MAX))
-            .map(|(key, version)| (key.clone(), version.lease))
+            .map(|(key, version)| (key.clone(), version.lease.lease()))
             .collect();
         let prev_kvs: Vec<KeyValue> = match request.prev_kv {
             false => Vec::new(),

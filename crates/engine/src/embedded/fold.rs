@@ -42,7 +42,7 @@ impl Disk {
     ) -> Result<Outcome, Error> {
         loop {
             let Some(view) = self
-                .view(name, |line| line.batches_before(revision))?
+                .view(name, |line| line.batches_up_to(revision))?
                 .filter(|view| view.epoch() == epoch)
             else {
                 return Ok(Outcome::Deposed);
@@ -111,6 +111,7 @@ impl Piece {
         for batch in view.batches() {
             let (seq, batch, length, in_tree) = batch?;
             if batch.revision >= floor {
+                piece.fold.add_removals(&batch.records, floor);
                 break;
             }
             if bytes > PIECE_BYTES_MAX {

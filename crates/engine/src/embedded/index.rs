@@ -102,8 +102,10 @@ impl Line {
         (self.folded.0 + 1..).map(Seq).zip(self.batches.iter().cloned())
     }
 
-    pub fn batches_before(&self, revision: Revision) -> Vec<(Seq, Stored)> {
-        self.batches().take_while(|(_, stored)| stored.revision < revision).collect()
+    /// Those that end before `revision`, and the one after them.
+    pub fn batches_up_to(&self, revision: Revision) -> Vec<(Seq, Stored)> {
+        let before = self.batches.partition_point(|stored| stored.revision < revision);
+        self.batches().take(before + 1).collect()
     }
 
     /// The one that brought the keyspace to a revision. Revisions rise with

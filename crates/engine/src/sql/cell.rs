@@ -7,12 +7,12 @@
 
 use bytes::Bytes;
 use keyspace::{Base, DecodeError, Fold, LeaseRow, NoteRow, Row};
-use kv::{KeyspaceName, LeaseId};
+use kv::{KeyspaceName, LeaseId, Revision};
 use sha2::{Digest as _, Sha256};
 
 use super::CELL_NAME_BYTES_MAX;
 use crate::{
-    checksum::{open, seal},
+    checksum::{open, seal, unchecked},
     stored::Broken,
 };
 
@@ -69,6 +69,21 @@ pub(super) fn read_into(
     Ok(())
 }
 
+/// What a damaged row says of itself, if that can still be read: a hint for
+/// people, and nothing to believe.
+pub(super) fn claimed_revision(name: &[u8], value: &[u8]) -> Option<Revision> {
+    let body = unchecked(value)?;
+    let body = match name.first()? {
+        &KEY => body,
+        &LONG_KEY => {
+            let (length, rest) = body.split_first_chunk::<4>()?;
+            rest.get(u32::from_le_bytes(*length) as usize..)?
+        }
+        _ => return None,
+    };
+    Row::decode(Bytes::new(), body).ok().map(|row| row.mod_revision)
+}
+
 pub(super) fn key_name(key: &[u8]) -> Bytes {
     match key.len() < CELL_NAME_BYTES_MAX {
         true => tagged(KEY, key),
@@ -112,7 +127,6 @@ mod tests {
     use std::time::Duration;
 
     use keyspace::{Change, Record};
-    use kv::Revision;
 
     use super::*;
 

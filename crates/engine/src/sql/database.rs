@@ -70,6 +70,12 @@ pub trait Connection: Send {
         Ok(0)
     }
 
+    /// Rewrites the tables without what was removed, while they are used; false
+    /// where the database does that by itself, or only by stopping all writers.
+    async fn reclaim(&mut self) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
     async fn retire(&mut self, replica: ReplicaId) -> Result<(), Failure>;
 
     /// Removes the leader, if `epoch` stands.
@@ -111,6 +117,11 @@ pub trait Connection: Send {
         bytes_max: usize,
     ) -> Result<Vec<Cell>, Failure>;
 
+    /// Says that it is still read from the moment that was begun.
+    async fn stay(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn end(&mut self) -> Result<(), Failure>;
 
     /// Moves the mark, writes and removes cells, and removes the log up to the
@@ -139,6 +150,39 @@ pub trait Connection: Send {
 
     /// Sets another cluster id, if `from` stands.
     async fn rename(&mut self, from: u64, to: u64) -> Result<bool, Failure>;
+
+    /// What the tables say of themselves; `None` where there are none. Changes
+    /// nothing.
+    async fn founded(&mut self) -> Result<Option<Founded>, Failure> {
+        Err(Failure::Refused(Error::CannotInstall))
+    }
+
+    /// Marks the tables as unfinished, under the cluster id `to`, if `from`
+    /// stands and they hold no keyspace or are marked already.
+    async fn begin_restore(&mut self, from: u64, to: u64) -> Result<bool, Failure> {
+        let _ = (from, to);
+        Err(Failure::Refused(Error::CannotInstall))
+    }
+
+    /// Empties some of a keyspace, if `epoch` stands. True once it is empty.
+    async fn clear_some(&mut self, keyspace: &KeyspaceName, epoch: Epoch) -> Result<bool, Failure> {
+        let _ = (keyspace, epoch);
+        Err(Failure::Refused(Error::CannotInstall))
+    }
+
+    /// Takes the mark away, if it is of this cluster id.
+    async fn end_restore(&mut self, cluster_id: u64) -> Result<bool, Failure> {
+        let _ = cluster_id;
+        Err(Failure::Refused(Error::CannotInstall))
+    }
+}
+
+/// Tables that were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Founded {
+    pub cluster_id: u64,
+    /// No restore is filling them, or was cut off.
+    pub is_whole: bool,
 }
 
 /// Why a transaction was not done, if so.
@@ -213,3 +257,17 @@ pub struct Piece {
 /// Together with a keyspace's name it must fit into an index, whose smallest
 /// limit among the databases is 3072 bytes (InnoDB, TiDB).
 pub const CELL_NAME_BYTES_MAX: usize = 600;
+
+// === impl Failure ===
+
+/// For callers who do not try again.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure {
+            Failure::Refused(error) => error,
+            Failure::Conflict(problem) | Failure::Unavailable(problem) | Failure::Lost(problem) => {
+                Error::Unavailable(problem)
+            }
+        }
+    }
+}

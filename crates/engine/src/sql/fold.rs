@@ -41,16 +41,21 @@ pub(super) async fn fold_piece(
     let mut to = mark;
     let mut is_last = true;
     for row in &rows {
+        let batch = log::decode(keyspace, row).map_err(Failure::Refused)?;
         if row.revision >= floor {
+            fold.add_removals(&batch.records, floor);
             is_last = true;
             break;
         }
-        let batch = log::decode(keyspace, row).map_err(Failure::Refused)?;
         batch.records.into_iter().for_each(|record| fold.add(record));
         to = Mark { seq: row.seq, revision: row.revision, ..to };
         is_last = false;
     }
-    to.compacted = to.compacted.max(fold.compacted).max(floor.min(head.revision));
+    to.compacted = to.compacted.max(fold.compacted);
+    if is_last {
+        // Not before: a piece that moved nothing would be none.
+        to.compacted = to.compacted.max(floor.min(head.revision));
+    }
     let changed = to != mark;
     let piece = Piece { after: mark.seq, mark: to, cells: cell::cells_of(keyspace, fold) };
     if changed && !session.fold(keyspace, epoch, &piece).await? {

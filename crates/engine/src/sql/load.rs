@@ -3,12 +3,10 @@
 use keyspace::{Base, Handle, Place, Record, Values};
 use kv::{KeyspaceName, Value};
 
-use super::{Connection, Failure, LogRow, cell, log};
-use crate::{Error, Loaded, Seq, memory::put_of, stored::StoredBatch};
+use super::{Connection, Failure, LogRow, cell, log, row_of, walk::Walk};
+use crate::{Error, Loaded, Piece, ScanHead, Seq, memory::put_of, stored::StoredBatch};
 
-/// Read at once: enough that round trips do not count, and little to hold.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
-
+/// Everything, in memory at once.
 pub(super) async fn load(
     session: &mut dyn Connection,
     keyspace: &KeyspaceName,
@@ -16,37 +14,18 @@ pub(super) async fn load(
     let Some((head, mark)) = session.begin(keyspace).await? else {
         return Ok(Loaded::default());
     };
-    let mut loaded = Loaded {
-        epoch: head.epoch,
-        seq: head.seq,
-        base: Base { revision: mark.revision, compacted: mark.compacted, ..Base::default() },
-        log: Vec::new(),
-    };
-    let mut last = mark.seq;
-    while last < head.seq {
-        let (rows, _) = session.tail(keyspace, last, PAGE_BYTES).await?;
-        let follow = log::follows(keyspace, last, &rows, &mark).map_err(Failure::Refused)?;
-        if rows.is_empty() || !follow {
-            // The head is written with each batch, so the log has lost its end.
-            return Err(Failure::Refused(log::missing(keyspace, last.next())));
-        }
-        for row in &rows {
-            loaded.log.extend(log::decode(keyspace, row).map_err(Failure::Refused)?.records);
-            last = row.seq;
+    let mut walk = Walk::new(head, mark);
+    let ScanHead { epoch, seq, base: revision, compacted } = walk.head();
+    let base = Base { revision, compacted, ..Base::default() };
+    let mut loaded = Loaded { epoch, seq, base, log: Vec::new() };
+    while let Some(piece) = walk.next(session).await? {
+        match piece {
+            Piece::Leases(leases) => loaded.base.leases.extend(leases),
+            Piece::Notes(notes) => loaded.base.notes.extend(notes),
+            Piece::Log(records) => loaded.log.extend(records),
+            Piece::Rows(rows) => loaded.base.rows.extend(rows),
         }
     }
-    let mut after = Vec::new();
-    loop {
-        let cells = session.cells(keyspace, &after, PAGE_BYTES).await?;
-        let Some(end) = cells.last() else { break };
-        after = end.name.to_vec();
-        for stored in &cells {
-            cell::read_into(&mut loaded.base, keyspace, &stored.name, &stored.value).map_err(
-                |broken| Failure::Refused(broken.of(keyspace.as_str(), row(&stored.name))),
-            )?;
-        }
-    }
-    session.end().await?;
     Ok(loaded)
 }
 
@@ -99,15 +78,10 @@ async fn in_base(
     let Some(value) = session.cell(keyspace, &name).await? else { return Ok(None) };
     let mut base = Base::default();
     cell::read_into(&mut base, keyspace, &name, &value)
-        .map_err(|broken| Failure::Refused(broken.of(keyspace.as_str(), row(&name))))?;
+        .map_err(|broken| Failure::Refused(broken.of(keyspace.as_str(), row_of(&name, &value))))?;
     let found = base.rows.pop().filter(|row| row.mod_revision == place.written);
     Ok(found.and_then(|row| match row.value {
         Handle::Inline(value) => Some(value),
         Handle::At(_) => None,
     }))
-}
-
-/// A cell's name without its kind.
-fn row(name: &[u8]) -> String {
-    format!("row {:?}", String::from_utf8_lossy(name.get(1..).unwrap_or_default()))
 }

@@ -15,7 +15,9 @@ pub(super) fn batch_name(keyspace: &KeyspaceName, seq: Seq) -> Vec<u8> {
 
 /// Decodes one row, which must be what its columns say.
 pub(super) fn decode(keyspace: &KeyspaceName, row: &LogRow) -> Result<StoredBatch, Error> {
-    let broken = |broken: Broken| broken.of(keyspace.as_str(), format!("batch {}", row.seq));
+    let broken = |broken: Broken| {
+        broken.of(keyspace.as_str(), format!("batch {}, to revision {}", row.seq, row.revision))
+    };
     let batch = StoredBatch::decode(&batch_name(keyspace, row.seq), &row.data).map_err(broken)?;
     // A batch that spends no revision is stored without one.
     if batch.revision != Revision(0) && batch.revision != row.revision {

@@ -20,6 +20,9 @@ mod load;
 mod log;
 mod recover;
 mod rest;
+mod restore;
+mod scan;
+mod walk;
 
 mod config;
 mod mysql;
@@ -44,25 +47,28 @@ use self::{
     fold::Folded,
     pool::{Pool, Tries, again},
     rest::Rests,
+    walk::Walk,
 };
 use crate::{
-    Batch, Board, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, Replica, ReplicaId, Seq,
-    Shared, Tail, Tailed, metrics::Counters, stored::EncodedBatch,
+    Batch, Board, Engine, Epoch, Error, Loaded, Metrics, Outcome, Raised, Replica, ReplicaId, Scan,
+    Seq, Shared, Tail, Tailed, metrics::Counters, stored::EncodedBatch,
 };
 
 pub use config::{Endpoint, SqlConfig};
 pub use database::{
-    Append, CELL_NAME_BYTES_MAX, Cell, Connection, Database, Failure, LogRow, Mark, Piece, Stand,
+    Append, CELL_NAME_BYTES_MAX, Cell, Connection, Database, Failure, Founded, LogRow, Mark, Piece,
+    Stand,
 };
 pub use mysql::Mysql;
 pub use recover::{Recovered, Seen};
+pub use restore::Restoring;
 pub use tls::{Checks, ClientCertificate, ServerCheck, Tls};
 
 /// A row holds this much beside key and value.
 const ROW_OVERHEAD_BYTES: usize = 1024;
 
 pub struct Sql {
-    pool: Pool,
+    pool: Arc<Pool>,
     cluster_id: u64,
     /// Keyspaces' batches under way, in the order of the calls.
     lanes: Mutex<HashMap<KeyspaceName, Arc<tokio::sync::Mutex<()>>>>,
@@ -70,6 +76,8 @@ pub struct Sql {
     folding: tokio::sync::Mutex<()>,
     /// Folds that can wait do; none does where this is not.
     rests: Option<Mutex<Rests>>,
+    /// Whoever comes second wants what the first is doing.
+    reclaiming: tokio::sync::Mutex<()>,
     counters: Counters,
     size: Size,
 }
@@ -93,24 +101,34 @@ impl Sql {
 
     /// Makes or migrates the tables, if need be.
     pub async fn open(database: Arc<dyn Database>) -> Result<Sql, Error> {
-        let pool = Pool::new(database);
+        let pool = Arc::new(Pool::new(database));
         let candidate = Random::from_entropy().next_u64().max(1);
         let found = again!(pool, session => session.found(candidate));
-        let cluster_id = found.map_err(|error| match error {
-            Error::Unavailable(problem) => {
-                Error::Database { code: errors::DATABASE_UNREACHABLE, problem }
-            }
-            other => other,
-        })?;
-        Ok(Sql {
+        Ok(Sql::over(pool, found.map_err(unreachable)?))
+    }
+
+    /// Connects to a real database, of which nothing is to be changed; `None`
+    /// where no store was ever started.
+    pub async fn look_into(config: SqlConfig) -> Result<Option<Sql>, Error> {
+        let pool = Arc::new(Pool::new(Arc::new(Mysql::new(config)?)));
+        match again!(pool, session => session.founded()).map_err(unreachable)? {
+            None => Ok(None),
+            Some(Founded { is_whole: false, .. }) => Err(restore::unfinished()),
+            Some(Founded { cluster_id, .. }) => Ok(Some(Sql::over(pool, cluster_id))),
+        }
+    }
+
+    fn over(pool: Arc<Pool>, cluster_id: u64) -> Sql {
+        Sql {
             pool,
             cluster_id,
             lanes: Mutex::default(),
             folding: tokio::sync::Mutex::default(),
             rests: Some(Mutex::default()),
+            reclaiming: tokio::sync::Mutex::default(),
             counters: Counters::default(),
             size: Size { bytes: AtomicU64::new(0), asked: Mutex::default() },
-        })
+        }
     }
 
     /// Folds whenever it is told to.
@@ -225,6 +243,29 @@ impl Engine for Sql {
         again!(self.pool, session => load::load(&mut *session, keyspace))
     }
 
+    async fn scan(&self, keyspace: &KeyspaceName) -> Result<Scan, Error> {
+        let mut tries = Tries::new();
+        loop {
+            let failure = match self.pool.session().await {
+                Err(failure) => failure,
+                Ok(mut session) => match session.begin(keyspace).await {
+                    Ok(Some((head, mark))) => {
+                        return Ok(scan::start(session, Walk::new(head, mark)));
+                    }
+                    Ok(None) => {
+                        session.keep();
+                        return Ok(Scan::of(Loaded::default()));
+                    }
+                    Err(failure) => {
+                        session.keep_after(&failure);
+                        failure
+                    }
+                },
+            };
+            tries.after(failure).await?;
+        }
+    }
+
     async fn append(&self, keyspace: &KeyspaceName, batch: Batch) -> Result<Outcome, Error> {
         let lane = self.lane(keyspace);
         let _turn = lane.lock().await;
@@ -295,15 +336,22 @@ impl Engine for Sql {
         folded
     }
 
-    /// Folds what was put off; databases give back by themselves what was
-    /// removed.
+    /// Folds what was put off first, or there would be little to give back.
     async fn reclaim(&self) -> Result<(), Error> {
+        let Ok(_one) = self.reclaiming.try_lock() else { return Ok(()) };
         let put_off = self.rests().map(|mut rests| rests.take_put_off()).unwrap_or_default();
         for (keyspace, epoch, revision) in put_off {
             // Deposed, it is its successor's to do.
             let _: Outcome = self.fold(&keyspace, epoch, revision).await?;
         }
-        Ok(())
+        // Not tried again: it takes long, and who asked for it can ask again.
+        let mut session = self.pool.session().await?;
+        let done = session.reclaim().await?;
+        session.keep();
+        // Whoever reads the size next wants to see what that has brought.
+        *self.size.asked.lock().expect("no holder panics") = None;
+        self.measure().await;
+        if done { Ok(()) } else { Err(Error::ReclaimsByItself) }
     }
 
     async fn fetch(&self, keyspace: &KeyspaceName, places: &[Place]) -> Result<Values, Error> {
@@ -376,6 +424,16 @@ impl Shared for Sql {
     }
 }
 
+/// Nobody has been served yet, so a person must look.
+fn unreachable(error: Error) -> Error {
+    match error {
+        Error::Unavailable(problem) => {
+            Error::Database { code: errors::DATABASE_UNREACHABLE, problem }
+        }
+        other => other,
+    }
+}
+
 /// What the base will have to store in one row for this record.
 fn largest_row(record: &Record) -> usize {
     let size = match record {
@@ -384,6 +442,15 @@ fn largest_row(record: &Record) -> usize {
         Record::LeaseGranted { .. } | Record::LeaseRevoked { .. } | Record::Compact { .. } => 0,
     };
     size + ROW_OVERHEAD_BYTES
+}
+
+/// A damaged cell, by what it is named and what it says itself.
+fn row_of(name: &[u8], value: &[u8]) -> String {
+    let key = String::from_utf8_lossy(name.get(1..).unwrap_or_default());
+    match cell::claimed_revision(name, value) {
+        Some(revision) => format!("row {key:?}, which says revision {revision}"),
+        None => format!("row {key:?}"),
+    }
 }
 
 fn change_bytes(change: &Change) -> usize {

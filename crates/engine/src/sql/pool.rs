@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
 
@@ -29,14 +29,14 @@ const TRY_FOR: Duration = Duration::from_secs(4);
 pub(super) struct Pool {
     database: Arc<dyn Database>,
     idle: Mutex<Vec<Box<dyn Connection>>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// A session that is closed when dropped, unless it is kept.
-pub(super) struct Session<'a> {
+pub(super) struct Session {
     connection: Box<dyn Connection>,
-    pool: &'a Pool,
-    _permit: SemaphorePermit<'a>,
+    pool: Arc<Pool>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The tries of one call.
@@ -49,16 +49,16 @@ pub(super) struct Tries {
 
 impl Pool {
     pub fn new(database: Arc<dyn Database>) -> Pool {
-        Pool { database, idle: Mutex::default(), permits: Semaphore::new(SESSIONS_MAX) }
+        Pool { database, idle: Mutex::default(), permits: Arc::new(Semaphore::new(SESSIONS_MAX)) }
     }
 
-    pub async fn session(&self) -> Result<Session<'_>, Failure> {
-        let permit = self.permits.acquire().await.expect("it is never closed");
+    pub async fn session(self: &Arc<Pool>) -> Result<Session, Failure> {
+        let permit = self.permits.clone().acquire_owned().await.expect("it is never closed");
         let connection = match self.kept() {
             Some(connection) => connection,
             None => self.database.connect().await?,
         };
-        Ok(Session { connection, pool: self, _permit: permit })
+        Ok(Session { connection, pool: self.clone(), _permit: permit })
     }
 
     /// The one that was used last, so that those beyond what is needed age.
@@ -75,7 +75,7 @@ impl Pool {
 
 // === impl Session ===
 
-impl Session<'_> {
+impl Session {
     /// For after a call that left the session whole.
     pub fn keep(self) {
         if self.connection.is_fit() {
@@ -91,7 +91,7 @@ impl Session<'_> {
     }
 }
 
-impl Deref for Session<'_> {
+impl Deref for Session {
     type Target = dyn Connection;
 
     fn deref(&self) -> &Self::Target {
@@ -99,7 +99,7 @@ impl Deref for Session<'_> {
     }
 }
 
-impl DerefMut for Session<'_> {
+impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut *self.connection
     }
@@ -114,15 +114,11 @@ impl Tries {
 
     /// Waits until it is time for the next try, or says that there is none.
     pub async fn after(&mut self, failure: Failure) -> Result<(), Error> {
-        let problem = match failure {
-            Failure::Refused(error) => return Err(error),
-            Failure::Conflict(problem) | Failure::Unavailable(problem) | Failure::Lost(problem) => {
-                problem
-            }
-        };
+        let error = Error::from(failure);
         self.failed += 1;
-        if self.failed >= TRIES_MAX || self.began.elapsed() >= TRY_FOR {
-            return Err(Error::Unavailable(problem));
+        let is_last = self.failed >= TRIES_MAX || self.began.elapsed() >= TRY_FOR;
+        if is_last || !matches!(error, Error::Unavailable(_)) {
+            return Err(error);
         }
         sleep((WAIT_FIRST * 4u32.pow(self.failed.min(4) - 1)).min(WAIT_MAX)).await;
         Ok(())

@@ -48,6 +48,13 @@ impl Server {
     pub fn query(&self, sql: &str) {
         self.0.query(sql).expect("it may be asked");
     }
+
+    /// The first column of the first row.
+    #[must_use]
+    pub fn answer(&self, sql: &str) -> String {
+        let mut rows = self.0.query(sql).expect("it may be asked");
+        rows.swap_remove(0).swap_remove(0)
+    }
 }
 
 /// Folds whenever it is told to.

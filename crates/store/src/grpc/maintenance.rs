@@ -91,16 +91,20 @@ impl Maintenance for Face {
     }
 
     /// Files are rewritten all along, but only as fast as others are written;
-    /// this does all of it, for every keyspace.
+    /// this does all of it, for every keyspace. On a database that cannot be
+    /// told to, that is said, since an answer would be taken for space.
     async fn defragment(
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
         let handle = self.any_handle(&request)?;
         handle.check_admin().await.map_err(refusal)?;
-        self.keyspaces.quota().reclaim().await.map_err(|error| {
-            tracing::warn!(%error, "space not given back");
-            Status::internal(format!("polis: space not given back: {error}"))
+        self.keyspaces.quota().reclaim().await.map_err(|error| match error {
+            engine::Error::ReclaimsByItself => Status::unimplemented(format!("polis: {error}")),
+            error => {
+                tracing::warn!(%error, "space not given back");
+                Status::internal(format!("polis: space not given back: {error}"))
+            }
         })?;
         Ok(Response::new(pb::DefragmentResponse { header: self.header(&handle, None) }))
     }

@@ -23,7 +23,7 @@ mod users;
 mod write;
 
 pub use read::{Snapshot, SnapshotError};
-pub use restore::{RestoreError, Restored, restore, restore_into};
+pub use restore::{RestoreError, Restored, restore, restore_database, restore_into};
 
 pub(crate) use gathering::Gathering;
 pub(crate) use hash::hash_kv;

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::{Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, ReplicaId, Seq};
+use engine::{
+    Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, ReplicaId, Seq, SqlConfig,
+    sql::Restoring,
+};
 use keyspace::{Change, Fold, Handle, Record, Row, auth::Secret};
 use kv::{KeyspaceName, LeaseId, Revision};
 use pb_etcd::mvccpb;
@@ -89,16 +92,34 @@ pub async fn restore(
     Ok(restored)
 }
 
+/// A database that stores can be started on, from a snapshot for each of its
+/// keyspaces. Until it is whole, every store refuses it; `start_over` removes
+/// what a restore that was cut off has left there.
+pub async fn restore_database(
+    database: SqlConfig,
+    start_over: bool,
+    snapshots: Vec<(KeyspaceName, Snapshot)>,
+) -> Result<Vec<Restored>, RestoreError> {
+    let restoring = Restoring::connect(database, start_over).await?;
+    let mut restored = Vec::new();
+    for (keyspace, snapshot) in snapshots {
+        restored.push(restore_into(restoring.engine(), &keyspace, &snapshot).await?);
+    }
+    restoring.finish().await?;
+    Ok(restored)
+}
+
 /// Into a keyspace that nobody has written to.
 pub async fn restore_into(
     engine: &dyn Engine,
     keyspace: &KeyspaceName,
     snapshot: &Snapshot,
 ) -> Result<Restored, RestoreError> {
-    if engine.scan(keyspace).await?.head.epoch != Epoch::default() {
+    let head = engine.scan(keyspace).await?.head;
+    if head.seq != Seq::default() || head.base != Revision::ZERO {
         return Err(RestoreError::KeyspaceNotEmpty(keyspace.clone()));
     }
-    let raised = engine.raise(keyspace, Epoch::default(), ReplicaId::default()).await?;
+    let raised = engine.raise(keyspace, head.epoch, ReplicaId::default()).await?;
     let Raised::Won(epoch) = raised else {
         return Err(RestoreError::Deposed(keyspace.clone()));
     };

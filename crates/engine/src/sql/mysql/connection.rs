@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Board, Epoch, Error, Head, Replica, ReplicaId, Seq,
-    sql::{Append, Cell, Connection, Failure, LogRow, Mark, Piece, Stand},
+    sql::{Append, Cell, Connection, Failure, Founded, LogRow, Mark, Piece, Stand},
 };
 
 const BOARD: [&str; 3] = [
@@ -109,6 +109,10 @@ impl Connection for Session {
         Ok(sums.first().map_or(0, |(sum,)| *sum))
     }
 
+    async fn reclaim(&mut self) -> Result<bool, Failure> {
+        self.optimize().await
+    }
+
     async fn retire(&mut self, replica: ReplicaId) -> Result<(), Failure> {
         let mut text = Text::default();
         text.say("DELETE FROM polis_replica WHERE id = ?", &[Arg::Number(replica.0)]);
@@ -180,6 +184,11 @@ impl Connection for Session {
         self.cell_page(keyspace, after, bytes_max).await
     }
 
+    async fn stay(&mut self) -> Result<(), Failure> {
+        self.ask(statement("SELECT 1")).await.map_err(Broke::of_read)?;
+        Ok(())
+    }
+
     async fn end(&mut self) -> Result<(), Failure> {
         self.ask(statement("COMMIT")).await.map_err(Broke::of_read)?;
         Ok(())
@@ -241,6 +250,22 @@ impl Connection for Session {
         let answers = self.ask_causal(true, text).await.map_err(Broke::of_read)?;
         let [select] = take(answers);
         Ok(!select.rows.is_empty())
+    }
+
+    async fn founded(&mut self) -> Result<Option<Founded>, Failure> {
+        self.founded_tables().await
+    }
+
+    async fn begin_restore(&mut self, from: u64, to: u64) -> Result<bool, Failure> {
+        self.mark_unfinished(from, to).await
+    }
+
+    async fn clear_some(&mut self, keyspace: &KeyspaceName, epoch: Epoch) -> Result<bool, Failure> {
+        self.clear_rows(keyspace, epoch).await
+    }
+
+    async fn end_restore(&mut self, cluster_id: u64) -> Result<bool, Failure> {
+        self.mark_finished(cluster_id).await
     }
 
     async fn rename(&mut self, from: u64, to: u64) -> Result<bool, Failure> {

@@ -18,12 +18,15 @@ use super::{
     session::Session,
     text::{Arg, Text},
 };
-use crate::{Error, sql::Failure};
+use crate::{
+    Error,
+    sql::{Failure, Founded, restore},
+};
 
 /// A release reads its own and the one before.
-const SCHEMA_VERSION: u64 = 1;
+pub(super) const SCHEMA_VERSION: u64 = 1;
 
-const NO_SUCH_TABLE: u16 = 1146;
+pub(super) const NO_SUCH_TABLE: u16 = 1146;
 
 const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS polis_keyspace (\
@@ -75,23 +78,10 @@ impl Session {
     }
 
     async fn meta(&mut self) -> Result<Option<u64>, Failure> {
-        let mut text = Text::default();
-        text.say("SELECT cluster_id, schema_version FROM polis_meta WHERE one = 1", &[]);
-        let mut answers = match self.ask_causal(true, text).await {
-            Err(broke) if broke.code() == Some(NO_SUCH_TABLE) => return Ok(None),
-            other => other.map_err(|broke| broke.of_read())?,
-        };
-        let row = answers.pop().and_then(|mut answer| answer.rows.pop());
-        let Some((id, version)) = row.map(mysql_async::from_row::<(u64, u64)>) else {
-            return Ok(None);
-        };
-        if version > SCHEMA_VERSION {
-            let problem = format!(
-                "the tables have version {version}, and this release reads {SCHEMA_VERSION}"
-            );
-            return Err(Failure::Refused(Error::Database { code: DATABASE_NEWER, problem }));
+        match self.founded_tables().await? {
+            Some(Founded { is_whole: false, .. }) => Err(Failure::Refused(restore::unfinished())),
+            founded => Ok(founded.map(|founded| founded.cluster_id)),
         }
-        Ok(Some(id))
     }
 
     async fn check_engines(&mut self) -> Result<(), Failure> {
@@ -115,4 +105,10 @@ impl Session {
             _ => Ok(()),
         }
     }
+}
+
+pub(super) fn newer(version: u64) -> Failure {
+    let problem =
+        format!("the tables have version {version}, and this release reads {SCHEMA_VERSION}");
+    Failure::Refused(Error::Database { code: DATABASE_NEWER, problem })
 }

@@ -23,6 +23,9 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 /// Reads of megabytes, and tables made.
 const LONG: Duration = Duration::from_secs(10);
 
+/// A hundred gigabytes on a slow disk.
+const REWRITE: Duration = Duration::from_secs(2 * 3600);
+
 pub(super) struct Session {
     conn: Conn,
     /// Which endpoint this is, and which one is used now.
@@ -85,6 +88,11 @@ impl Session {
     /// As [`Session::ask`], for much data.
     pub async fn ask_much(&mut self, text: Text) -> Result<Vec<Answer>, Broke> {
         self.ask_within(text, LONG.max(self.statement_timeout)).await
+    }
+
+    /// As [`Session::ask`], for what rewrites a table.
+    pub async fn ask_patiently(&mut self, text: Text) -> Result<Vec<Answer>, Broke> {
+        self.ask_within(text, REWRITE).await
     }
 
     /// As [`Session::ask`]; if `causal`, it sees what was committed on any node

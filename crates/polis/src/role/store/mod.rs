@@ -40,7 +40,7 @@ enum Verb {
     Import(import::Args),
     /// Make a store from snapshots of etcd or of Polis
     Restore(restore::Args),
-    /// Look through the data of a stopped store and say what is wrong with it
+    /// Look through the data of a stopped store, or a database, and say what is wrong with it
     Verify(verify::Args),
 }
 

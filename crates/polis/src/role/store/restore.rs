@@ -1,4 +1,5 @@
-//! `polis store restore`: a store from snapshots of etcd's, or of ours.
+//! `polis store restore`: a store from snapshots of etcd's, or of ours, in a
+//! folder or in a database.
 
 use std::{
     io::Write as _,
@@ -8,8 +9,9 @@ use std::{
 use anyhow::{Context as _, bail};
 use kv::KeyspaceName;
 use serde::Serialize;
-use store::snapshot::{Restored, Snapshot};
+use store::snapshot::{Restored, Snapshot, restore_database};
 
+use super::database::Database;
 use crate::output::{Format, table};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -18,8 +20,13 @@ pub struct Args {
     #[arg(required = true, value_name = "[KEYSPACE=]FILE")]
     files: Vec<String>,
     /// Folder for the log; must be empty or absent
-    #[arg(long)]
-    data_dir: PathBuf,
+    #[arg(long, required_unless_present = "database", conflicts_with = "database")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: Database,
+    /// Remove first what a restore into the database has left that was cut off
+    #[arg(long, requires = "database")]
+    start_over: bool,
     /// Keyspace of a single file
     #[arg(long, default_value = KeyspaceName::DEFAULT)]
     keyspace: String,
@@ -52,7 +59,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         snapshots.push((name, Snapshot::open(Path::new(path), args.skip_hash_check)?));
     }
     let runtime = crate::role::runtime(Some(1))?;
-    let restored = runtime.block_on(store::snapshot::restore(&args.data_dir, snapshots))?;
+    let restored = match (args.database.config()?, &args.data_dir) {
+        (Some(database), _) => {
+            runtime.block_on(restore_database(database, args.start_over, snapshots))?
+        }
+        (None, Some(folder)) => runtime.block_on(store::snapshot::restore(folder, snapshots))?,
+        (None, None) => bail!("--data-dir is missing"),
+    };
     let rows: Vec<_> = restored.into_iter().map(Row::from).collect();
     let mut out = std::io::stdout().lock();
     match args.output {

@@ -1,21 +1,22 @@
-//! `polis store verify`: looks through a stopped store's data.
+//! `polis store verify`: looks through a stopped store's folder, or through a
+//! database, whoever uses it meanwhile.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Write as _, path::PathBuf};
 
 use anyhow::bail;
 use serde::Serialize;
-use store::verify::Verified;
+use store::verify::{Verified, verify, verify_database};
 
+use super::database::Database;
 use crate::output::{Format, table};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Data folder of a store that is not running
-    #[arg(long)]
-    data_dir: PathBuf,
+    #[arg(long, required_unless_present = "database", conflicts_with = "database")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: Database,
     /// How to print what was found
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -37,15 +38,20 @@ struct Row {
 /// Fails when anything is wrong, after it has printed what.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = crate::role::runtime(Some(1))?;
-    let verified = runtime.block_on(store::verify::verify(&args.data_dir))?;
+    let (verified, place) = match (args.database.config()?, &args.data_dir) {
+        (Some(database), _) => {
+            (runtime.block_on(verify_database(database))?, "the database".to_owned())
+        }
+        (None, Some(folder)) => (runtime.block_on(verify(folder))?, folder.display().to_string()),
+        (None, None) => bail!("--data-dir is missing"),
+    };
     let rows: Vec<_> = verified.into_iter().map(Row::from).collect();
     print(&rows, args.output)?;
     let hurt = rows.iter().filter(|row| !row.findings.is_empty()).count();
     if hurt > 0 {
         let code = errors::STORE_DATA_CORRUPT;
-        let folder = Path::display(&args.data_dir);
         bail!(
-            "{code}: {hurt} of {} keyspaces in {folder} are damaged. {}",
+            "{code}: {hurt} of {} keyspaces in {place} are damaged. {}",
             rows.len(),
             code.remedy()
         );
