@@ -73,9 +73,9 @@ pub(super) fn read_into(
 /// people, and nothing to believe.
 pub(super) fn claimed_revision(name: &[u8], value: &[u8]) -> Option<Revision> {
     let body = unchecked(value)?;
-    let body = match name.first()? {
-        &KEY => body,
-        &LONG_KEY => {
+    let body = match *name.first()? {
+        KEY => body,
+        LONG_KEY => {
             let (length, rest) = body.split_first_chunk::<4>()?;
             rest.get(u32::from_le_bytes(*length) as usize..)?
         }
