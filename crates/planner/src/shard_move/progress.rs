@@ -91,6 +91,10 @@ impl Progress {
         for (shard, trace) in &mut self.traces {
             let Some(assignment) = map.get(*shard) else { continue };
             let epoch = assignment.epoch;
+            // An older map than the one that was written down from.
+            if epoch < trace.epoch {
+                continue;
+            }
             let unit = assignment.state.target();
             let mut state = match &assignment.state {
                 ShardState::Serving { unit } if *unit == trace.to => MoveState::Moved,
@@ -322,6 +326,16 @@ pub mod tests {
         assert_eq!(moves.count(MoveState::GivenUp), 1);
         assert_eq!(next(&moves, &map("07 serving rz01@7"), &WELL), "done");
         assert!(moves.arrived().is_empty());
+    }
+
+    #[test]
+    fn an_older_map_than_the_one_seen_before_says_nothing() {
+        let mut moves = progress("07", "rz01", "rz02");
+        moves.observe(&map("07 moving rz01>rz02@2"));
+        let before = moves.clone();
+        assert!(moves.observe(&map("07 serving rz01@1")).is_empty());
+        assert_eq!(moves, before);
+        assert_eq!(next(&moves, &map("07 serving rz01@1"), &WELL), "1 shards are held");
     }
 
     #[test]
