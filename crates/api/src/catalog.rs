@@ -1,6 +1,8 @@
 //! Every kind that is served, and where.
 
-use resources::{CafeDeploymentSpec, CenterSpec, CitySpec, Scope, ShardMapSpec, UnitSpec};
+use resources::{
+    CafeDeploymentSpec, CenterSpec, CitySpec, Scope, ShardMapSpec, ShardMoveSpec, UnitSpec,
+};
 
 use crate::{
     kinds::{event, namespace, pod, shard_map, small, unit},
@@ -17,7 +19,7 @@ const fn by(label: &'static str, pointer: &'static str) -> Selectable {
     Selectable { label, pointer }
 }
 
-static RESOURCES: [Resource; 11] = [
+static RESOURCES: [Resource; 12] = [
     Resource {
         short_names: &["ns"],
         scope: Scope::Cluster,
@@ -112,6 +114,7 @@ static RESOURCES: [Resource; 11] = [
         rules: shard_map::rules(),
         ..Resource::of::<ShardMapSpec>(&schema::SHARD_MAP, ours::SHARD_MAP)
     },
+    Resource::of::<ShardMoveSpec>(&schema::SHARD_MOVE, ours::SHARD_MOVE),
     Resource {
         names: NameRule::Subdomain,
         categories: &["polis", "all"],

@@ -37,6 +37,8 @@ pub enum Reason {
     Failover,
     ShardsReturned,
     ShardsRetargeted,
+    ShardsMoved,
+    ShardsReverted,
     PortsUsedUp,
     DeploymentFailed,
 }

@@ -1,20 +1,21 @@
 //! First assignment and return, by the leader: shards that were never given to
 //! anyone go home at once, shards that are away go home in batches once their
 //! unit has been well for as long as the policy says. A move that is stuck gets
-//! another target.
+//! another target. What an order claims, or went back a moment ago, is let be.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use client::Leadership;
 use planner::{
     shard_map,
+    shard_move::hold::Holds,
     stuck::Moves,
     unit::{Places, Wellness, homecoming, refuge},
 };
 use resources::{Observation, ShardMapSpec};
 use topology::{CenterName, Epoch, Shard, UnitName};
 
-use crate::{center::Health, events::Reason, failover::by_unit, role::Shared};
+use crate::{center::Health, events::Reason, failover::by_unit, role::Shared, shard_move::claimed};
 
 /// How often to look while shards are away or move and only time has to pass.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -24,6 +25,7 @@ pub struct Homecoming {
     leadership: Leadership,
     wellness: Wellness,
     moves: Moves,
+    holds: Holds,
 }
 
 type Stuck = BTreeSet<(Shard, Epoch)>;
@@ -32,8 +34,8 @@ type Stuck = BTreeSet<(Shard, Epoch)>;
 
 impl Homecoming {
     pub fn new(shared: Shared, leadership: Leadership) -> Homecoming {
-        let (wellness, moves) = (Wellness::default(), Moves::default());
-        Homecoming { shared, leadership, wellness, moves }
+        let (wellness, moves, holds) = (Wellness::default(), Moves::default(), Holds::default());
+        Homecoming { shared, leadership, wellness, moves, holds }
     }
 
     pub async fn run(mut self) {
@@ -66,6 +68,7 @@ impl Homecoming {
             // Time that we did not watch counts for nobody's delay.
             false => self.moves = Moves::default(),
         }
+        self.holds.observe(&map.status, now);
         if !self.leadership.leads() {
             return Ok(false);
         }
@@ -79,11 +82,14 @@ impl Homecoming {
         let away = homes(&map.spec).any(|(shard, home)| {
             map.status.get(shard).is_some_and(|assignment| assignment.state.target() != home)
         });
-        if !away || !policy.automatic {
+        let orders = self.shared.picture.shard_moves();
+        if !away || !policy.automatic || !orders.synced {
             return Ok(!self.moves.is_empty());
         }
+        let mut claimed = claimed(orders.iter().map(|order| &**order));
+        claimed.extend(self.holds.cool());
         let settled = self.wellness.settled(policy.after_ms, now);
-        self.send_home(&settled, &stuck).await?;
+        self.send_home(&settled, &stuck, &claimed).await?;
         Ok(true)
     }
 
@@ -141,9 +147,11 @@ impl Homecoming {
         &self,
         settled: &BTreeSet<UnitName>,
         stuck: &Stuck,
+        claimed: &BTreeSet<Shard>,
     ) -> Result<(), client::Error> {
         let plan = |map: &resources::ShardMapObject| {
-            let batch = homecoming(&map.status, homes(&map.spec), settled, stuck);
+            let free = homes(&map.spec).filter(|(shard, _)| !claimed.contains(shard));
+            let batch = homecoming(&map.status, free, settled, stuck);
             shard_map::move_planned(&map.status, batch)
         };
         let Some(plan) = self.shared.maps.commit(plan).await? else { return Ok(()) };

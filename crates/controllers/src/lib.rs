@@ -4,8 +4,9 @@
 //! not wait for an election: probing the other centers ([`center`]), proposing
 //! a failover ([`failover`]), raising fences ([`fence`]). Rivals are harmless
 //! there: the map's compare-and-swap and the fence arbitrate. The rest is done
-//! by an elected leader: first assignment and return ([`homecoming`]), phases
-//! ([`phase`]), CafeDeployments ([`cafe_deployment`]).
+//! by an elected leader: first assignment and return ([`homecoming`]), planned
+//! moves ([`shard_move`]), phases ([`phase`]), CafeDeployments
+//! ([`cafe_deployment`]).
 //!
 //! ```text
 //! prober ─▶ center (tower) ─▶ Health ─▶ failover ─▶ ShardMap: Moving
@@ -34,6 +35,7 @@ mod picture;
 mod prober;
 mod role;
 mod service;
+mod shard_move;
 
 pub use config::{Config, Error};
 pub use metrics::Metrics;

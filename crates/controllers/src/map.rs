@@ -1,11 +1,12 @@
 //! Committing plans to the shard map: compare-and-swap on the object that was
 //! read, and a new plan from a new read when somebody was faster.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use client::{Door, Objects};
 use planner::shard_map::Plan;
 use resources::{SHARD_MAP_NAME, ShardMapObject};
+use topology::{Shard, UnitName};
 
 use crate::{Metrics, picture::Picture};
 
@@ -50,6 +51,29 @@ impl Maps {
             }
         }
         Ok(None)
+    }
+
+    /// Makes these units the homes of these shards.
+    pub async fn rehome(
+        &self,
+        homes: &BTreeMap<UnitName, Vec<Shard>>,
+    ) -> Result<(), client::Error> {
+        let mut round = 1;
+        loop {
+            let mut map = self.read().await?;
+            let mut changes = false;
+            for (unit, shards) in homes {
+                changes |= map.spec.rehome(&shards.iter().copied().collect(), unit);
+            }
+            if !changes {
+                return Ok(());
+            }
+            match self.objects.update(&map).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_conflict() && round < ROUNDS_MAX => round += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The map as it is now, past any cache.

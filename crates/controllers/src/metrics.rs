@@ -20,6 +20,8 @@ pub struct Metrics {
     pub map_conflicts: Number,
     pub shards_failed_over: Number,
     pub shards_sent_home: Number,
+    pub shards_moved: Number,
+    pub holds_reverted: Number,
     pub fences_raised: Number,
     pub fences_refused: Number,
     pub shards_published: Number,
@@ -78,6 +80,13 @@ impl Metrics {
                 "counter",
                 "Shards moved back home.",
                 &self.shards_sent_home,
+            ),
+            ("shards_moved_total", "counter", "Shards moved on order.", &self.shards_moved),
+            (
+                "holds_reverted_total",
+                "counter",
+                "Shards sent back after a hold that lasted.",
+                &self.holds_reverted,
             ),
             ("fences_raised_total", "counter", "Shard fences raised.", &self.fences_raised),
             (

@@ -9,7 +9,8 @@ use std::{
 use client::{Cache, Client, Entity, Scope, Snapshot, k8s_openapi::api::core::v1::Pod};
 use planner::unit::{Place, Places};
 use resources::{
-    CafeDeployment, Center, Fence, SHARD_MAP_NAME, Service, ShardMapObject, Unit, UnitKind,
+    CafeDeployment, Center, Fence, SHARD_MAP_NAME, Service, ShardMapObject, ShardMove, Unit,
+    UnitKind,
 };
 use rt::{TaskKind, spawn};
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ pub struct Picture {
     centers: Cache<Center>,
     units: Cache<Unit>,
     maps: Cache<ShardMapObject>,
+    moves: Cache<ShardMove>,
     deployments: Cache<CafeDeployment>,
     pods: watch::Receiver<Arc<BTreeMap<UnitName, Cache<Pod>>>>,
     changes: watch::Receiver<u64>,
@@ -39,6 +41,7 @@ impl Picture {
             centers: federation.watch(Scope::everything()),
             units: federation.watch(Scope::everything()),
             maps: federation.watch(Scope::everything()),
+            moves: federation.watch(Scope::everything()),
             deployments: federation.watch(Scope::everything()),
             pods,
             changes,
@@ -46,6 +49,7 @@ impl Picture {
         follow(picture.centers.clone(), marker.clone());
         follow(picture.units.clone(), marker.clone());
         follow(picture.maps.clone(), marker.clone());
+        follow(picture.moves.clone(), marker.clone());
         follow(picture.deployments.clone(), marker.clone());
         let units = picture.units.clone();
         let open = open_units(client.clone(), units, pods_sender, marker);
@@ -75,6 +79,10 @@ impl Picture {
     /// The shard map, once it exists.
     pub fn map(&self) -> Option<Arc<ShardMapObject>> {
         self.maps.current().get(SHARD_MAP_NAME).cloned()
+    }
+
+    pub fn shard_moves(&self) -> Arc<Snapshot<ShardMove>> {
+        self.moves.current()
     }
 
     /// The pods of a unit, once they have been listed.

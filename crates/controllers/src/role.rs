@@ -24,6 +24,7 @@ use crate::{
     picture::Picture,
     prober::Prober,
     service::Services,
+    shard_move::ShardMoves,
 };
 
 /// Where the lease of the leader lives.
@@ -126,15 +127,16 @@ impl Controllers {
 }
 
 /// Stands for election and does the leader's work, whoever leads: each part
-/// asks before it acts.
+/// asks before it acts. Holds that last are taken back by anyone.
 async fn lead(shared: Shared, election: Election, drain: Drain) {
     prepare_namespace(&shared.client).await;
     let leadership = election.start(&shared.client.federation(), shared.clock.clone(), drain);
     let report = report_leadership(shared.metrics.clone(), leadership.clone());
     let homecoming = Homecoming::new(shared.clone(), leadership.clone());
+    let moves = ShardMoves::new(shared.clone(), leadership.clone());
     let phases = Phases::new(shared.clone(), leadership.clone());
     let deployments = CafeDeployments::new(shared, leadership);
-    tokio::join!(homecoming.run(), phases.run(), deployments.run(), report);
+    tokio::join!(homecoming.run(), moves.run(), phases.run(), deployments.run(), report);
 }
 
 async fn prepare_namespace(client: &Client) {

@@ -192,7 +192,9 @@ impl Model for Protocol {
                 let Message::Raised { unit, epoch } = message else { return None };
                 let unit = name(unit);
                 let proof = Raised { shard: shard(), epoch: Epoch(epoch.into()), unit };
-                state.propose(at, |map| shard_map::publish_serving(map, &[proof.clone()]))?;
+                state.propose(at, |map| {
+                    shard_map::publish_serving(map, std::slice::from_ref(&proof))
+                })?;
             }
             Action::Deliver(message) => {
                 state.net.remove(&message);

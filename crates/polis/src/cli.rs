@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, drill, explain, load, role, status, up};
+use crate::{bench, drill, explain, load, role, shard, status, unit, up};
 
 /// A financial-grade hybrid cloud in one binary
 #[derive(Debug, Parser)]
@@ -20,6 +20,12 @@ pub enum Command {
     Up(up::Args),
     /// Show the estate at a glance
     Status(status::Args),
+    /// Show shards, and move them while they serve
+    #[command(subcommand)]
+    Shard(shard::Command),
+    /// Empty a unit
+    #[command(subcommand)]
+    Unit(unit::Command),
     /// Send steady payments and record every answer
     Load(load::Args),
     /// Inject a fault, measure the recovery, prove that nothing is lost
@@ -50,6 +56,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         // On this thread: its children die with the thread that started them.
         Command::Up(args) => done(on_this_thread(up::run(args))),
         Command::Status(args) => done(on_this_thread(status::run(args))),
+        Command::Shard(command) => on_this_thread(shard::run(command)),
+        Command::Unit(command) => on_this_thread(unit::run(command)),
         Command::Load(args) => on_this_thread(load::run(args)),
         Command::Drill(args) => on_this_thread(drill::run(args)),
         Command::Bench(command) => bench::run(command),

@@ -17,8 +17,10 @@ mod logging;
 mod output;
 mod pki;
 mod role;
+mod shard;
 mod status;
 mod stop;
+mod unit;
 mod up;
 
 use std::process::ExitCode;

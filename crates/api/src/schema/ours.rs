@@ -1,4 +1,4 @@
-//! The five kinds of the federation, field by field; the types are in
+//! The six kinds of the federation, field by field; the types are in
 //! `resources`, and a test keeps the two together.
 
 use topology::{CenterName, CityName, ShardSet, UnitName};
@@ -149,6 +149,51 @@ kind!(
                 optional("unit", "Who serves them.", UNIT_NAME),
                 optional("from", "Who lets go; absent in a failover.", UNIT_NAME),
                 optional("to", "Who takes them.", UNIT_NAME),
+            ]))),
+        ),
+    ])
+);
+
+const MOVE_STATES: Shape = Shape::OneOf(&["Waiting", "Holding", "Moved", "Elsewhere", "GivenUp"]);
+
+kind!(
+    SHARD_MOVE,
+    "ShardMove is an order to move shards to another unit by plan. Deleting it before its end takes it back.",
+    spec: &[
+        optional("shards", "These shards, such as 40-49; or those of a unit.", SHARDS),
+        optional("unit", "The Unit that shards leave.", UNIT_NAME),
+        optional("percent", "So many of a hundred of the unit's shards; all unless said.", Shape::Integer),
+        optional("to", "The Unit that takes them; a unit's are spread over the others unless said.", UNIT_NAME),
+        optional("holdMs", "Longest time that a shard's requests are held before it goes back; 3000 unless said.", Shape::Integer),
+    ],
+    status: Shape::Object(&[
+        optional("observedGeneration", "The generation this plan is of.", Shape::Integer),
+        optional("phase", "How far it is.", Shape::OneOf(&["Pending", "Moving", "Succeeded", "Failed"])),
+        optional("message", "Why it waits, or how it ended.", Shape::Text),
+        optional("total", "Shards of the plan.", Shape::Integer),
+        optional("moved", "Shards that have arrived.", Shape::Integer),
+        optional(
+            "progress",
+            "The plan, and how far each shard is.",
+            Shape::List(&item(Shape::Object(&[
+                required("shards", "Ranges of shards.", SHARDS),
+                required("from", "Who served them when the plan was made.", UNIT_NAME),
+                required("to", "Who takes them.", UNIT_NAME),
+                required("state", "How far they are.", MOVE_STATES),
+                required("epoch", "Under which they were seen last.", Shape::Integer),
+                optional("reverts", "How often they went back.", Shape::Integer),
+            ]))),
+        ),
+        optional(
+            "history",
+            "What happened, the newest last.",
+            Shape::List(&item(Shape::Object(&[
+                required("at", "When (RFC 3339).", Shape::Text),
+                required("shards", "Ranges of shards.", SHARDS),
+                required("epoch", "Under which it happened.", Shape::Integer),
+                required("state", "What became of them.", MOVE_STATES),
+                required("unit", "Who serves or shall.", UNIT_NAME),
+                required("reason", "Why.", Shape::Text),
             ]))),
         ),
     ])

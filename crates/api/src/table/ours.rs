@@ -47,6 +47,30 @@ pub const SHARD_MAP: &[Column] = &[
     AGE,
 ];
 
+pub const SHARD_MOVE: &[Column] = &[
+    NAME,
+    text("Phase", |row| match row.text("/status/phase") {
+        "" => "Pending".into(),
+        phase => phase.into(),
+    }),
+    text("Moves", |row| match (row.text("/spec/shards"), row.text("/spec/unit")) {
+        ("", unit) => match row.number("/spec/percent") {
+            0 => format!("all of {unit}").into(),
+            percent => format!("{percent}% of {unit}").into(),
+        },
+        (shards, _) => shards.into(),
+    }),
+    text("To", |row| match row.text("/spec/to") {
+        "" => "others".into(),
+        to => to.into(),
+    }),
+    text("Done", |row| {
+        format!("{}/{}", row.number("/status/moved"), row.number("/status/total")).into()
+    }),
+    wide("Message", |row| row.text_or_none("/status/message")),
+    AGE,
+];
+
 pub const CAFE_DEPLOYMENT: &[Column] = &[
     NAME,
     integer("Replicas", |row| wanted_replicas(row).into()),

@@ -3,4 +3,5 @@
 mod api_client;
 mod cafe_deployment;
 mod failover;
+mod shard_move;
 mod support;

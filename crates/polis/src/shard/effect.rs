@@ -1,0 +1,156 @@
+//! What an order would do, before it is given: users and traffic per unit, and
+//! what each would carry if any one other were lost.
+
+use std::{collections::BTreeMap, io::Write};
+
+use anyhow::Context;
+use client::Client;
+use planner::{
+    shard_move::{
+        effect::{Change, Load, Traffic, effect},
+        selection::{Leg, select},
+    },
+    unit::{Place, Places},
+};
+use resources::{
+    Center, CenterPhase, SHARD_MAP_NAME, ShardMapObject, ShardMoveSpec, Unit, UnitKind,
+};
+use serde_json::{Value, json};
+use topology::{BUCKETS, Shard, UnitName};
+
+use super::Common;
+use crate::{
+    http,
+    layout::Layout,
+    output::{self, Format},
+};
+
+/// Edges count requests by groups of so many shards.
+const GROUP_SHARDS: u16 = 10;
+
+pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
+    let door = client.federation();
+    let (maps, units, centers) =
+        (door.all::<ShardMapObject>(), door.all::<Unit>(), door.all::<Center>());
+    let (map, units, centers) =
+        tokio::try_join!(maps.get(SHARD_MAP_NAME), units.list(""), centers.list(""))
+            .context("read the estate from the API")?;
+    let places = places(&units.items, &centers.items);
+    let legs = select(order, &map.status, &places)?;
+    let traffic = traffic(&common.data().layout()?).await;
+    let changes = effect(&map.status, &legs, &traffic, &places);
+    let all: u64 = traffic.values().sum();
+    let mut out = std::io::stdout().lock();
+    if common.output == Format::Json {
+        writeln!(out, "{:#}", as_json(&legs, &changes, all))?;
+        return Ok(());
+    }
+    writeln!(out, "{} shards would move, in batches; nothing was done", legs.len())?;
+    let row = |(unit, change): (&UnitName, &Change)| {
+        let lost = change.worst_if_lost.as_ref();
+        vec![
+            unit.to_string(),
+            change.before.shards.to_string(),
+            change.after.shards.to_string(),
+            format!("{} > {}", users(change.before), users(change.after)),
+            format!("{} > {}", share(change.before, all), share(change.after, all)),
+            lost.map_or("-".into(), |lost| format!("{} if {lost} is lost", users(change.worst))),
+        ]
+    };
+    let header = ["UNIT", "SHARDS", "AFTER", "USERS", "TRAFFIC", "N-1"];
+    output::table(&mut out, &header, &changes.iter().map(row).collect::<Vec<_>>())?;
+    Ok(())
+}
+
+/// As the controllers see it, by what they write down.
+fn places(units: &[Unit], centers: &[Center]) -> Places {
+    let place = |unit: &Unit| {
+        let center = centers.iter().find(|center| center.name() == unit.spec.center.as_str())?;
+        let place = Place {
+            center: unit.spec.center.clone(),
+            city: center.spec.city.clone(),
+            standbys: unit.spec.standbys.clone(),
+            alive: center.status.phase == CenterPhase::Ready,
+            ready: unit.status.ready,
+        };
+        Some((unit.unit().ok()?, place))
+    };
+    units.iter().filter(|unit| unit.spec.kind == UnitKind::RZone).filter_map(place).collect()
+}
+
+/// Requests since the edges started. An edge that does not answer counts none.
+async fn traffic(layout: &Layout) -> Traffic {
+    let mut traffic = Traffic::new();
+    for plan in &layout.centers {
+        let url = format!("http://127.0.0.1:{}/metrics", plan.edge_admin_port);
+        if let Ok(page) = http::text(&url).await {
+            count(&page, &mut traffic);
+        }
+    }
+    traffic
+}
+
+/// Adds the requests of an edge's page, those of a group spread evenly.
+fn count(page: &str, traffic: &mut Traffic) {
+    for line in page.lines() {
+        let Some(rest) = line.strip_prefix("polis_edge_requests_total{shards=\"") else { continue };
+        let first = rest.split('-').next().and_then(|first| first.parse::<u16>().ok());
+        let count = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());
+        let (Some(first), Some(count)) = (first, count) else { continue };
+        for shard in (first..first + GROUP_SHARDS).filter_map(Shard::new) {
+            *traffic.entry(shard).or_default() += count / u64::from(GROUP_SHARDS);
+        }
+    }
+}
+
+fn users(load: Load) -> String {
+    format!("{:.1}%", percent(load.buckets as u64, u64::from(BUCKETS)))
+}
+
+fn share(load: Load, all: u64) -> String {
+    if all == 0 { "-".into() } else { format!("{:.1}%", percent(load.requests, all)) }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+fn as_json(legs: &[Leg], changes: &BTreeMap<UnitName, Change>, all: u64) -> Value {
+    let load = |load: Load| {
+        json!({
+            "shards": load.shards,
+            "buckets": load.buckets,
+            "usersPercent": percent(load.buckets as u64, u64::from(BUCKETS)),
+            "trafficPercent": percent(load.requests, all),
+        })
+    };
+    let change = |change: &Change| {
+        json!({
+            "before": load(change.before),
+            "after": load(change.after),
+            "worst": load(change.worst),
+            "worstIfLost": change.worst_if_lost,
+        })
+    };
+    let leg = |leg: &Leg| json!({ "shard": leg.shard.to_string(), "from": leg.from, "to": leg.to });
+    let units: BTreeMap<_, _> =
+        changes.iter().map(|(unit, one)| (unit.to_string(), change(one))).collect();
+    json!({ "dryRun": true, "moves": legs.iter().map(leg).collect::<Vec<_>>(), "units": units })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_a_group_are_spread_over_its_shards() {
+        let mut traffic = Traffic::new();
+        let page = "# HELP polis_edge_requests_total x\n\
+                    polis_edge_requests_total{shards=\"40-49\",class=\"2xx\"} 50\n\
+                    polis_edge_requests_total{shards=\"40-49\",class=\"5xx\"} 10\n\
+                    polis_edge_map_version 7\n";
+        count(page, &mut traffic);
+        assert_eq!(traffic.len(), 10);
+        assert_eq!(traffic[&Shard::new(49).expect("a shard")], 6);
+    }
+}
