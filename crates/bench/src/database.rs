@@ -87,7 +87,7 @@ impl Database {
     }
 
     /// The first server that answers, as our store does.
-    async fn connect(&self) -> anyhow::Result<Conn> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Conn> {
         let mut problem = None;
         for endpoint in &self.config.endpoints {
             let opened = Conn::new(self.config.driver_opts(endpoint));

@@ -31,8 +31,11 @@ mod figures;
 mod nothing;
 mod run;
 
+mod ledger;
+
 pub use database::Database;
 pub use figures::{Ceiling, Figures, Report, Run};
+pub use ledger::{LedgerPlan, LedgerReport, LedgerRun, Payers, run_ledger};
 pub use nothing::{Stack, serve_nothing};
 pub use op::Op;
 pub use plan::{Peer, Plan};

@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use ledger::{Config, Ledger, Tls, Trust};
+use ledger::{Config, Ledger, OnKv, Tls, Trust};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::Instant};
 
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Failure> {
     let open = |name: &str| -> Arc<dyn kv::Kv> {
         Arc::new(client.keyspace(name).expect("the ledger's keyspace names are valid"))
     };
-    let ledger = Ledger::build(config, open).await?;
+    let ledger = Ledger::build(config, Arc::new(OnKv::new(open))).await?;
     let address = ledger.local_addr().ok_or("no address")?;
     let (_trigger, drain) = rt::drain::channel();
     tokio::spawn(ledger.run(drain));

@@ -1,22 +1,28 @@
-//! The books of one unit: its name, the keyspaces, a desk for every shard.
+//! The books of one unit: its name, the database, a desk for every shard.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use kv::{Kv, RangeRequest};
-use tokio::time::{Instant, timeout_at};
-use topology::{Epoch, Shard, UnitName};
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Instant, timeout_at},
+};
+use topology::{Bucket, Epoch, Shard, UnitName};
 
 use crate::{
     Error,
+    database::Database,
     desk::{Desk, Standing},
     fence::Fence,
-    place::{self, Table},
+    job::{Job, job},
+    lane::Lane,
+    queue::Queue,
     transact::{Operation, transact},
 };
 
-/// How many keyspaces the ledgers share. Fixed: a shard's keyspace must never
-/// change.
-pub const KEYSPACES: usize = 16;
+/// A job that shares a transaction may end with the others' deadlines. Whoever
+/// waits for it is answered at its own, if not much later: the transaction's
+/// word is more exact than ours.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -24,18 +30,16 @@ pub struct Books(Arc<Inner>);
 
 struct Inner {
     unit: UnitName,
-    keyspaces: Vec<Arc<dyn Kv>>,
+    database: Arc<dyn Database>,
     desks: Vec<Desk>,
 }
 
 // === impl Books ===
 
 impl Books {
-    /// `open` gives the keyspace of a name: `ledger-00` to `ledger-15`.
-    pub fn new(unit: UnitName, mut open: impl FnMut(&str) -> Arc<dyn Kv>) -> Books {
-        let keyspaces = (0..KEYSPACES).map(|n| open(&format!("ledger-{n:02}"))).collect();
+    pub fn new(unit: UnitName, database: Arc<dyn Database>) -> Books {
         let desks = Shard::all().map(Desk::new).collect();
-        Books(Arc::new(Inner { unit, keyspaces, desks }))
+        Books(Arc::new(Inner { unit, database, desks }))
     }
 
     #[must_use]
@@ -43,13 +47,8 @@ impl Books {
         &self.0.unit
     }
 
-    pub fn kv(&self, shard: Shard) -> &dyn Kv {
-        &*self.0.keyspaces[usize::from(shard.number()) % KEYSPACES]
-    }
-
-    /// The first keyspace, to ask whether the store answers at all.
-    pub fn any_kv(&self) -> &dyn Kv {
-        &*self.0.keyspaces[0]
+    pub fn database(&self) -> &dyn Database {
+        &*self.0.database
     }
 
     pub fn desk(&self, shard: Shard) -> &Desk {
@@ -87,13 +86,10 @@ impl Books {
         }
     }
 
-    /// Takes the stored fence to the desk. A raise moves all of a shard's rows
-    /// at once, so the first stands for all.
+    /// Takes the stored fence to the desk.
     async fn look(&self, shard: Shard, deadline: Instant) -> Result<(), Error> {
-        let row = RangeRequest::new(place::of_shard(Table::Fence, shard)).limit(1);
-        let read = timeout_at(deadline, self.kv(shard).range(row)).await;
-        let row = read.map_err(|_| Error::Deadline)??.kvs.pop();
-        self.desk(shard).learn(row.map(|row| Fence::decode(&row.value)).transpose()?);
+        let read = timeout_at(deadline, self.database().fence(shard)).await;
+        self.desk(shard).learn(read.map_err(|_| Error::Deadline)??);
         Ok(())
     }
 
@@ -113,10 +109,10 @@ impl Books {
         desk.open()
     }
 
-    /// Runs `operation`, which came `routed` by that epoch of the map, in its
-    /// bucket's lane. Before it is sent it can be abandoned by dropping the
-    /// future; afterwards it runs to its end, so that the lane never passes on
-    /// with a write in flight.
+    /// Runs `operation`, which came `routed` by that epoch of the map, with
+    /// whatever else waits for its bucket. Before it is sent it can be abandoned
+    /// by dropping the future; afterwards it runs to its end, so that the lane
+    /// never passes on with a write in flight.
     pub async fn execute<O: Operation>(
         &self,
         operation: O,
@@ -124,19 +120,53 @@ impl Books {
         deadline: Instant,
     ) -> Result<O::Answer, Error> {
         let bucket = operation.bucket();
-        let shard = bucket.shard();
-        self.admit_write(shard, routed, deadline).await?;
-        let lane = timeout_at(deadline, self.desk(shard).lane(bucket).lock_owned()).await;
-        let mut lane = lane.map_err(|_| Error::Deadline)?;
-        // The shard may have been closed while we queued.
-        self.admit_write(shard, routed, deadline).await?;
-        let books = self.clone();
-        let work = async move {
-            let (kv, desk) = (books.kv(shard), books.desk(shard));
-            transact(kv, books.unit(), desk, &mut lane, operation, deadline).await
-        };
-        let done = rt::spawn(rt::TaskKind::Connection, "transaction", work).await;
+        self.admit_write(bucket.shard(), routed, deadline).await?;
+        let queue = self.desk(bucket.shard()).queue(bucket);
+        let (job, mut answer) = job(operation, routed, deadline);
+        let ticket = queue.push(job)?;
         // A panic in the middle of a write leaves its outcome open.
-        done.unwrap_or(Err(Error::OutcomeUnknown))
+        let unknown = Err(Error::OutcomeUnknown);
+        loop {
+            let turn = tokio::select! {
+                biased;
+                answered = &mut answer => return answered.unwrap_or(unknown),
+                turn = timeout_at(deadline, queue.turn()) => turn,
+            };
+            match turn {
+                Ok(lane) => self.serve(bucket, &queue, lane),
+                Err(_) if queue.withdraw(ticket) => return Err(Error::Deadline),
+                Err(_) => break,
+            }
+        }
+        match timeout_at(deadline + GRACE, answer).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) | Err(_) => unknown,
+        }
+    }
+
+    /// Starts a transaction with what waits.
+    fn serve(&self, bucket: Bucket, queue: &Queue, mut lane: OwnedMutexGuard<Lane>) {
+        let jobs = queue.take();
+        if jobs.is_empty() {
+            return;
+        }
+        let books = self.clone();
+        rt::spawn(rt::TaskKind::Connection, "transaction", async move {
+            let jobs = books.admitted(bucket.shard(), jobs).await;
+            let desk = books.desk(bucket.shard());
+            transact(books.database(), books.unit(), desk, &mut lane, bucket, jobs).await;
+        });
+    }
+
+    /// The shard may have been closed while they queued.
+    async fn admitted(&self, shard: Shard, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let mut admitted = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match self.admit_write(shard, job.routed(), job.deadline()).await {
+                Ok(()) => admitted.push(job),
+                Err(error) => job.fail(error),
+            }
+        }
+        admitted
     }
 }

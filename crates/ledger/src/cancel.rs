@@ -9,9 +9,10 @@ use topology::Bucket;
 use crate::{
     Error, Mark, PaymentId,
     account::{Account, Executed},
+    database::Row,
     payment::{Cancelled, Payment},
     place,
-    transact::{Decision, Need, Operation, Row},
+    transact::{Decision, Need, Operation},
 };
 
 pub struct Resolve(pub PaymentId);

@@ -6,17 +6,16 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::Mutex as LaneLock;
 use topology::{Bucket, Epoch, Shard, UnitName};
 
-use crate::{Error, fence::Fence, lane::Lane};
+use crate::{Error, fence::Fence, queue::Queue};
 
-/// A shard's knowledge and the lanes of its buckets.
+/// A shard's knowledge and the queues of its buckets.
 pub struct Desk {
     shard: Shard,
     state: Mutex<State>,
     /// Made on first use: a process serves a fifth of the shards.
-    lanes: OnceLock<Vec<Arc<LaneLock<Lane>>>>,
+    queues: OnceLock<Vec<Arc<Queue>>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,7 +40,7 @@ pub enum Standing {
 
 impl Desk {
     pub fn new(shard: Shard) -> Desk {
-        Desk { shard, state: Mutex::default(), lanes: OnceLock::new() }
+        Desk { shard, state: Mutex::default(), queues: OnceLock::new() }
     }
 
     pub fn shard(&self) -> Shard {
@@ -110,13 +109,13 @@ impl Desk {
         }
     }
 
-    pub fn lane(&self, bucket: Bucket) -> Arc<LaneLock<Lane>> {
+    pub fn queue(&self, bucket: Bucket) -> Arc<Queue> {
         let first = self.shard.buckets().next().map_or(0, Bucket::number);
-        self.lanes()[usize::from(bucket.number() - first)].clone()
+        self.queues()[usize::from(bucket.number() - first)].clone()
     }
 
-    pub fn lanes(&self) -> &[Arc<LaneLock<Lane>>] {
-        self.lanes.get_or_init(|| self.shard.buckets().map(|_| Arc::default()).collect())
+    pub fn queues(&self) -> &[Arc<Queue>] {
+        self.queues.get_or_init(|| self.shard.buckets().map(|_| Arc::default()).collect())
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

@@ -2,7 +2,7 @@
 //!
 //! Every variant but [`Error::OutcomeUnknown`] means: nothing was changed.
 
-use std::{net::SocketAddr, ops::RangeInclusive};
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
 
 use errors::Code;
 use http::StatusCode;
@@ -10,7 +10,7 @@ use topology::{Shard, UserId, UserIdError};
 
 use crate::{Balance, Currency, PaymentId, fence::Fence};
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     // The request
     #[error("{0}")]
@@ -74,6 +74,8 @@ pub enum Error {
     OutcomeUnknown,
     #[error("database: {0}")]
     Store(#[from] kv::Error),
+    #[error(transparent)]
+    Database(Arc<engine::Error>),
     #[error("too many requests are under way")]
     Busy,
     #[error("the deadline passed before anything was sent")]
@@ -86,7 +88,7 @@ pub enum Error {
     RowUnreadable { row: &'static str },
     // The service
     #[error("listen on {address}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: SocketAddr, source: Arc<std::io::Error> },
 }
 
 fn owner(fence: Option<&Fence>) -> String {
@@ -102,6 +104,16 @@ impl Error {
     /// The store answered something that no store may answer.
     pub fn store(what: &str) -> Error {
         Error::Store(kv::Error::Other(format!("polis: {what}")))
+    }
+
+    /// A write of the database that ended so certainly did not happen.
+    #[must_use]
+    pub fn is_definite(&self) -> bool {
+        match self {
+            Error::OutcomeUnknown => false,
+            Error::Store(error) => error.is_definite(),
+            _ => true,
+        }
     }
 
     #[must_use]
@@ -131,6 +143,7 @@ impl Error {
             Error::Moving { .. } => errors::LEDGER_MOVING,
             Error::OutcomeUnknown => errors::LEDGER_UNKNOWN,
             Error::Store(_) => errors::LEDGER_STORE,
+            Error::Database(error) => error.code().unwrap_or(errors::LEDGER_STORE),
             Error::Busy => errors::LEDGER_BUSY,
             Error::Deadline => errors::LEDGER_DEADLINE,
             Error::Contention => errors::LEDGER_CONTENTION,
@@ -168,6 +181,7 @@ impl Error {
             Error::Misdirected { .. } | Error::Moving { .. } => StatusCode::MISDIRECTED_REQUEST,
             Error::OutcomeUnknown
             | Error::Store(_)
+            | Error::Database(_)
             | Error::Busy
             | Error::Deadline
             | Error::Contention => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,6 +1,6 @@
-//! A bucket's writers queue in its lane, one transaction at a time, so that two
+//! A bucket's writers share its lane, one transaction at a time, so that two
 //! payments of one payer, or of one merchant in the bucket, never race to a
-//! failed compare. The lane remembers the rows it wrote last.
+//! failed comparison. The lane remembers the rows it wrote last.
 //!
 //! A bucket is a ten-thousandth of the users, so queues are short; per-account
 //! queues would need two at once for a payment, and an order to take them in.
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::transact::{Need, Row};
+use crate::{database::Row, transact::Need};
 
 /// Rows remembered per lane: sixteen busy payers with a merchant each. At about
 /// 200 bytes a row, a unit's 2,000 lanes stay below 13 MB.

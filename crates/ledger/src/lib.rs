@@ -6,7 +6,8 @@
 //! What this crate must never know: the shard map, Kubernetes, where a unit
 //! runs, what the proxy does. It believes the fence rows and nothing else.
 //!
-//! Rows, in keyspace `ledger-NN` with NN the shard modulo 16:
+//! Rows, in keyspace `ledger-NN` with NN the shard modulo 16, or in tables of
+//! the same names:
 //!
 //! | key | value |
 //! |---|---|
@@ -27,13 +28,19 @@ mod audit;
 mod fence;
 mod house;
 mod payment;
+// Where rows are kept
+mod database;
+mod on_kv;
+mod on_sql;
 // Transactions
 mod books;
 mod cancel;
 mod desk;
+mod job;
 mod lane;
 mod open;
 mod pay;
+mod queue;
 mod raise;
 mod read;
 mod scan;
@@ -47,11 +54,18 @@ mod server;
 mod wall;
 
 pub use audit::{Audit, INVARIANTS, Violation};
-pub use books::{Books, KEYSPACES};
+pub use books::Books;
+pub use database::Database;
 pub use error::Error;
 pub use ids::{IdempotencyKey, Mark, Merchant, PaymentId};
 pub use money::{Amount, Balance, Currency};
+pub use on_kv::{KEYSPACES, OnKv};
+pub use on_sql::OnSql;
+pub use open::{Open, Opened};
+pub use pay::{Paid, Pay};
+pub use payment::{Committed, Order};
 pub use peer::{Peer, Trust};
+pub use raise::Raised;
 pub use server::{Config, Ledger, Tls};
 
 #[cfg(test)]

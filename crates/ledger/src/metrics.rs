@@ -9,13 +9,14 @@ use std::{
 
 use http::StatusCode;
 
-const ROUTES: [&str; 13] = [
+const ROUTES: [&str; 14] = [
     "none",
     "admin",
     "open_account",
     "account",
     "entries",
     "pay",
+    "pay_batch",
     "payment",
     "resolve",
     "shard_payments",

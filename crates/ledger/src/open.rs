@@ -6,9 +6,10 @@ use topology::{Bucket, UserId};
 use crate::{
     Balance, Currency, Error, Mark,
     account::{Account, Executed, Opening},
+    database::Row,
     house::House,
     place,
-    transact::{Decision, Need, Operation, Row},
+    transact::{Decision, Need, Operation},
 };
 
 pub struct Open {

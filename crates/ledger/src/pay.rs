@@ -7,10 +7,11 @@ use topology::Bucket;
 use crate::{
     Error,
     account::{Account, CannotPay, Executed},
+    database::Row,
     house::House,
     payment::{Committed, Order, Payment},
     place,
-    transact::{Decision, Need, Operation, Row},
+    transact::{Decision, Need, Operation},
 };
 
 pub struct Pay(pub Order);

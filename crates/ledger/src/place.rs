@@ -44,11 +44,6 @@ pub fn of_shard(table: Table, shard: Shard) -> KeyRange {
     KeyRange::prefix(format!("{}{shard}", table.folder()))
 }
 
-/// The same, a bucket at a time and in the same order.
-pub fn by_bucket(table: Table, shard: Shard) -> impl Iterator<Item = KeyRange> {
-    shard.buckets().map(move |bucket| of_bucket(table, bucket))
-}
-
 /// Every row of a table in `bucket`.
 pub fn of_bucket(table: Table, bucket: Bucket) -> KeyRange {
     KeyRange::prefix(format!("{}{bucket}", table.folder()))
@@ -57,6 +52,33 @@ pub fn of_bucket(table: Table, bucket: Bucket) -> KeyRange {
 /// Every payment of `payer`.
 pub fn payments_of(payer: &UserId) -> KeyRange {
     KeyRange::prefix(format!("{}{}/{payer}.", Table::Payment.folder(), payer.bucket()))
+}
+
+/// The part of `range` whose keys are above `key`; none when there is none.
+pub fn above(range: KeyRange, key: &[u8]) -> Option<KeyRange> {
+    let from = [key, &[0]].concat().into();
+    match range {
+        KeyRange::Key(_) => None,
+        KeyRange::Span { from: start, to } => {
+            let from = std::cmp::max(from, start);
+            (from < to).then_some(KeyRange::Span { from, to })
+        }
+        KeyRange::From(start) => Some(KeyRange::From(std::cmp::max(from, start))),
+    }
+}
+
+/// The key of a name within a bucket.
+pub fn of_name(table: Table, bucket: Bucket, name: &[u8]) -> Bytes {
+    [format!("{}{bucket}/", table.folder()).as_bytes(), name].concat().into()
+}
+
+/// A key taken apart: its table, its bucket and its name.
+pub fn split(key: &[u8]) -> Option<(Table, Bucket, &str)> {
+    let tables = [Table::Fence, Table::Account, Table::Clearing, Table::Equity, Table::Payment];
+    tables.into_iter().find_map(|table| {
+        let (bucket, name) = parse(table, key)?;
+        Some((table, bucket, name))
+    })
 }
 
 /// A key taken apart: its bucket, and what follows it without the slash.
@@ -96,6 +118,15 @@ mod tests {
         assert_eq!(parse(Table::Payment, &payment(&id)), Some((bucket, "2088001234.k1")));
         assert_eq!(parse(Table::Fence, &fence(bucket)), Some((bucket, "")));
         assert_eq!(parse(Table::Fence, b"/fence/12"), None);
+    }
+
+    #[test]
+    fn the_next_page_starts_right_after_the_last_key() {
+        let range = KeyRange::prefix("/p/");
+        let rest = above(range.clone(), b"/p/5").expect("some is left");
+        assert!(!rest.contains(b"/p/5") && rest.contains(b"/p/5a") && !rest.contains(b"/q"));
+        assert_eq!(above(range.clone(), b"/q"), None);
+        assert_eq!(above(range.clone(), b"/a"), Some(range));
     }
 
     #[test]

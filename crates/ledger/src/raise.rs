@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use kv::{Compare, CompareOp, CompareTarget, Op, RangeRequest, Txn};
 use rt::{backoff::Backoff, random::Random};
 use tokio::time::{Instant, timeout_at};
 use topology::{Epoch, Shard};
@@ -11,7 +10,6 @@ use topology::{Epoch, Shard};
 use crate::{
     Books, Error,
     fence::{Fence, Verdict, judge},
-    place::{self, Table},
 };
 
 /// Rounds of read and write before a raise gives up: only a failing store, or
@@ -77,28 +75,13 @@ impl Books {
 
     /// None when a row moved between read and write.
     async fn raise_once(&self, shard: Shard, wanted: &Fence) -> Result<Option<Raised>, Error> {
-        let kv = self.kv(shard);
-        let rows = kv.range(RangeRequest::new(place::of_shard(Table::Fence, shard))).await?;
-        let mut stored: Vec<_> = shard.buckets().map(|bucket| (bucket, None)).collect();
-        for row in rows.kvs {
-            let at = place::parse(Table::Fence, &row.key)
-                .and_then(|(bucket, _)| stored.iter().position(|(known, _)| *known == bucket));
-            let at = at.ok_or(Error::RowUnreadable { row: "fence" })?;
-            stored[at].1 = Some(Fence::decode(&row.value)?);
-        }
-        let lower = match judge(&stored, wanted) {
+        let stored = self.database().fences(shard).await?;
+        let lower = match judge(&stored.rows, wanted) {
             Verdict::Held => return Ok(Some(Raised::Ours(wanted.clone()))),
             Verdict::Refused(fence) => return Ok(Some(Raised::Refused(fence))),
             Verdict::Raise(lower) => lower,
         };
-        let unchanged = Compare {
-            range: place::of_shard(Table::Fence, shard),
-            op: CompareOp::Less,
-            target: CompareTarget::Mod(rows.revision.next()),
-        };
-        let puts = lower.iter().map(|bucket| Op::put(place::fence(*bucket), wanted.encode()));
-        let txn = Txn::when(vec![unchanged]).then(puts.collect());
-        let raised = kv.txn(txn).await?.succeeded;
+        let raised = self.database().raise(shard, &stored, &lower, wanted).await?;
         Ok(raised.then(|| Raised::Ours(wanted.clone())))
     }
 
@@ -133,7 +116,7 @@ impl Books {
         if !desk.close(moving) {
             return Ok(drained);
         }
-        for lane in desk.lanes() {
+        for lane in desk.queues().iter().map(|queue| queue.lane()) {
             if lane.try_lock().is_ok() {
                 continue;
             }

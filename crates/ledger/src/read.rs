@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kv::{Op, OpResponse, Revision, Txn};
+use kv::Revision;
 use tokio::time::{Instant, timeout_at};
 use topology::{Bucket, Shard, UserId};
 
@@ -11,7 +11,7 @@ use crate::{
     Audit, Books, Error, PaymentId,
     account::{Account, Version},
     audit::BucketAudit,
-    fence::Fence,
+    database::{Cut, Record, Row},
     house::House,
     payment::{Committed, Payment},
     place::{self, Table},
@@ -76,16 +76,15 @@ impl Books {
         after: Version,
         limit: usize,
     ) -> Result<Statement, Error> {
-        let (value, revision) = self.read_row(user.bucket(), place::account(user)).await?;
+        let (value, cut) = self.read_row(user.bucket(), place::account(user)).await?;
         let value = value.ok_or_else(|| Error::UnknownAccount { user: user.clone() })?;
         let account = Account::decode(&value)?;
         let opening = after < Version::FIRST;
         let limit = limit - usize::from(opening);
-        let kv = self.kv(user.bucket().shard());
-        let mut scan = Scan::new([place::payments_of(user)], Some(revision));
+        let mut scan = Scan::of_payer(user, cut);
         let mut lowest = BTreeMap::new();
         let mut more = false;
-        while let Some(row) = scan.next(kv).await? {
+        while let Some(row) = scan.next(self.database()).await? {
             let Payment::Committed(payment) = Payment::decode(&row.value)? else { continue };
             if payment.debit.version <= after {
                 continue;
@@ -106,8 +105,9 @@ impl Books {
         after: Option<&PaymentId>,
         deadline: Instant,
     ) -> Result<(Scan, Revision), Error> {
-        let revision = self.read_revision(shard, deadline).await?;
-        let scan = Scan::new(place::by_bucket(Table::Payment, shard), Some(revision));
+        let cut = self.cut(shard, deadline).await?;
+        let revision = cut.revision;
+        let scan = Scan::of_shard(shard, cut);
         let scan = match after {
             Some(id) => scan.after(&place::payment(id)),
             None => scan,
@@ -115,69 +115,55 @@ impl Books {
         Ok((scan, revision))
     }
 
-    /// Checks the shard's books at one revision, bucket by bucket.
+    /// Checks the shard's books, each bucket as of one moment.
     pub async fn audit(&self, shard: Shard, deadline: Instant) -> Result<Audit, Error> {
-        let revision = self.read_revision(shard, deadline).await?;
-        let kv = self.kv(shard);
-        let scan = |table| Scan::new(place::by_bucket(table, shard), Some(revision));
-        let mut accounts = scan(Table::Account);
-        let mut clearing = scan(Table::Clearing);
-        let mut equity = scan(Table::Equity);
-        let mut payments = scan(Table::Payment);
-        let mut audit = Audit::new(shard, revision);
+        let cut = self.cut(shard, deadline).await?;
+        let mut audit = Audit::new(shard, cut.revision);
         for bucket in shard.buckets() {
+            let standing = self.database().standing(bucket, &cut).await?;
             let mut books = BucketAudit::new(bucket, &mut audit);
-            while let Some((name, row)) = next_of(&mut accounts, kv, Table::Account, bucket).await?
-            {
-                books.account(&name, &Account::decode(&row.value)?);
+            for (table, row) in standing.rows {
+                let name = name_of(table, bucket, &row)?;
+                match table {
+                    Table::Account => books.account(name, &Account::decode(&row.value)?),
+                    Table::Clearing => books.clearing(name, House::decode(&row.value)?),
+                    Table::Equity => books.equity(name, House::decode(&row.value)?),
+                    Table::Fence | Table::Payment => return Err(Error::store("another table")),
+                }
             }
-            while let Some((name, row)) =
-                next_of(&mut clearing, kv, Table::Clearing, bucket).await?
-            {
-                books.clearing(&name, House::decode(&row.value)?);
-            }
-            while let Some((name, row)) = next_of(&mut equity, kv, Table::Equity, bucket).await? {
-                books.equity(&name, House::decode(&row.value)?);
-            }
-            while let Some((name, row)) = next_of(&mut payments, kv, Table::Payment, bucket).await?
-            {
+            let mut payments = Scan::of_bucket(bucket, standing.cut);
+            while let Some(row) = payments.next(self.database()).await? {
+                let name = name_of(Table::Payment, bucket, &row)?;
                 let payment = Payment::decode(&row.value)?;
-                books.payment(&name, &payment, row.create_revision, row.version);
+                books.payment(name, &payment, row.committed, row.writes);
             }
             books.close();
         }
         Ok(audit)
     }
 
-    /// The newest revision of the shard's keyspace, if the shard is ours.
-    async fn read_revision(&self, shard: Shard, deadline: Instant) -> Result<Revision, Error> {
-        let first = shard.buckets().next().ok_or_else(|| Error::store("a shard has buckets"))?;
-        let read = self.read_row(first, place::fence(first));
-        let (_, revision) = timeout_at(deadline, read).await.map_err(|_| Error::Deadline)??;
-        Ok(revision)
+    /// The present moment of a shard, if it is ours.
+    async fn cut(&self, shard: Shard, deadline: Instant) -> Result<Cut, Error> {
+        let asked = timeout_at(deadline, self.database().cut(shard)).await;
+        let (fence, cut) = asked.map_err(|_| Error::Deadline)??;
+        self.desk(shard).learn(fence.clone());
+        match fence {
+            Some(fence) if fence.unit == *self.unit() => Ok(cut),
+            fence => Err(Error::Misdirected { shard, fence }),
+        }
     }
 
-    /// One row and the revision it was read at, if the bucket is ours.
+    /// One row and the moment it was read at, if the bucket is ours.
     async fn read_row(
         &self,
         bucket: Bucket,
         key: bytes::Bytes,
-    ) -> Result<(Option<bytes::Bytes>, Revision), Error> {
-        let desk = self.desk(bucket.shard());
-        let gets = vec![Op::get(place::fence(bucket)), Op::get(key)];
-        let response = self.kv(bucket.shard()).txn(Txn::default().then(gets)).await?;
-        let revision = response.revision;
-        let mut values = response.responses.into_iter().map(|response| match response {
-            OpResponse::Range(mut range) => Ok(range.kvs.pop().map(|kv| kv.value)),
-            _ => Err(Error::store("a read was not answered as one")),
-        });
-        let short = || Error::store("a short answer");
-        let fence = values.next().ok_or_else(short)??;
-        let value = values.next().ok_or_else(short)??;
-        let fence = fence.as_deref().map(Fence::decode).transpose()?;
-        desk.learn(fence.clone());
-        match fence {
-            Some(fence) if fence.unit == *self.unit() => Ok((value, revision)),
+    ) -> Result<(Option<bytes::Bytes>, Cut), Error> {
+        let mut seen = self.database().read(bucket, &[key]).await?;
+        let row = seen.rows.pop().unwrap_or(Row::ABSENT);
+        self.desk(bucket.shard()).learn(seen.fence.clone());
+        match seen.fence {
+            Some(fence) if fence.unit == *self.unit() => Ok((row.value, seen.cut)),
             fence => Err(Error::Misdirected { shard: bucket.shard(), fence }),
         }
     }
@@ -189,17 +175,9 @@ pub fn payment_id(key: &[u8]) -> Result<PaymentId, Error> {
         .ok_or(Error::RowUnreadable { row: "payment" })
 }
 
-async fn next_of(
-    scan: &mut Scan,
-    kv: &dyn kv::Kv,
-    table: Table,
-    bucket: Bucket,
-) -> Result<Option<(String, kv::KeyValue)>, Error> {
-    let row =
-        scan.next_if(kv, |key| place::parse(table, key).is_none_or(|(at, _)| at <= bucket)).await?;
-    let Some(row) = row else { return Ok(None) };
+fn name_of(table: Table, bucket: Bucket, row: &Record) -> Result<&str, Error> {
     match place::parse(table, &row.key) {
-        Some((at, name)) if at == bucket => Ok(Some((name.to_owned(), row))),
+        Some((at, name)) if at == bucket => Ok(name),
         _ => Err(Error::RowUnreadable { row: "a key of the books" }),
     }
 }

@@ -10,7 +10,6 @@ use hyper_util::{
         graceful::{GracefulShutdown, Watcher},
     },
 };
-use kv::Kv;
 use rt::{Drain, TaskKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,7 +20,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use topology::UnitName;
 
-use crate::{Books, Error, Peer, Trust, http::Service};
+use crate::{Books, Error, Peer, Trust, database::Database, http::Service};
 
 /// Connections at once: proxies hold a pool each and few others come.
 const CONNECTIONS_MAX: usize = 1024;
@@ -79,16 +78,12 @@ pub struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    /// `open` gives the keyspace of a name: `ledger-00` to `ledger-15`.
-    pub async fn build(
-        config: Config,
-        open: impl FnMut(&str) -> Arc<dyn Kv>,
-    ) -> Result<Ledger, Error> {
+    pub async fn build(config: Config, database: Arc<dyn Database>) -> Result<Ledger, Error> {
         let Config { unit, listen, tls, trust } = config;
         let listener = TcpListener::bind(listen)
             .await
-            .map_err(|source| Error::Listen { address: listen, source })?;
-        let books = Books::new(unit, open);
+            .map_err(|source| Error::Listen { address: listen, source: Arc::new(source) })?;
+        let books = Books::new(unit, database);
         let service = Service::new(books.clone(), trust);
         let tls = match tls {
             Tls::Plaintext => None,

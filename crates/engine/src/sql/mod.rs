@@ -59,7 +59,7 @@ pub use database::{
     Append, CELL_NAME_BYTES_MAX, Cell, Connection, Database, Failure, Founded, LogRow, Mark, Piece,
     Stand,
 };
-pub use mysql::Mysql;
+pub use mysql::{Answer, Arg, Broke, Mysql, Session, Text};
 pub use recover::{Recovered, Seen};
 pub use restore::Restoring;
 pub use tls::{Checks, ClientCertificate, ServerCheck, Tls};

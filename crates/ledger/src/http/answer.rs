@@ -20,16 +20,17 @@ const CODE_HEADER: HeaderName = HeaderName::from_static("polis-code");
 /// When to come back after "too busy" and its kin, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// An error as clients read it.
 #[derive(Serialize)]
-struct Failure<'a> {
-    error: FailureBody<'a>,
+pub struct Failure {
+    error: FailureBody,
 }
 
 #[derive(Serialize)]
-struct FailureBody<'a> {
+struct FailureBody {
     code: String,
     message: String,
-    remedy: &'a str,
+    remedy: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     fence: Option<FenceView>,
 }
@@ -40,6 +41,17 @@ pub struct FenceView {
     pub shard: String,
     pub unit: String,
     pub epoch: u64,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub fn new(error: &Error) -> Failure {
+        let code = error.code();
+        let fence = error.fence().map(|(shard, fence)| FenceView::new(shard, fence));
+        let (message, remedy) = (error.to_string(), code.remedy());
+        Failure { error: FailureBody { code: code.to_string(), message, remedy, fence } }
+    }
 }
 
 // === impl FenceView ===
@@ -95,10 +107,7 @@ pub fn failure(error: &Error, books: &Books, shard: Option<Shard>) -> Response<A
     if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(%code, %error, "the books cannot be read");
     }
-    let fence = error.fence().map(|(shard, fence)| FenceView::new(shard, fence));
-    let message = error.to_string();
-    let body = FailureBody { code: code.to_string(), message, remedy: code.remedy(), fence };
-    let mut response = json(error.status(), &Failure { error: body });
+    let mut response = json(error.status(), &Failure::new(error));
     stamp(&mut response, books, shard);
     let headers = response.headers_mut();
     headers.insert(CODE_HEADER, value(&code.to_string()));

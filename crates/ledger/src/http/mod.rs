@@ -7,6 +7,7 @@
 
 mod accounts;
 mod answer;
+mod batch;
 mod internal;
 mod payments;
 mod request;
@@ -18,7 +19,6 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use kv::{KeyRange, RangeRequest};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
@@ -131,6 +131,7 @@ impl Service {
                 accounts::entries(self, &mut context, &user, request.uri()).await
             }
             Route::Pay => payments::pay(self, &mut context, request).await,
+            Route::PayBatch => batch::pay(self, &mut context, request).await,
             Route::Payment(id) => payments::show(self, &mut context, &id).await,
             Route::Resolve(id) => payments::resolve(self, &mut context, id).await,
             Route::ShardPayments(shard) => {
@@ -146,10 +147,9 @@ impl Service {
     }
 
     async fn ready(&self) -> Response<AnswerBody> {
-        let probe = RangeRequest::new(KeyRange::key("/fence/0000"));
-        let asked = timeout(READY_TIMEOUT, self.books().any_kv().range(probe)).await;
+        let asked = timeout(READY_TIMEOUT, self.books().database().ready()).await;
         match asked {
-            Ok(Ok(_)) => text(StatusCode::OK, "ok\n"),
+            Ok(Ok(())) => text(StatusCode::OK, "ok\n"),
             Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("store: {error}\n")),
             Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "store: no answer\n"),
         }

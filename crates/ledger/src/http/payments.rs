@@ -12,10 +12,10 @@ use super::{
     request::{Context, body, header},
 };
 use crate::{
-    Amount, Error, PaymentId,
+    Amount, Error, IdempotencyKey, PaymentId,
     account::Leg,
     cancel::Resolve,
-    pay::Pay,
+    pay::{Paid, Pay},
     payment::{Committed, Order, Payment},
 };
 
@@ -23,11 +23,11 @@ const KEY_HEADER: &str = "idempotency-key";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PayBody {
-    payer: String,
-    merchant: String,
-    amount: u64,
-    currency: String,
+pub struct PayBody {
+    pub payer: String,
+    pub merchant: String,
+    pub amount: u64,
+    pub currency: String,
 }
 
 /// A payment as clients read it.
@@ -72,20 +72,12 @@ where
 {
     let key = header(request.headers(), KEY_HEADER)?.ok_or(Error::NoKey)?.parse()?;
     let asked: PayBody = body(request, context.deadline).await?;
-    let payer: UserId = asked.payer.parse().map_err(Error::UserId)?;
-    let order = Order {
-        id: PaymentId { payer, key },
-        merchant: asked.merchant.parse()?,
-        amount: Amount::new(asked.amount)?,
-        currency: asked.currency.parse()?,
-    };
+    let order = asked.order(key)?;
     let (books, id) = (service.books(), order.id.clone());
     context.about(books, &id.payer).await?;
     let paid = books.execute(Pay(order), context.routed(), context.deadline).await?;
     let status = if paid.replayed { StatusCode::OK } else { StatusCode::CREATED };
-    let mut view = PaymentView::committed(&id, &paid.payment);
-    view.replayed = paid.replayed;
-    Ok(of_shard(status, &view, books, id.payer.bucket().shard()))
+    Ok(of_shard(status, &PaymentView::paid(&id, &paid), books, id.payer.bucket().shard()))
 }
 
 pub async fn show(
@@ -112,9 +104,27 @@ pub async fn resolve(
     Ok(of_shard(StatusCode::OK, &view, books, id.payer.bucket().shard()))
 }
 
+// === impl PayBody ===
+
+impl PayBody {
+    pub fn order(self, key: IdempotencyKey) -> Result<Order, Error> {
+        let payer: UserId = self.payer.parse().map_err(Error::UserId)?;
+        Ok(Order {
+            id: PaymentId { payer, key },
+            merchant: self.merchant.parse()?,
+            amount: Amount::new(self.amount)?,
+            currency: self.currency.parse()?,
+        })
+    }
+}
+
 // === impl PaymentView ===
 
 impl PaymentView {
+    pub fn paid(id: &PaymentId, paid: &Paid) -> PaymentView {
+        PaymentView { replayed: paid.replayed, ..PaymentView::committed(id, &paid.payment) }
+    }
+
     pub fn new(id: &PaymentId, payment: &Payment) -> PaymentView {
         match payment {
             Payment::Committed(payment) => PaymentView::committed(id, payment),

@@ -14,6 +14,7 @@ pub enum Route {
     Account(UserId),
     Entries(UserId),
     Pay,
+    PayBatch,
     Payment(PaymentId),
     Resolve(PaymentId),
     ShardPayments(Shard),
@@ -43,6 +44,7 @@ impl Route {
                 (Route::Entries(uid(user)?), "GET")
             }
             [Some("v1"), Some("payments"), None, _] => (Route::Pay, "POST"),
+            [Some("v1"), Some("payments:batch"), None, _] => (Route::PayBatch, "POST"),
             [Some("v1"), Some("payments"), Some(id), None] => match id.strip_suffix(":resolve") {
                 Some(id) => (Route::Resolve(id.parse()?), "POST"),
                 None => (Route::Payment(id.parse()?), "GET"),
@@ -79,6 +81,7 @@ impl Route {
             Route::Account(_) => "account",
             Route::Entries(_) => "entries",
             Route::Pay => "pay",
+            Route::PayBatch => "pay_batch",
             Route::Payment(_) => "payment",
             Route::Resolve(_) => "resolve",
             Route::ShardPayments(_) => "shard_payments",
@@ -110,6 +113,7 @@ mod tests {
         assert_eq!(get("/v1/payments/2088001234.k").expect("a route"), Route::Payment(id.clone()));
         assert_eq!(post("/v1/payments/2088001234.k:resolve").expect("a route"), Route::Resolve(id));
         assert_eq!(post("/v1/payments").expect("a route"), Route::Pay);
+        assert_eq!(post("/v1/payments:batch").expect("a route"), Route::PayBatch);
         let user = "2088001234".parse().expect("an id");
         assert_eq!(get("/v1/accounts/2088001234/entries").expect("a route"), Route::Entries(user));
         assert!(matches!(get("/v1/shards/42/audit"), Ok(Route::ShardAudit(_))));

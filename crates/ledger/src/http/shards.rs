@@ -69,7 +69,6 @@ struct ExportEnd {
 
 struct Export {
     books: Books,
-    shard: Shard,
     scan: Scan,
     revision: u64,
     mark: Option<Mark>,
@@ -104,7 +103,7 @@ pub async fn payments(
     let revision = revision.0;
     let (books, lines, done) = (books.clone(), 0, false);
     let walk = Walk::start(permit);
-    let export = Export { books, shard, scan, revision, mark, keys, lines, done, walk };
+    let export = Export { books, scan, revision, mark, keys, lines, done, walk };
     let chunks = stream::try_unfold(export, |mut export| async move {
         let chunk = timeout(CHUNK_TIMEOUT, export.chunk()).await.map_err(|_| Error::Deadline)??;
         Ok::<_, BoxError>(chunk.map(|chunk| (Frame::data(chunk), export)))
@@ -142,7 +141,7 @@ impl Export {
         }
         let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
         while chunk.len() < CHUNK_BYTES {
-            let Some(row) = self.scan.next(self.books.kv(self.shard)).await? else {
+            let Some(row) = self.scan.next(self.books.database()).await? else {
                 self.done = true;
                 let end = ExportEnd { end: true, revision: self.revision, lines: self.lines };
                 push_line(&mut chunk, &end);
@@ -161,7 +160,7 @@ impl Export {
             let line = ExportLine {
                 payment: PaymentView::new(&id, &payment),
                 mark: payment.mark().to_string(),
-                revision: row.create_revision.0,
+                revision: row.committed.0,
                 debit,
                 credit,
             };

@@ -1,9 +1,11 @@
 //! The ledger over a store with real rules and injected faults.
 
 mod fence;
+mod galera;
 mod race;
 mod service;
 mod store;
+mod suite;
 mod unknown;
 mod walk;
 mod wire;

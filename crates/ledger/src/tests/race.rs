@@ -131,7 +131,7 @@ async fn check(seed: u64, store: &Store, units: &[Books; 2], told: &Told) -> u32
     assert_eq!(audit.cancelled, told.resolved_cancelled.len() as u64, "seed {seed}");
     let (mut scan, _) = units[0].export(books::shard(), None, books::soon()).await.expect("export");
     let mut by_rz03 = 0;
-    while let Some(row) = scan.next(store).await.expect("a row") {
+    while let Some(row) = scan.next(units[0].database()).await.expect("a row") {
         let payment = Payment::decode(&row.value).expect("a payment");
         let id = crate::read::payment_id(&row.key).expect("an id");
         if let Payment::Committed(payment) = &payment {
@@ -142,7 +142,7 @@ async fn check(seed: u64, store: &Store, units: &[Books; 2], told: &Told) -> u32
             );
         }
         let fence = RangeRequest::new(kv::KeyRange::key(place::fence(id.payer.bucket())));
-        let fence = store.range(fence.at(row.create_revision)).await.expect("history is kept");
+        let fence = store.range(fence.at(row.committed)).await.expect("history is kept");
         let fence = Fence::decode(&fence.kvs[0].value).expect("a fence");
         let by = payment.by();
         let executor = Fence { epoch: by.epoch, unit: by.unit.clone() };

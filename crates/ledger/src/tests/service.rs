@@ -105,6 +105,32 @@ fn payment(amount: u64) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_payment_of_a_batch_has_an_outcome_of_its_own() {
+    let client = Client::with_account().await;
+    let keyed = |key: &str, amount: u64| {
+        let mut payment = payment(amount);
+        payment["key"] = key.into();
+        payment
+    };
+    let batch = json!({"payments": [
+        keyed("k1", 90_000), keyed("k2", 20_000), keyed("k1", 90_000), keyed("k3", 10_000),
+    ]});
+    let answer = client.post("/v1/payments:batch", batch).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let outcomes = answer.json()["outcomes"].as_array().expect("outcomes").clone();
+    let statuses: Vec<_> = outcomes.iter().map(|one| one["status"].as_u64()).collect();
+    assert_eq!(statuses, [Some(201), Some(422), Some(200), Some(201)]);
+    assert_eq!(outcomes[0]["payment"]["id"], format!("{UID}.k1"));
+    assert_eq!(outcomes[1]["error"]["code"], errors::LEDGER_FUNDS.to_string());
+    let elsewhere = json!({"key": "k4", "payer": "2088005678", "merchant": "tea-house",
+        "amount": 1, "currency": "CNY"});
+    let two_shards = json!({"payments": [keyed("k4", 1), elsewhere]});
+    assert_eq!(client.post("/v1/payments:batch", two_shards).await.status, StatusCode::BAD_REQUEST);
+    let none = json!({"payments": []});
+    assert_eq!(client.post("/v1/payments:batch", none).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_payment_is_made_shown_and_replayed() {
     let client = Client::with_account().await;
     let paid = client.pay("k1", 1250).await;

@@ -179,19 +179,22 @@ impl Kv for Store {
 
 /// Helpers that every test of the books needs.
 pub mod books {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use tokio::time::Instant;
     use topology::{Epoch, Shard, UserId};
 
     use super::Store;
     use crate::{
-        Amount, Balance, Books, Mark, open::Open, pay::Pay, payment::Order, raise::Raised,
+        Amount, Balance, Books, Mark, OnKv, open::Open, pay::Pay, payment::Order, raise::Raised,
     };
 
     pub fn of(unit: &str, store: &Store) -> Books {
-        let store = store.clone();
-        Books::new(unit.parse().expect("a name"), move |_| std::sync::Arc::new(store.clone()))
+        Books::new(unit.parse().expect("a name"), on(store))
+    }
+
+    pub fn on(store: &Store) -> Arc<OnKv> {
+        Arc::new(OnKv::new(|_| Arc::new(store.clone())))
     }
 
     pub fn soon() -> Instant {

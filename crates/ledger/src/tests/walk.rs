@@ -35,10 +35,10 @@ async fn busy(store: &Store, payments: usize) -> Books {
     books
 }
 
-async fn exported(books: &Books, store: &Store, after: Option<&PaymentId>) -> Vec<PaymentId> {
+async fn exported(books: &Books, after: Option<&PaymentId>) -> Vec<PaymentId> {
     let (mut scan, _) = books.export(books::shard(), after, books::soon()).await.expect("ours");
     let mut ids = Vec::new();
-    while let Some(row) = scan.next(store).await.expect("a row") {
+    while let Some(row) = scan.next(books.database()).await.expect("a row") {
         ids.push(payment_id(&row.key).expect("an id"));
     }
     ids
@@ -58,10 +58,10 @@ async fn a_walk_of_many_pages_makes_the_store_count_each_row_once() {
     let store = Store::new();
     let books = busy(&store, 200).await;
     let before = store.counted();
-    let ids = exported(&books, &store, None).await;
+    let ids = exported(&books, None).await;
     assert_eq!((ids.len(), store.counted() - before), (800, 800));
     assert!(ids.is_sorted_by_key(|id| (id.payer.bucket(), id.to_string())));
-    let rest = exported(&books, &store, Some(&ids[599])).await;
+    let rest = exported(&books, Some(&ids[599])).await;
     assert_eq!(rest, ids[600..]);
     let all = rows(&store, &[Table::Account, Table::Clearing, Table::Equity, Table::Payment]).await;
     let before = store.counted();

@@ -1,6 +1,6 @@
 //! The process on a socket: TLS decides who may pay, a drain lets requests end.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -97,8 +97,7 @@ async fn ledger(store: &Store, tls: Tls, trust: Trust) -> Ledger {
         tls,
         trust,
     };
-    let store = store.clone();
-    let ledger = Ledger::build(config, move |_| Arc::new(store.clone())).await.expect("listening");
+    let ledger = Ledger::build(config, books::on(store)).await.expect("listening");
     let books = ledger.books();
     books.raise(books::shard(), Epoch(1), books::soon()).await.expect("raised");
     books.execute(books::opening(&books::user(), 100), None, books::soon()).await.expect("opened");
@@ -162,6 +161,6 @@ async fn a_taken_port_is_an_error_with_a_code() {
         tls: Tls::Plaintext,
         trust: Trust::default(),
     };
-    let error = Ledger::build(config, |_| Arc::new(Store::new())).await.err().expect("refused");
+    let error = Ledger::build(config, books::on(&Store::new())).await.err().expect("refused");
     assert_eq!(error.code(), errors::LEDGER_LISTEN);
 }

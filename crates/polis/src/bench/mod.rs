@@ -1,5 +1,6 @@
 //! `polis bench`: what our servers do beside the field's own.
 
+mod ledger;
 mod store;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -11,6 +12,8 @@ use identity::Files;
 pub enum Command {
     /// Measure the store beside etcd
     Store(store::Args),
+    /// Measure payments over a database beside the same SQL written naively
+    Ledger(ledger::Args),
     /// Serve calls that do nothing, as a ceiling
     #[command(hide = true)]
     Nothing {
@@ -30,6 +33,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         // The servers' lives are tied to this thread's.
         Command::Store(args) => crate::cli::on_this_thread(store::run(args))?,
+        Command::Ledger(args) => crate::role::runtime(None)?.block_on(ledger::run(args))?,
         Command::Nothing { listen, cert_file, key_file, hyper } => {
             // Nobody is asked for a certificate that the authority could judge.
             let files = cert_file.zip(key_file);

@@ -5,9 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context;
 use identity::{ClientAuth, Credentials, Expected, Files, ServerCheck};
 use kv::Kv;
-use ledger::{Ledger, Tls, Trust};
+use ledger::{Database, Ledger, OnKv, OnSql, Tls, Trust};
 use topology::UnitName;
 
+use super::store::database;
 use crate::pki::{SYSTEM_NAMESPACE, TRUST_DOMAIN};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -19,8 +20,14 @@ pub struct Args {
     #[arg(long)]
     listen: SocketAddr,
     /// The store: https://HOST:PORT
+    #[arg(long, required_unless_present = "database", conflicts_with = "database")]
+    store: Option<String>,
+    /// Keep the books in a database instead: mysql://USER@HOST:PORT[,HOST:PORT]/DATABASE
     #[arg(long)]
-    store: String,
+    database: Option<String>,
+    /// File with the database user's password; POLIS_DATABASE_PASSWORD works too
+    #[arg(long, requires = "database")]
+    database_password_file: Option<PathBuf>,
     /// Folder with ledger.crt, ledger.key and ca.crt
     #[arg(long)]
     identity_dir: PathBuf,
@@ -33,12 +40,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let files = Files::in_dir(&args.identity_dir, "ledger");
     let credentials = Credentials::load(&files).context("load our identity")?;
-    let expected = Expected::service(TRUST_DOMAIN, SYSTEM_NAMESPACE, "store");
-    let tls = identity::client_config(&credentials, ServerCheck::Spiffe(expected), &[b"h2"])?;
-    let store = kv_etcd::Client::connect(kv_etcd::Config::new(&args.store, Some(tls)))?;
-    let open = |name: &str| -> Arc<dyn Kv> {
-        Arc::new(store.keyspace(name).expect("the ledger's keyspace names are valid"))
-    };
+    let books = books(&args, &credentials).await?;
     let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
     let tls = identity::server_config(&credentials, ClientAuth::Optional, &alpn)?;
     let config = ledger::Config {
@@ -48,9 +50,28 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         trust: Trust::default(),
     };
     let (drain, shutdown) = super::lifecycle()?;
-    let ledger = Ledger::build(config, open).await.context("build the ledger")?;
+    let ledger = Ledger::build(config, books).await.context("build the ledger")?;
     tracing::info!(unit = %args.unit, address = %args.listen, "ledger serves");
     let running = rt::spawn(rt::TaskKind::Critical, "ledger", ledger.run(drain));
     shutdown.wait().await;
     running.await.context("run the ledger")
+}
+
+/// Where the accounts are.
+async fn books(args: &Args, credentials: &Credentials) -> anyhow::Result<Arc<dyn Database>> {
+    let database = database::Database {
+        database: args.database.clone(),
+        database_password_file: args.database_password_file.clone(),
+    };
+    if let Some(config) = database.config()? {
+        return Ok(Arc::new(OnSql::connect(config).await.context("open the database")?));
+    }
+    let store = super::options::required(args.store.as_ref(), "store")?;
+    let expected = Expected::service(TRUST_DOMAIN, SYSTEM_NAMESPACE, "store");
+    let tls = identity::client_config(credentials, ServerCheck::Spiffe(expected), &[b"h2"])?;
+    let store = kv_etcd::Client::connect(kv_etcd::Config::new(store, Some(tls)))?;
+    let open = |name: &str| -> Arc<dyn Kv> {
+        Arc::new(store.keyspace(name).expect("the ledger's keyspace names are valid"))
+    };
+    Ok(Arc::new(OnKv::new(open)))
 }

@@ -15,14 +15,19 @@ use resources::{
 };
 use serde_json::json;
 
-use crate::{data::DataDir, layout::Layout};
+use crate::{data::DataDir, layout::Layout, role::store::database::Database};
 
 /// Where the ledger runs.
 const LEDGER_NAMESPACE: &str = "payments";
 const LEDGER: &str = "ledger";
 
 /// Creates what is missing.
-pub async fn objects(client: &Client, layout: &Layout, data: &DataDir) -> anyhow::Result<()> {
+pub async fn objects(
+    client: &Client,
+    layout: &Layout,
+    data: &DataDir,
+    database: &Database,
+) -> anyhow::Result<()> {
     let federation = client.federation();
     for name in layout.cities() {
         let city =
@@ -72,11 +77,16 @@ pub async fn objects(client: &Client, layout: &Layout, data: &DataDir) -> anyhow
     let spec = ShardMapSpec { homes, return_policy: ReturnPolicy::default() };
     let map = ShardMapObject::new(Metadata::named(SHARD_MAP_NAME), spec);
     federation.all::<ShardMapObject>().create_if_absent(&map).await.context("create shard map")?;
-    deploy_ledger(client, layout, data).await
+    deploy_ledger(client, layout, data, database).await
 }
 
 /// One ledger in every unit that serves shards.
-async fn deploy_ledger(client: &Client, layout: &Layout, data: &DataDir) -> anyhow::Result<()> {
+async fn deploy_ledger(
+    client: &Client,
+    layout: &Layout,
+    data: &DataDir,
+    database: &Database,
+) -> anyhow::Result<()> {
     let federation = client.federation();
     let metadata = ObjectMeta { name: Some(LEDGER_NAMESPACE.into()), ..ObjectMeta::default() };
     let namespace = Namespace { metadata, ..Namespace::default() };
@@ -89,6 +99,18 @@ async fn deploy_ledger(client: &Client, layout: &Layout, data: &DataDir) -> anyh
         .map(|plan| (plan.unit.clone(), UnitReplicas::Count(1)))
         .collect();
     let identity = data.pki().join("units").join("$(POLIS_UNIT)");
+    let mut args = vec![
+        "--unit=$(POLIS_UNIT)".to_owned(),
+        "--listen=127.0.0.1:$(POLIS_PORT)".to_owned(),
+        format!("--identity-dir={}", identity.display()),
+    ];
+    match &database.database {
+        Some(url) => args.push(format!("--database={url}")),
+        None => args.push(format!("--store=https://127.0.0.1:{}", layout.store_port())),
+    }
+    // Pods inherit no environment of ours, so the password must be in a file.
+    let password = database.saved_password(&data.pki())?;
+    args.extend(password.map(|file| format!("--database-password-file={}", file.display())));
     let template = json!({
         "metadata": { "labels": { "app": LEDGER } },
         "spec": {
@@ -98,12 +120,7 @@ async fn deploy_ledger(client: &Client, layout: &Layout, data: &DataDir) -> anyh
                 "name": LEDGER,
                 "image": "package",
                 "command": [exe, "ledger"],
-                "args": [
-                    "--unit=$(POLIS_UNIT)",
-                    "--listen=127.0.0.1:$(POLIS_PORT)",
-                    format!("--store=https://127.0.0.1:{}", layout.store_port()),
-                    format!("--identity-dir={}", identity.display()),
-                ],
+                "args": args,
                 "ports": [{ "name": "https", "containerPort": 0 }],
                 "readinessProbe": {
                     "httpGet": { "path": "/readyz", "port": "https", "scheme": "HTTPS" },

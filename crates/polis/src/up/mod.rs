@@ -1,7 +1,8 @@
 //! `polis up`: the reference layout on this machine.
 //!
 //! One store (standing for the database, in no center), one process per
-//! center, and in each unit a ledger that the center's agent runs. This process
+//! center, and in each unit a ledger that the center's agent runs. With
+//! `--database`, the store's log and the ledgers' books are in it. This process
 //! supervises them, balances the API door, and takes drills' faults. If it is
 //! killed, the kernel ends the rest; the data stays.
 
@@ -203,7 +204,7 @@ async fn start(
     watching(supervisor, calls, ready::api(client, layout)).await?;
     screen.done("API servers, controllers, edges and agents");
     screen.begin("creating cities, centers, units and the ledger");
-    bootstrap::objects(client, layout, data).await?;
+    bootstrap::objects(client, layout, data, database).await?;
     screen.done("cities, centers and units");
     screen.begin("waiting for a ledger in every unit");
     watching(supervisor, calls, ready::ledgers(client, layout)).await?;

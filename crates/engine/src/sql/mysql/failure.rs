@@ -8,10 +8,10 @@ use crate::{Error, sql::Failure};
 
 /// A packet of statements that was not answered to its end.
 #[derive(Debug)]
-pub(super) struct Broke {
+pub struct Broke {
     /// Statements that were answered well before.
-    pub done: usize,
-    pub cause: Cause,
+    pub(super) done: usize,
+    pub(super) cause: Cause,
 }
 
 #[derive(Debug)]
@@ -35,6 +35,7 @@ const COMMIT_ROLLED_BACK: [u16; 2] = [1213, 6002];
 
 impl Broke {
     /// The packet held no COMMIT, or only autocommitted what may be done twice.
+    #[must_use]
     pub fn of_read(self) -> Failure {
         match self.cause {
             Cause::Server(error) => of_server(&error),
@@ -43,6 +44,7 @@ impl Broke {
     }
 
     /// The packet's COMMIT was the statement at this index.
+    #[must_use]
     pub fn of_commit(self, commit_at: usize) -> Failure {
         match self.cause {
             // The server stops at the first error, so COMMIT was not reached.
@@ -56,6 +58,7 @@ impl Broke {
     }
 
     /// COMMIT had not been sent: without it the server rolls back.
+    #[must_use]
     pub fn before_commit(self) -> Failure {
         match self.cause {
             Cause::Server(error) => of_server(&error),
@@ -63,6 +66,8 @@ impl Broke {
         }
     }
 
+    /// The server's number, if it answered.
+    #[must_use]
     pub fn code(&self) -> Option<u16> {
         match &self.cause {
             Cause::Server(error) => Some(error.code),

@@ -32,7 +32,12 @@ use errors::{DATABASE_ACCESS, DATABASE_PACKET, DATABASE_UNREACHABLE};
 use mysql_async::{Conn, Error as DriverError, Opts, OptsBuilder};
 use tokio::time::timeout;
 
-use self::{flavour::Flavour, secure::ssl_opts, session::Session, text::Text};
+pub use self::{
+    failure::Broke,
+    session::{Answer, Session},
+    text::{Arg, Text},
+};
+use self::{flavour::Flavour, secure::ssl_opts};
 use super::{Connection, Database, Endpoint, Failure, SqlConfig};
 use crate::Error;
 
@@ -56,6 +61,40 @@ impl Mysql {
         }
         let opts = config.endpoints.iter().map(|endpoint| config.driver_opts(endpoint)).collect();
         Ok(Mysql { config, opts, used: Arc::default() })
+    }
+
+    /// A session of the server that is used, or of the next one that works.
+    pub async fn session(&self) -> Result<Session, Failure> {
+        let first = self.used.load(Relaxed);
+        let mut problems = Vec::new();
+        let mut refused = None;
+        for step in 0..self.opts.len() {
+            let index = (first + step) % self.opts.len();
+            match self.try_connect(index).await {
+                Ok(session) => {
+                    if index != first {
+                        let (from, to) =
+                            (&self.config.endpoints[first], &self.config.endpoints[index]);
+                        tracing::warn!(%from, %to, problems = problems.join("; "), "another server of the database is used");
+                        self.used.store(index, Relaxed);
+                    }
+                    return Ok(session);
+                }
+                Err(failure) => {
+                    let problem = match failure {
+                        Failure::Refused(error) => refused.insert(error).to_string(),
+                        Failure::Conflict(problem)
+                        | Failure::Unavailable(problem)
+                        | Failure::Lost(problem) => problem,
+                    };
+                    problems.push(format!("{}: {problem}", self.config.endpoints[index]));
+                }
+            }
+        }
+        Err(match refused {
+            Some(error) => Failure::Refused(error),
+            None => Failure::Unavailable(problems.join("; ")),
+        })
     }
 
     async fn try_connect(&self, index: usize) -> Result<Session, Failure> {
@@ -86,36 +125,7 @@ impl Mysql {
 #[async_trait]
 impl Database for Mysql {
     async fn connect(&self) -> Result<Box<dyn Connection>, Failure> {
-        let first = self.used.load(Relaxed);
-        let mut problems = Vec::new();
-        let mut refused = None;
-        for step in 0..self.opts.len() {
-            let index = (first + step) % self.opts.len();
-            match self.try_connect(index).await {
-                Ok(session) => {
-                    if index != first {
-                        let (from, to) =
-                            (&self.config.endpoints[first], &self.config.endpoints[index]);
-                        tracing::warn!(%from, %to, problems = problems.join("; "), "another server of the database is used");
-                        self.used.store(index, Relaxed);
-                    }
-                    return Ok(Box::new(session));
-                }
-                Err(failure) => {
-                    let problem = match failure {
-                        Failure::Refused(error) => refused.insert(error).to_string(),
-                        Failure::Conflict(problem)
-                        | Failure::Unavailable(problem)
-                        | Failure::Lost(problem) => problem,
-                    };
-                    problems.push(format!("{}: {problem}", self.config.endpoints[index]));
-                }
-            }
-        }
-        Err(match refused {
-            Some(error) => Failure::Refused(error),
-            None => Failure::Unavailable(problems.join("; ")),
-        })
+        Ok(Box::new(self.session().await?))
     }
 }
 

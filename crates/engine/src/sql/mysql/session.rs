@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use mysql_async::{Conn, Row, prelude::Queryable as _};
+use mysql_async::{
+    Conn, Row,
+    prelude::{FromRow, Queryable as _},
+};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -16,6 +19,7 @@ use super::{
     flavour::Flavour,
     text::Text,
 };
+use crate::sql::Failure;
 
 /// Servers close sessions that were idle for longer ([`Flavour::settings`]).
 const IDLE_MAX: Duration = Duration::from_secs(20);
@@ -26,13 +30,14 @@ const LONG: Duration = Duration::from_secs(10);
 /// A hundred gigabytes on a slow disk.
 const REWRITE: Duration = Duration::from_secs(2 * 3600);
 
-pub(super) struct Session {
+/// A session with a real database, made what we rely on.
+pub struct Session {
     conn: Conn,
     /// Which endpoint this is, and which one is used now.
     index: usize,
     used: Arc<AtomicUsize>,
-    pub flavour: Flavour,
-    pub packet_bytes_max: usize,
+    pub(super) flavour: Flavour,
+    pub(super) packet_bytes_max: usize,
     /// Reads wait for what other nodes have committed.
     causal: Option<bool>,
     last_used: Instant,
@@ -42,7 +47,7 @@ pub(super) struct Session {
 
 /// What one statement led to.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub struct Answer {
     /// Rows that it changed; no meaning for one that reads.
     pub changed: u64,
     pub rows: Vec<Row>,
@@ -51,7 +56,7 @@ pub(super) struct Answer {
 // === impl Session ===
 
 impl Session {
-    pub fn new(
+    pub(super) fn new(
         conn: Conn,
         index: usize,
         used: Arc<AtomicUsize>,
@@ -71,11 +76,13 @@ impl Session {
     }
 
     /// Once it is known what the server is.
-    pub fn settle(&mut self, flavour: Flavour, packet_bytes_max: usize) {
+    pub(super) fn settle(&mut self, flavour: Flavour, packet_bytes_max: usize) {
         self.flavour = flavour;
         self.packet_bytes_max = packet_bytes_max;
     }
 
+    /// Whether it may be used again: whole, of the server that is used now, and not idle for long.
+    #[must_use]
     pub fn is_fit(&self) -> bool {
         self.whole && self.index == self.used.load(Relaxed) && self.last_used.elapsed() < IDLE_MAX
     }
@@ -185,6 +192,12 @@ async fn ask(conn: &mut Conn, text: Text, answers: &mut Vec<Answer>) -> mysql_as
 // === impl Answer ===
 
 impl Answer {
+    /// The rows as the columns' types.
+    pub fn rows<T: FromRow>(self) -> Result<Vec<T>, Failure> {
+        super::pages::rows(self)
+    }
+
+    #[must_use]
     pub fn texts(self) -> Vec<Vec<String>> {
         let texts = |row: Row| {
             row.unwrap_raw()

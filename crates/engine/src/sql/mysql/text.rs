@@ -4,14 +4,14 @@
 //! numbers and escaped binary strings is ever put into a statement.
 
 /// Statements that are sent together.
-#[derive(Debug, Default)]
-pub(super) struct Text {
+#[derive(Clone, Debug, Default)]
+pub struct Text {
     bytes: Vec<u8>,
     statements: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Arg<'a> {
+pub enum Arg<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// As many as the placeholder stands for, with commas.
@@ -52,18 +52,22 @@ impl Text {
         self.bytes.extend(other.bytes);
     }
 
+    #[must_use]
     pub fn statements(&self) -> usize {
         self.statements
     }
 
+    #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
+    #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -1,6 +1,11 @@
 //! Which database, for every verb that uses one.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 
@@ -18,6 +23,30 @@ pub struct Database {
 }
 
 impl Database {
+    /// The file with the password. One that is only in the environment is
+    /// written into `folder`, for processes that do not inherit it.
+    pub fn saved_password(&self, folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+        if let Some(file) = &self.database_password_file {
+            let path =
+                fs::canonicalize(file).with_context(|| format!("find {}", file.display()))?;
+            return Ok(Some(path));
+        }
+        if self.database.is_none() {
+            return Ok(None);
+        }
+        let Ok(password) = std::env::var(PASSWORD_VARIABLE) else { return Ok(None) };
+        let path = folder.join("database-password");
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("create {}", path.display()))?;
+        file.write_all(password.as_bytes()).context("write the database's password")?;
+        Ok(Some(path))
+    }
+
     pub fn config(&self) -> anyhow::Result<Option<store::SqlConfig>> {
         let Some(url) = &self.database else { return Ok(None) };
         let password = match &self.database_password_file {

@@ -1,0 +1,277 @@
+//! The statements of each transaction. Pure: text out.
+//!
+//! A condition that does not hold must stop a packet before its COMMIT. SQL
+//! outside of stored procedures has no `if`, so the guard is a scalar subquery
+//! that finds a second row then, which every server answers with error 1242.
+
+use bytes::Bytes;
+use engine::sql::{Arg, Text};
+use kv::{KeyRange, Revision};
+use topology::{Bucket, Shard};
+
+use crate::{
+    Error,
+    database::Change,
+    fence::Fence,
+    place::{self, Table},
+};
+
+/// What a guard that does not hold, and a row that should have been absent, are
+/// answered with.
+pub const REFUSALS: [u16; 2] = [1242, 1062];
+
+/// Statements before a read's first answer.
+pub const SNAPSHOT_STATEMENTS: usize = 2;
+
+/// Where a commit changes the fence, and where what it writes begins.
+pub const FENCE_AT: usize = 1;
+pub const PUTS_AT: usize = 3;
+
+/// Tables whose rows change.
+pub const STANDING: [Table; 3] = [Table::Account, Table::Clearing, Table::Equity];
+
+/// How a commit proves the fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fencing {
+    Changed,
+    /// What must not be done: read committed, snapshots and Galera's
+    /// certification let such a commit pass beside a raise.
+    #[cfg(test)]
+    Read,
+}
+
+pub struct Commit {
+    pub text: Text,
+    pub commit_at: usize,
+}
+
+/// A key as a row's place.
+struct At<'a> {
+    table: &'static str,
+    bucket: u64,
+    name: &'a [u8],
+}
+
+pub fn ready() -> Text {
+    let mut text = Text::default();
+    text.say("SELECT uses FROM polis_ledger_fence WHERE bucket = 0", &[]);
+    text
+}
+
+pub fn commit(change: &Change<'_>, fencing: Fencing) -> Result<Commit, Error> {
+    let bucket = number(change.bucket);
+    let places = change.keys.iter().map(|key| At::of(key)).collect::<Result<Vec<_>, _>>()?;
+    let mut text = Text::default();
+    text.say("BEGIN", &[]);
+    let fence = [
+        Arg::Number(bucket),
+        Arg::Number(change.fence.epoch.0),
+        Arg::Bytes(change.fence.unit.as_str().as_bytes()),
+    ];
+    // A change of one row, or the fence is not ours. From here on nobody else
+    // writes the bucket, so what holds now holds at the commit.
+    match fencing {
+        Fencing::Changed => {
+            text.say(
+                "UPDATE polis_ledger_fence SET uses = uses + 1 WHERE bucket = ? AND epoch = ? AND \
+                 unit = ?",
+                &fence,
+            );
+            text.say(
+                "SELECT (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE NOT (ROW_COUNT() = 1",
+                &[],
+            );
+        }
+        #[cfg(test)]
+        Fencing::Read => {
+            text.say("SELECT 1", &[]);
+            text.say(
+                "SELECT (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE NOT (EXISTS (SELECT 1 FROM \
+                 polis_ledger_fence WHERE bucket = ? AND epoch = ? AND unit = ?)",
+                &fence,
+            );
+        }
+    }
+    for (index, (at, row)) in places.iter().zip(change.rows).enumerate() {
+        if row.modified != Revision::ZERO {
+            text.go_on(
+                &format!(
+                    " AND EXISTS (SELECT 1 FROM {} WHERE bucket = ? AND name = ? AND modified = ?)",
+                    at.table
+                ),
+                &[Arg::Number(bucket), Arg::Bytes(at.name), Arg::Number(row.modified.0)],
+            );
+        } else if !change.puts.iter().any(|(put, _)| *put == index) {
+            // Those that are inserted prove it themselves.
+            text.go_on(
+                &format!(
+                    " AND NOT EXISTS (SELECT 1 FROM {} WHERE bucket = ? AND name = ?)",
+                    at.table
+                ),
+                &[Arg::Number(bucket), Arg::Bytes(at.name)],
+            );
+        }
+    }
+    text.go_on("))", &[]);
+    for (index, value) in change.puts {
+        let (at, modified) = (&places[*index], change.rows[*index].modified);
+        if modified == Revision::ZERO {
+            text.say(
+                &format!(
+                    "INSERT INTO {} (bucket, name, modified, value) SELECT bucket, ?, uses, ? \
+                     FROM polis_ledger_fence WHERE bucket = ?",
+                    at.table
+                ),
+                &[Arg::Bytes(at.name), Arg::Bytes(value), Arg::Number(bucket)],
+            );
+        } else {
+            text.say(
+                &format!(
+                    "UPDATE {} SET value = ?, modified = (SELECT uses FROM polis_ledger_fence \
+                     WHERE bucket = ?) WHERE bucket = ? AND name = ? AND modified = ?",
+                    at.table
+                ),
+                &[
+                    Arg::Bytes(value),
+                    Arg::Number(bucket),
+                    Arg::Number(at.bucket),
+                    Arg::Bytes(at.name),
+                    Arg::Number(modified.0),
+                ],
+            );
+        }
+    }
+    text.say("SELECT uses FROM polis_ledger_fence WHERE bucket = ?", &[Arg::Number(bucket)]);
+    let commit_at = text.statements();
+    text.say("COMMIT", &[]);
+    Ok(Commit { text, commit_at })
+}
+
+/// Fence and rows as of one moment.
+pub fn read(bucket: Bucket, keys: &[Bytes]) -> Result<Text, Error> {
+    let mut text = snapshot();
+    text.say(
+        "SELECT epoch, unit, uses FROM polis_ledger_fence WHERE bucket = ?",
+        &[Arg::Number(number(bucket))],
+    );
+    for key in keys {
+        let at = At::of(key)?;
+        text.say(
+            &format!("SELECT modified, value FROM {} WHERE bucket = ? AND name = ?", at.table),
+            &[Arg::Number(at.bucket), Arg::Bytes(at.name)],
+        );
+    }
+    text.say("COMMIT", &[]);
+    Ok(text)
+}
+
+pub fn standing(bucket: Bucket) -> Text {
+    let mut text = snapshot();
+    let args = [Arg::Number(number(bucket))];
+    text.say("SELECT uses FROM polis_ledger_fence WHERE bucket = ?", &args);
+    for table in STANDING {
+        let table = name_of(table);
+        text.say(&format!("SELECT name, modified, value FROM {table} WHERE bucket = ?"), &args);
+    }
+    text.say("COMMIT", &[]);
+    text
+}
+
+/// Payments of a range that were there after `commits` of the bucket.
+pub fn payments(bucket: Bucket, range: &KeyRange, commits: u64, limit: usize) -> Text {
+    let start = place::of_name(Table::Payment, bucket, b"");
+    let within = |key: &Bytes| key.strip_prefix(&start[..]).map(<[u8]>::to_vec);
+    let (from, to) = match range {
+        KeyRange::Key(key) => (within(key), within(key).map(|name| [&name[..], &[0]].concat())),
+        KeyRange::Span { from, to } => (within(from), within(to)),
+        KeyRange::From(from) => (within(from), None),
+    };
+    let mut text = Text::default();
+    text.say(
+        "SELECT name, modified, value FROM polis_ledger_payment WHERE bucket = ? AND name >= ?",
+        &[Arg::Number(number(bucket)), Arg::Bytes(&from.unwrap_or_default())],
+    );
+    if let Some(to) = to {
+        text.go_on(" AND name < ?", &[Arg::Bytes(&to)]);
+    }
+    let limit = Arg::Number(limit as u64);
+    text.go_on(" AND modified <= ? ORDER BY name LIMIT ?", &[Arg::Number(commits), limit]);
+    text
+}
+
+pub fn fences(shard: Shard) -> Text {
+    let mut text = Text::default();
+    text.say(
+        "SELECT bucket, epoch, unit, uses FROM polis_ledger_fence WHERE bucket >= ? AND bucket <= ?",
+        &span(shard),
+    );
+    text
+}
+
+/// Rows that nobody has raised; those that are there stay as they are.
+pub fn make_fences(shard: Shard) -> Text {
+    let mut text = Text::default();
+    text.say("INSERT IGNORE INTO polis_ledger_fence (bucket, epoch, unit, uses) VALUES ", &[]);
+    for (index, bucket) in shard.buckets().enumerate() {
+        let row = if index == 0 { "(?, 0, '', 0)" } else { ", (?, 0, '', 0)" };
+        text.go_on(row, &[Arg::Number(number(bucket))]);
+    }
+    text
+}
+
+/// All of the shard's fences, or none; and where COMMIT is.
+pub fn raise(shard: Shard, wanted: &Fence) -> (Text, usize) {
+    let (epoch, unit) = (Arg::Number(wanted.epoch.0), Arg::Bytes(wanted.unit.as_str().as_bytes()));
+    let [first, last] = span(shard);
+    let mut text = Text::default();
+    text.say("BEGIN", &[]);
+    text.say(
+        "UPDATE polis_ledger_fence SET epoch = ?, unit = ? WHERE bucket >= ? AND bucket <= ? AND \
+         epoch < ?",
+        &[epoch, unit, first, last, epoch],
+    );
+    text.say(
+        "SELECT (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE (SELECT COUNT(*) FROM \
+         polis_ledger_fence WHERE bucket >= ? AND bucket <= ? AND epoch = ? AND unit = ?) <> ?)",
+        &[first, last, epoch, unit, Arg::Number(shard.buckets().count() as u64)],
+    );
+    let commit_at = text.statements();
+    text.say("COMMIT", &[]);
+    (text, commit_at)
+}
+
+fn snapshot() -> Text {
+    let mut text = Text::default();
+    text.say("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", &[]);
+    text.say("START TRANSACTION WITH CONSISTENT SNAPSHOT", &[]);
+    text
+}
+
+fn span(shard: Shard) -> [Arg<'static>; 2] {
+    let first = shard.buckets().next().map_or(0, number);
+    [Arg::Number(first), Arg::Number(shard.buckets().last().map_or(first, number))]
+}
+
+fn number(bucket: Bucket) -> u64 {
+    bucket.number().into()
+}
+
+fn name_of(table: Table) -> &'static str {
+    match table {
+        Table::Fence => "polis_ledger_fence",
+        Table::Account => "polis_ledger_account",
+        Table::Clearing => "polis_ledger_clearing",
+        Table::Equity => "polis_ledger_equity",
+        Table::Payment => "polis_ledger_payment",
+    }
+}
+
+// === impl At ===
+
+impl At<'_> {
+    fn of(key: &[u8]) -> Result<At<'_>, Error> {
+        let (table, bucket, name) =
+            place::split(key).ok_or_else(|| Error::store("a key that is no row's"))?;
+        Ok(At { table: name_of(table), bucket: number(bucket), name: name.as_bytes() })
+    }
+}
