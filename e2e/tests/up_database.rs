@@ -1,12 +1,12 @@
-//! The whole estate with its store on a real database: seekdb, OceanBase's
-//! kernel. The short form; `polis drill --repeat` is the long.
+//! The whole estate with its store and its ledgers' books on a real database:
+//! seekdb, OceanBase's kernel. The short form; `polis drill --repeat` is the long.
 
 use e2e::{Estate, Scratch, run};
 use serde_json::Value;
 use testkit::Seekdb;
 
 #[test]
-fn a_killed_city_loses_no_payment_with_the_store_on_a_database() {
+fn a_killed_city_loses_no_payment_with_store_and_books_on_a_database() {
     let database = Seekdb::shared().empty_database("estate");
     let estate = Estate::up_on("up-database", "2+2+1", &database);
     let args = ["drill", "kill", "city", "east", "--rate", "100", "--users", "200", "-o", "json"];
@@ -22,6 +22,10 @@ fn a_killed_city_loses_no_payment_with_the_store_on_a_database() {
     let invariants = drill["invariants"].as_object().expect("invariants are reported");
     assert!(invariants.values().all(|verdict| verdict != "violated"), "{report:#}");
     assert!(drill["rto_ms"]["total"].is_u64(), "service came back: {report:#}");
+    let written = "SELECT COUNT(*) FROM estate.polis_ledger_payment";
+    let written = Seekdb::shared().query(written).expect("it may be asked");
+    let written: u64 = written[0][0].parse().expect("a number");
+    assert!(drill["acked"].as_u64().is_some_and(|acked| acked > 0 && acked <= written), "{written}");
     println!("recovered on seekdb: {}", drill["rto_ms"]);
 }
 

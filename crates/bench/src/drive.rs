@@ -158,5 +158,6 @@ impl Tally {
 
     pub fn add(&mut self, other: &Tally) {
         self.latencies.add(&other.latencies).expect("both have the same bounds");
+        self.last = self.last.max(other.last);
     }
 }

@@ -22,10 +22,11 @@ use engine::sql::{Answer, Mysql, SqlConfig};
 use kv::{KeyRange, Revision};
 use topology::{Bucket, Shard};
 
-use self::{
-    packet::Fencing,
-    sessions::{Asked, Sessions},
-};
+#[cfg(test)]
+pub use self::packet::Fencing;
+#[cfg(not(test))]
+use self::packet::Fencing;
+use self::sessions::{Asked, Sessions};
 use crate::{
     Error,
     database::{Change, Cut, Database, Fences, Outcome, Page, Record, Row, Seen, Standing},
@@ -53,10 +54,10 @@ impl OnSql {
         Ok(OnSql { sessions, fencing: Fencing::Changed })
     }
 
-    /// With a fence that is only read: a canary, which tests must find.
+    /// For tests of the fence, and for their canary.
     #[cfg(test)]
-    pub fn with_fences_only_read(self) -> OnSql {
-        OnSql { fencing: Fencing::Read, ..self }
+    pub fn fencing(self, fencing: Fencing) -> OnSql {
+        OnSql { fencing, ..self }
     }
 
     async fn all_fences(&self, shard: Shard) -> Result<Vec<(Bucket, Option<Fence>, u64)>, Error> {
@@ -100,25 +101,23 @@ impl Database for OnSql {
     }
 
     async fn commit(&self, change: Change<'_>) -> Result<Outcome, Error> {
-        let commit = packet::commit(&change, self.fencing)?;
+        let commit = packet::commit(&change, token(), self.fencing)?;
         let mut answers = match self.sessions.write(&commit.text, commit.commit_at).await? {
             Asked::Answered(answers) => answers,
             Asked::Refused => {
                 return Ok(Outcome::Moved(self.read(change.bucket, change.keys).await?));
             }
         };
+        let found: Option<(u64,)> = rows(&mut answers)?.pop();
         answers.pop();
-        let uses: Option<(u64,)> = rows(&mut answers)?.pop();
-        let uses = uses.ok_or_else(|| Error::store("a fence row is gone"))?.0;
-        let is_changed = self.fencing == Fencing::Changed;
-        assert_eq!(
-            answers[packet::FENCE_AT].changed == 1,
-            is_changed,
-            "a commit changes its fence row"
-        );
-        for answer in &answers[packet::PUTS_AT..] {
-            assert_eq!(answer.changed, 1, "under the fence, what was proven is written");
-        }
+        let is_whole =
+            answers[packet::PUTS_AT..].iter().take(change.puts.len()).all(|put| put.changed == 1);
+        let (Some((uses,)), true) = (found, is_whole) else {
+            let changed: Vec<u64> = answers.iter().map(|answer| answer.changed).collect();
+            tracing::warn!(?changed, ?found, "a transaction was taken away within its packet");
+            // What stands is read again, and compared, before anything is said.
+            return Err(Error::Store(kv::Error::Unknown("it was taken away".to_owned())));
+        };
         Ok(Outcome::At(Revision(uses)))
     }
 
@@ -145,7 +144,12 @@ impl Database for OnSql {
             self.sessions.read(&packet::make_fences(shard)).await?;
         }
         let (text, commit_at) = packet::raise(shard, wanted);
-        Ok(matches!(self.sessions.write(&text, commit_at).await?, Asked::Answered(_)))
+        let Asked::Answered(mut answers) = self.sessions.write(&text, commit_at).await? else {
+            return Ok(false);
+        };
+        // What another took since, or took away, is read again.
+        let stand: Option<(u64,)> = rows(&mut answers)?.pop();
+        Ok(stand == Some((seen.rows.len() as u64,)))
     }
 
     async fn cut(&self, shard: Shard) -> Result<(Option<Fence>, Cut), Error> {
@@ -183,6 +187,11 @@ impl Database for OnSql {
         let rows = found.into_iter().map(|row| record(Table::Payment, bucket, row)).collect();
         Ok(Page { rows, more })
     }
+}
+
+/// For one transaction.
+fn token() -> u64 {
+    rt::random::Random::from_entropy().next_u64() | 1
 }
 
 /// The rows of the last answer, which is taken.

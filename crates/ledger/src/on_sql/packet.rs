@@ -3,6 +3,12 @@
 //! A condition that does not hold must stop a packet before its COMMIT. SQL
 //! outside of stored procedures has no `if`, so the guard is a scalar subquery
 //! that finds a second row then, which every server answers with error 1242.
+//!
+//! A Galera node may take a transaction away between two statements of a packet,
+//! for another node's, and go on with the next statement outside of any, COMMIT
+//! included (seen with MariaDB 10.11). So each write asks for the token that
+//! this transaction left at the fence, which nobody sees once it is gone, and
+//! after the COMMIT it is looked for what should be there.
 
 use bytes::Bytes;
 use engine::sql::{Arg, Text};
@@ -23,8 +29,7 @@ pub const REFUSALS: [u16; 2] = [1242, 1062];
 /// Statements before a read's first answer.
 pub const SNAPSHOT_STATEMENTS: usize = 2;
 
-/// Where a commit changes the fence, and where what it writes begins.
-pub const FENCE_AT: usize = 1;
+/// Where what a commit writes begins.
 pub const PUTS_AT: usize = 3;
 
 /// Tables whose rows change.
@@ -34,10 +39,13 @@ pub const STANDING: [Table; 3] = [Table::Account, Table::Clearing, Table::Equity
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fencing {
     Changed,
+    /// The same with time for others between the writes and the COMMIT.
+    #[cfg(test)]
+    Slowly,
     /// What must not be done: read committed, snapshots and Galera's
     /// certification let such a commit pass beside a raise.
     #[cfg(test)]
-    Read,
+    ReadSlowly,
 }
 
 pub struct Commit {
@@ -58,7 +66,8 @@ pub fn ready() -> Text {
     text
 }
 
-pub fn commit(change: &Change<'_>, fencing: Fencing) -> Result<Commit, Error> {
+/// `token` is that of no other transaction.
+pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commit, Error> {
     let bucket = number(change.bucket);
     let places = change.keys.iter().map(|key| At::of(key)).collect::<Result<Vec<_>, _>>()?;
     let mut text = Text::default();
@@ -71,24 +80,27 @@ pub fn commit(change: &Change<'_>, fencing: Fencing) -> Result<Commit, Error> {
     // A change of one row, or the fence is not ours. From here on nobody else
     // writes the bucket, so what holds now holds at the commit.
     match fencing {
-        Fencing::Changed => {
-            text.say(
-                "UPDATE polis_ledger_fence SET uses = uses + 1 WHERE bucket = ? AND epoch = ? AND \
-                 unit = ?",
-                &fence,
-            );
-            text.say(
-                "SELECT (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE NOT (ROW_COUNT() = 1",
-                &[],
-            );
-        }
         #[cfg(test)]
-        Fencing::Read => {
-            text.say("SELECT 1", &[]);
+        Fencing::ReadSlowly => {
+            text.say(
+                "SELECT LAST_INSERT_ID(uses) FROM polis_ledger_fence WHERE bucket = ?",
+                &[Arg::Number(bucket)],
+            );
             text.say(
                 "SELECT (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE NOT (EXISTS (SELECT 1 FROM \
                  polis_ledger_fence WHERE bucket = ? AND epoch = ? AND unit = ?)",
                 &fence,
+            );
+        }
+        _ => {
+            text.say(
+                "UPDATE polis_ledger_fence SET uses = LAST_INSERT_ID(uses + 1), token = ? WHERE \
+                 bucket = ? AND epoch = ? AND unit = ?",
+                &[Arg::Number(token), fence[0], fence[1], fence[2]],
+            );
+            text.say(
+                "SELECT (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE NOT (ROW_COUNT() = 1",
+                &[],
             );
         }
     }
@@ -113,37 +125,58 @@ pub fn commit(change: &Change<'_>, fencing: Fencing) -> Result<Commit, Error> {
         }
     }
     text.go_on("))", &[]);
+    let token = match fencing {
+        // It leaves none.
+        #[cfg(test)]
+        Fencing::ReadSlowly => Arg::Number(0),
+        _ => Arg::Number(token),
+    };
     for (index, value) in change.puts {
         let (at, modified) = (&places[*index], change.rows[*index].modified);
         if modified == Revision::ZERO {
             text.say(
                 &format!(
                     "INSERT INTO {} (bucket, name, modified, value) SELECT bucket, ?, uses, ? \
-                     FROM polis_ledger_fence WHERE bucket = ?",
+                     FROM polis_ledger_fence WHERE bucket = ? AND token = ?",
                     at.table
                 ),
-                &[Arg::Bytes(at.name), Arg::Bytes(value), Arg::Number(bucket)],
+                &[Arg::Bytes(at.name), Arg::Bytes(value), Arg::Number(bucket), token],
             );
         } else {
             text.say(
                 &format!(
-                    "UPDATE {} SET value = ?, modified = (SELECT uses FROM polis_ledger_fence \
-                     WHERE bucket = ?) WHERE bucket = ? AND name = ? AND modified = ?",
+                    "UPDATE {} SET value = ?, modified = LAST_INSERT_ID() WHERE bucket = ? AND \
+                     name = ? AND modified = ? AND EXISTS (SELECT 1 FROM polis_ledger_fence WHERE \
+                     bucket = ? AND token = ?)",
                     at.table
                 ),
                 &[
                     Arg::Bytes(value),
-                    Arg::Number(bucket),
                     Arg::Number(at.bucket),
                     Arg::Bytes(at.name),
                     Arg::Number(modified.0),
+                    Arg::Number(bucket),
+                    token,
                 ],
             );
         }
     }
-    text.say("SELECT uses FROM polis_ledger_fence WHERE bucket = ?", &[Arg::Number(bucket)]);
+    #[cfg(test)]
+    if fencing != Fencing::Changed {
+        text.say("DO SLEEP(0.03)", &[]);
+    }
     let commit_at = text.statements();
     text.say("COMMIT", &[]);
+    let (first, value) = change.puts.first().ok_or_else(|| Error::store("nothing to commit"))?;
+    let at = &places[*first];
+    text.say(
+        &format!(
+            "SELECT modified FROM {} WHERE bucket = ? AND name = ? AND modified = LAST_INSERT_ID() \
+             AND value = ?",
+            at.table
+        ),
+        &[Arg::Number(at.bucket), Arg::Bytes(at.name), Arg::Bytes(value)],
+    );
     Ok(Commit { text, commit_at })
 }
 
@@ -208,18 +241,23 @@ pub fn fences(shard: Shard) -> Text {
     text
 }
 
-/// Rows that nobody has raised; those that are there stay as they are.
+/// Rows that nobody has raised; those that are there stay as they are. Uses are
+/// counted from one, since a row that was written at none would seem absent.
 pub fn make_fences(shard: Shard) -> Text {
     let mut text = Text::default();
-    text.say("INSERT IGNORE INTO polis_ledger_fence (bucket, epoch, unit, uses) VALUES ", &[]);
+    text.say(
+        "INSERT IGNORE INTO polis_ledger_fence (bucket, epoch, unit, uses, token) VALUES ",
+        &[],
+    );
     for (index, bucket) in shard.buckets().enumerate() {
-        let row = if index == 0 { "(?, 0, '', 0)" } else { ", (?, 0, '', 0)" };
+        let row = if index == 0 { "(?, 0, '', 1, 0)" } else { ", (?, 0, '', 1, 0)" };
         text.go_on(row, &[Arg::Number(number(bucket))]);
     }
     text
 }
 
-/// All of the shard's fences, or none; and where COMMIT is.
+/// All of the shard's fences, or none; and where COMMIT is. After it, how many
+/// stand so.
 pub fn raise(shard: Shard, wanted: &Fence) -> (Text, usize) {
     let (epoch, unit) = (Arg::Number(wanted.epoch.0), Arg::Bytes(wanted.unit.as_str().as_bytes()));
     let [first, last] = span(shard);
@@ -237,6 +275,11 @@ pub fn raise(shard: Shard, wanted: &Fence) -> (Text, usize) {
     );
     let commit_at = text.statements();
     text.say("COMMIT", &[]);
+    text.say(
+        "SELECT COUNT(*) FROM polis_ledger_fence WHERE bucket >= ? AND bucket <= ? AND epoch = ? \
+         AND unit = ?",
+        &[first, last, epoch, unit],
+    );
     (text, commit_at)
 }
 

@@ -14,9 +14,11 @@ const SCHEMA_VERSION: u64 = 1;
 
 const NO_SUCH_TABLE: u16 = 1146;
 
+/// `token` is the transaction's that used it last.
 const FENCE: &str = "CREATE TABLE IF NOT EXISTS polis_ledger_fence (\
      bucket SMALLINT UNSIGNED NOT NULL PRIMARY KEY, epoch BIGINT UNSIGNED NOT NULL, \
-     unit VARBINARY(63) NOT NULL, uses BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB";
+     unit VARBINARY(63) NOT NULL, uses BIGINT UNSIGNED NOT NULL, \
+     token BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB";
 
 /// `modified` is the fence's `uses` at the commit that wrote the row.
 const ROWS: [&str; 4] = ["account", "clearing", "equity", "payment"];
