@@ -96,7 +96,7 @@ pub async fn transact(
         backoff: Backoff::new(RETRY_FIRST, RETRY_MAX, Random::from_entropy()),
         maybe_applied: false,
     };
-    match run.to_its_end(lane, &mut jobs).await {
+    match run.finish(lane, &mut jobs).await {
         Ok(()) => jobs.into_iter().for_each(|job| job.settle()),
         Err(error) => jobs.into_iter().for_each(|job| job.fail(error.clone())),
     }
@@ -195,11 +195,7 @@ fn cached(desk: &Desk, unit: &UnitName, lane: &Lane, needs: &[Need]) -> Option<V
 
 impl Run<'_> {
     /// When it returns well, all that the jobs decided last is proven.
-    async fn to_its_end(
-        &mut self,
-        lane: &mut Lane,
-        jobs: &mut [Box<dyn Job>],
-    ) -> Result<(), Error> {
+    async fn finish(&mut self, lane: &mut Lane, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
         let needs = &self.batch.needs;
         let mut view = cached(self.desk, self.unit, lane, needs);
         let mut moved = 0;
