@@ -20,8 +20,8 @@ use topology::{Assignment, Epoch, MapVersion, Shard, ShardMap, ShardState, UnitN
 /// A move, and one more that takes it back, sends it on or fails it over.
 const EPOCH_MAX: u8 = 3;
 
-/// Messages under way at the same time: enough for two to overtake each other.
-const NET_MAX: usize = 2;
+/// Messages under way at the same time: enough to overtake each other twice.
+const NET_MAX: usize = 3;
 
 const UNITS: u8 = 3;
 const CONTROLLERS: usize = 2;
