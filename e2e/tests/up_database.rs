@@ -25,7 +25,10 @@ fn a_killed_city_loses_no_payment_with_store_and_books_on_a_database() {
     let written = "SELECT COUNT(*) FROM estate.polis_ledger_payment";
     let written = Seekdb::shared().query(written).expect("it may be asked");
     let written: u64 = written[0][0].parse().expect("a number");
-    assert!(drill["acked"].as_u64().is_some_and(|acked| acked > 0 && acked <= written), "{written}");
+    assert!(
+        drill["acked"].as_u64().is_some_and(|acked| acked > 0 && acked <= written),
+        "{written}"
+    );
     println!("recovered on seekdb: {}", drill["rto_ms"]);
 }
 

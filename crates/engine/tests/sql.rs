@@ -154,7 +154,9 @@ async fn folds_that_follow_closely_are_put_off_until_space_is_wanted() {
         let floors = async |compacted, reclaim: bool| {
             common::fold(&engine, &ks, epoch, Revision(compacted)).await;
             if reclaim {
-                engine.reclaim().await.expect("it can be folded");
+                // What it folds first is folded wherever tables are not rewritten too.
+                let reclaimed = engine.reclaim().await;
+                assert!(matches!(reclaimed, Ok(()) | Err(Error::ReclaimsByItself)), "{reclaimed:?}");
             }
             engine.load(&ks).await.expect("it loads").base.revision
         };

@@ -10,17 +10,14 @@
 //! the batch is told that the outcome is unknown, the keyspace is thrown away,
 //! and the log is claimed anew, which settles the batch's fate.
 
-use std::{
-    collections::VecDeque,
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, pin::Pin, time::Duration};
 
 use engine::{Epoch, Outcome};
 use futures::future::OptionFuture;
 use keyspace::LEASE_CHECKPOINT_EVERY;
 use kv::{Error, LeaseId};
 use rt::{Drain, Millis};
+use tokio::time::Instant;
 
 use crate::{
     actor::{Actor, Copy, End},
@@ -270,7 +267,6 @@ impl Actor {
     }
 
     /// Lets the next batch fill, if that costs little.
-    #[allow(clippy::disallowed_methods, reason = "measures a short wait, within which looks end")]
     async fn await_company(&mut self, leader: &mut Leader) {
         let wanted = std::mem::take(&mut leader.company).min(batch::CHANGES_MAX);
         let pace = self.vault.pace();

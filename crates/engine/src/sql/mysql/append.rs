@@ -6,6 +6,11 @@
 //! epoch or seq there is no such head, nothing is added, and an empty
 //! transaction is committed. It also means that the head is never locked while
 //! a client that may have died is waited for.
+//!
+//! A Galera node may take a transaction away for another node's between two
+//! statements of a packet, and answer the rest, COMMIT included, as if nothing
+//! had been (seen with MariaDB 10.11). So the head is looked at once more after
+//! the COMMIT: under our epoch nobody else moves it.
 
 use kv::KeyspaceName;
 
@@ -44,7 +49,7 @@ impl Session {
             false => self.append_in_steps(keyspace, append, &parts).await,
         };
         match answered {
-            Ok(applied) => Ok(applied),
+            Ok(applied) => applied,
             Err((broke, _)) if broke.code() == Some(DUPLICATE) => Ok(false),
             Err((broke, Some(commit_at))) => Err(broke.of_commit(commit_at)),
             Err((broke, None)) => Err(broke.before_commit()),
@@ -56,7 +61,7 @@ impl Session {
         keyspace: &KeyspaceName,
         append: &Append,
         parts: &[&[u8]],
-    ) -> Result<bool, (Broke, Option<usize>)> {
+    ) -> Result<Result<bool, Failure>, (Broke, Option<usize>)> {
         let mut text = Text::default();
         text.say("BEGIN", &[]);
         say_move(&mut text, keyspace, append);
@@ -65,9 +70,11 @@ impl Session {
         }
         let commit_at = text.statements();
         text.say("COMMIT", &[]);
+        say_look(&mut text, keyspace, append);
         let answers =
             self.ask_causal(false, text).await.map_err(|broke| (broke, Some(commit_at)))?;
-        Ok(is_moved(&answers, parts.len()))
+        let stands = !answers[commit_at + 1].rows.is_empty();
+        Ok(is_moved(&answers[1], &answers[2..commit_at], stands))
     }
 
     async fn append_in_steps(
@@ -75,22 +82,26 @@ impl Session {
         keyspace: &KeyspaceName,
         append: &Append,
         parts: &[&[u8]],
-    ) -> Result<bool, (Broke, Option<usize>)> {
+    ) -> Result<Result<bool, Failure>, (Broke, Option<usize>)> {
         let mut text = Text::default();
         text.say("BEGIN", &[]);
         say_move(&mut text, keyspace, append);
-        let answers = self.ask_causal(false, text).await.map_err(|broke| (broke, None))?;
-        if answers[1].changed != 1 {
+        let mut answers = self.ask_causal(false, text).await.map_err(|broke| (broke, None))?;
+        let head = answers.remove(1);
+        if head.changed != 1 {
             self.ask(statement("ROLLBACK")).await.map_err(|broke| (broke, None))?;
-            return Ok(false);
+            return Ok(Ok(false));
         }
+        let mut added = Vec::new();
         for (part, data) in parts.iter().enumerate() {
             let mut text = Text::default();
             say_part(&mut text, keyspace, append, part, data);
-            self.ask_much(text).await.map_err(|broke| (broke, None))?;
+            added.extend(self.ask_much(text).await.map_err(|broke| (broke, None))?);
         }
-        self.ask(statement("COMMIT")).await.map_err(|broke| (broke, Some(0)))?;
-        Ok(true)
+        let mut text = statement("COMMIT");
+        say_look(&mut text, keyspace, append);
+        let answers = self.ask(text).await.map_err(|broke| (broke, Some(0)))?;
+        Ok(is_moved(&head, &added, !answers[1].rows.is_empty()))
     }
 }
 
@@ -122,15 +133,23 @@ fn say_part(text: &mut Text, keyspace: &KeyspaceName, append: &Append, part: usi
     );
 }
 
-/// # Panics
-/// If the server moved the head and did not add what it was told to, which
-/// would be a hole in the log.
-fn is_moved(answers: &[Answer], parts: usize) -> bool {
-    let moved = answers[1].changed;
-    for answer in &answers[2..2 + parts] {
-        assert_eq!(answer.changed, moved, "a head moves together with its log");
+/// Whether it is where this batch would have moved it to.
+fn say_look(text: &mut Text, keyspace: &KeyspaceName, append: &Append) {
+    text.say(
+        "SELECT 1 FROM polis_keyspace WHERE keyspace = ? AND epoch = ? AND seq = ?",
+        &[name(keyspace), Arg::Number(append.epoch.0), Arg::Number(append.seq.0)],
+    );
+}
+
+/// What the answers come to: the head was moved, all of the batch was added,
+/// and the head stands there; or nothing was done.
+fn is_moved(head: &Answer, added: &[Answer], stands: bool) -> Result<bool, Failure> {
+    let all = |changed| added.iter().all(|answer| answer.changed == changed);
+    match head.changed {
+        1 if stands && all(1) => Ok(true),
+        0 if all(0) => Ok(false),
+        _ => Err(Failure::Lost("the transaction was taken away within its packet".to_owned())),
     }
-    moved == 1
 }
 
 pub(super) fn name(keyspace: &KeyspaceName) -> Arg<'_> {

@@ -60,15 +60,19 @@ impl Connection for Session {
             &[name(keyspace)],
         );
         text.say("COMMIT", &[]);
+        // What a node took away before it, for another node's claim, was told
+        // of here as if it stood; see `append`.
+        text.say("SELECT epoch, leader FROM polis_keyspace WHERE keyspace = ?", &[name(keyspace)]);
         let answers = self.ask_causal(true, text).await.map_err(|broke| broke.of_commit(3))?;
-        let [_, update, select, _] = take(answers);
+        let [_, update, locked, _, select] = take(answers);
+        let locked: Vec<(u64, Option<u64>)> = rows(locked)?;
         let stands: Vec<(u64, Option<u64>)> = rows(select)?;
         let (epoch, leader) = stands.first().copied().unwrap_or_default();
-        Ok(Stand {
-            raised: update.changed == 1,
-            epoch: Epoch(epoch),
-            leader: leader.map(ReplicaId),
-        })
+        let raised = update.changed == 1;
+        if raised && locked != stands {
+            return Err(Failure::Lost("a claim was taken away within its packet".to_owned()));
+        }
+        Ok(Stand { raised, epoch: Epoch(epoch), leader: leader.map(ReplicaId) })
     }
 
     async fn append(&mut self, keyspace: &KeyspaceName, append: &Append) -> Result<bool, Failure> {

@@ -59,8 +59,17 @@ impl Session {
             &[name(keyspace), Arg::Number(piece.after.0), Arg::Number(piece.mark.seq.0)],
         );
         text.say("COMMIT", &[]);
-        self.ask_much(text).await.map_err(|broke| broke.of_commit(1))?;
-        Ok(true)
+        // What a node took away before it was told of as if it stood; see
+        // `append`. Later marks are of folds that came after this one.
+        text.say(
+            "SELECT 1 FROM polis_mark WHERE keyspace = ? AND seq >= ?",
+            &[name(keyspace), Arg::Number(piece.mark.seq.0)],
+        );
+        let answers = self.ask_much(text).await.map_err(|broke| broke.of_commit(1))?;
+        match answers[2].rows.is_empty() {
+            true => Err(Failure::Lost("a fold was taken away within its packet".to_owned())),
+            false => Ok(true),
+        }
     }
 
     /// As a fold, of what comes from elsewhere.
