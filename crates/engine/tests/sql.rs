@@ -156,7 +156,10 @@ async fn folds_that_follow_closely_are_put_off_until_space_is_wanted() {
             if reclaim {
                 // What it folds first is folded wherever tables are not rewritten too.
                 let reclaimed = engine.reclaim().await;
-                assert!(matches!(reclaimed, Ok(()) | Err(Error::ReclaimsByItself)), "{reclaimed:?}");
+                assert!(
+                    matches!(reclaimed, Ok(()) | Err(Error::ReclaimsByItself)),
+                    "{reclaimed:?}"
+                );
             }
             engine.load(&ks).await.expect("it loads").base.revision
         };

@@ -69,7 +69,7 @@ impl Connection for Session {
         let stands: Vec<(u64, Option<u64>)> = rows(select)?;
         let (epoch, leader) = stands.first().copied().unwrap_or_default();
         let raised = update.changed == 1;
-        if raised && locked != stands {
+        if raised && locked != stands && self.may_take_away() {
             return Err(Failure::Lost("a claim was taken away within its packet".to_owned()));
         }
         Ok(Stand { raised, epoch: Epoch(epoch), leader: leader.map(ReplicaId) })

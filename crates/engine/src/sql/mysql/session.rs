@@ -92,6 +92,12 @@ impl Session {
         self.ask_within(text, self.statement_timeout).await
     }
 
+    /// Whether a transaction may be gone in the middle of its packet, without a
+    /// word.
+    pub(super) fn may_take_away(&self) -> bool {
+        self.flavour == Flavour::Galera
+    }
+
     /// As [`Session::ask`], for much data.
     pub async fn ask_much(&mut self, text: Text) -> Result<Vec<Answer>, Broke> {
         self.ask_within(text, LONG.max(self.statement_timeout)).await
