@@ -28,7 +28,19 @@ use crate::{
 /// Edges count requests by groups of so many shards.
 const GROUP_SHARDS: u16 = 10;
 
-pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
+/// What an order chooses, of the estate as it is.
+struct Choice {
+    map: ShardMapObject,
+    places: Places,
+    legs: Vec<Leg>,
+}
+
+/// Refuses what no controller could carry out.
+pub async fn check(client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
+    choose(client, order).await.map(drop)
+}
+
+async fn choose(client: &Client, order: &ShardMoveSpec) -> anyhow::Result<Choice> {
     let door = client.federation();
     let (maps, units, centers) =
         (door.all::<ShardMapObject>(), door.all::<Unit>(), door.all::<Center>());
@@ -37,6 +49,11 @@ pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> an
             .context("read the estate from the API")?;
     let places = places(&units.items, &centers.items);
     let legs = select(order, &map.status, &places)?;
+    Ok(Choice { map, places, legs })
+}
+
+pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
+    let Choice { map, places, legs } = choose(client, order).await?;
     let traffic = traffic(&common.data().layout()?).await;
     let changes = effect(&map.status, &legs, &traffic, &places);
     let all: u64 = traffic.values().sum();

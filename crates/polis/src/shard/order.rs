@@ -47,6 +47,7 @@ pub async fn run(
         effect::show(common, &client, &spec).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    effect::check(&client, &spec).await?;
     let mut stop = StopSignal::new()?;
     let name = format!("move-{}", new_run_id());
     let order = ShardMove::new(Metadata::named(&name), spec);
