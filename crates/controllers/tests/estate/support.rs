@@ -339,7 +339,8 @@ impl Agent {
         };
         let store = self.store.clone();
         let open = |name: &str| -> Arc<dyn Kv> { store.handle(name).expect("a valid keyspace") };
-        let ledger = ledger::Ledger::build(config, open).await.expect("ledger");
+        let books = Arc::new(ledger::OnKv::new(open));
+        let ledger = ledger::Ledger::build(config, books).await.expect("ledger");
         Ended(tokio::spawn(ledger.run(self.drain.clone())))
     }
 }
