@@ -15,7 +15,7 @@ type Target = fn(&[u8]);
 pub const ALL: [(&str, Target); 9] = [
     ("record", record),
     ("request", request),
-    ("bolt", bolt),
+    ("bbolt", bbolt),
     ("http2", http2),
     ("segment", engine::fuzz::segment),
     ("journal", engine::fuzz::journal),
@@ -66,9 +66,9 @@ pub fn request(data: &[u8]) {
 }
 
 /// Files in bbolt's format. A walk of one that is damaged ends, with an error.
-pub fn bolt(data: &[u8]) {
+pub fn bbolt(data: &[u8]) {
     const ITEMS_MAX: usize = 10_000;
-    let Ok(file) = bolt::Bolt::open(data) else { return };
+    let Ok(file) = bbolt::Bolt::open(data) else { return };
     for item in file.root().iter().take(ITEMS_MAX) {
         if item.is_err() {
             return;

@@ -18,7 +18,7 @@ fn no_bytes_are_too_much() {
     for (name, target) in targets::ALL {
         let mut corpus = corpus(name);
         match name {
-            "bolt" => corpus.push(bolt_file()),
+            "bbolt" => corpus.push(bbolt_file()),
             "snapshot" => corpus.push(etcd_file()),
             _ => {}
         }
@@ -40,8 +40,8 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("it is readable")).collect()
 }
 
-fn bolt_file() -> Vec<u8> {
-    let mut writer = bolt::Writer::new(Cursor::new(Vec::new())).expect("memory takes it");
+fn bbolt_file() -> Vec<u8> {
+    let mut writer = bbolt::Writer::new(Cursor::new(Vec::new())).expect("memory takes it");
     for name in ["key", "meta"] {
         let mut bucket = writer.bucket(name.as_bytes()).expect("names rise");
         for n in 0..40u8 {
@@ -59,7 +59,7 @@ fn etcd_file() -> Vec<u8> {
         authpb::User { name: "root".into(), roles: vec!["root".into()], ..Default::default() };
     let role = authpb::Role { name: "root".into(), ..Default::default() };
     let revision = |main: u64| [&main.to_be_bytes()[..], b"_", &0u64.to_be_bytes()].concat();
-    let mut writer = bolt::Writer::new(Cursor::new(Vec::new())).expect("memory takes it");
+    let mut writer = bbolt::Writer::new(Cursor::new(Vec::new())).expect("memory takes it");
     let mut bucket = |name: &str, entries: &[(Vec<u8>, Vec<u8>)]| {
         let mut bucket = writer.bucket(name.as_bytes()).expect("names rise");
         for (key, value) in entries {

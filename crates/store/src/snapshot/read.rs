@@ -8,7 +8,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use bolt::{Bolt, Bucket};
+use bbolt::{Bolt, Bucket};
 use bytes::Bytes;
 use keyspace::{
     LeaseRow,
@@ -53,7 +53,7 @@ pub enum SnapshotError {
     #[error("{}: its hash does not match: it is damaged or was cut off", path.display())]
     Hash { path: PathBuf },
     #[error("{}: {source}", path.display())]
-    Bolt { path: PathBuf, source: bolt::Error },
+    Bolt { path: PathBuf, source: bbolt::Error },
     #[error("{}: no bucket `key`: it is not a file of etcd's", path.display())]
     NotEtcd { path: PathBuf },
     #[error(
@@ -204,7 +204,7 @@ impl Snapshot {
             .collect()
     }
 
-    fn bolt_error(&self, source: bolt::Error) -> SnapshotError {
+    fn bolt_error(&self, source: bbolt::Error) -> SnapshotError {
         SnapshotError::Bolt { path: self.path.clone(), source }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufWriter},
 };
 
-use bolt::{BucketWriter, Writer};
+use bbolt::{BucketWriter, Writer};
 use keyspace::auth::{Auth, DamagedNote};
 use prost::Message as _;
 
@@ -39,7 +39,7 @@ pub(crate) enum WriteError {
     #[error(transparent)]
     Users(#[from] DamagedNote),
     #[error("snapshot file: {0}")]
-    Bolt(#[from] bolt::Error),
+    Bolt(#[from] bbolt::Error),
     #[error("scratch file: {0}")]
     Scratch(#[from] io::Error),
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Cursor};
 
-use bolt::{Bolt, Error, Writer};
+use bbolt::{Bolt, Error, Writer};
 use proptest::prelude::*;
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
