@@ -36,6 +36,7 @@ pub enum Reason {
     CenterReady,
     Failover,
     ShardsReturned,
+    ReturnGivenUp,
     ShardsRetargeted,
     ShardsMoved,
     ShardsReverted,

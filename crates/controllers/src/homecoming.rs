@@ -1,24 +1,25 @@
 //! First assignment and return, by the leader: shards that were never given to
 //! anyone go home at once, shards that are away go home in batches once their
 //! unit has been well for as long as the policy says. A move that is stuck gets
-//! another target. What an order claims, or went back a moment ago, is let be.
+//! another target. What an order claims, or went back a moment ago, is let be,
+//! and so is what went back from its home too often, until that was unwell.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use client::Leadership;
+use client::{Leadership, Objects};
 use planner::{
     shard_map,
     shard_move::hold::Holds,
     stuck::Moves,
     unit::{Places, Wellness, homecoming, refuge},
 };
-use resources::{Observation, ShardMapSpec};
-use topology::{CenterName, Epoch, Shard, UnitName};
+use resources::{Observation, SHARD_MAP_NAME, ShardMapObject, ShardMapSpec, ShardMove};
+use topology::{CenterName, Epoch, Shard, ShardSet, UnitName};
 
-use crate::{center::Health, events::Reason, failover::by_unit, role::Shared, shard_move::claimed};
-
-/// How often to look while shards are away or move and only time has to pass.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+use crate::{
+    center::Health, events::Reason, failover::by_unit, role::Shared, rounds::Rounds,
+    shard_move::claimed,
+};
 
 pub struct Homecoming {
     shared: Shared,
@@ -26,42 +27,31 @@ pub struct Homecoming {
     wellness: Wellness,
     moves: Moves,
     holds: Holds,
+    orders: Objects<ShardMove>,
+    /// Shards that are not sent home any more, as they were reported.
+    given_up: ShardSet,
 }
 
 type Stuck = BTreeSet<(Shard, Epoch)>;
 
 // === impl Homecoming ===
 
-impl Homecoming {
-    pub fn new(shared: Shared, leadership: Leadership) -> Homecoming {
-        let (wellness, moves, holds) = (Wellness::default(), Moves::default(), Holds::default());
-        Homecoming { shared, leadership, wellness, moves, holds }
+impl Rounds for Homecoming {
+    const WORK: &'static str = "assign or return shards";
+
+    fn wakes(&mut self) -> (&mut Shared, &mut Leadership) {
+        (&mut self.shared, &mut self.leadership)
     }
 
-    pub async fn run(mut self) {
-        loop {
-            let waiting = match self.reconcile().await {
-                Ok(waiting) => waiting,
-                Err(error) => {
-                    tracing::warn!(%error, "assign or return shards");
-                    true
-                }
-            };
-            tokio::select! {
-                () = self.shared.picture.changed() => {}
-                _ = self.shared.health.changed() => {}
-                () = self.leadership.changed() => {}
-                () = tokio::time::sleep(LOOK_AGAIN), if waiting => {}
-            }
-        }
-    }
-
-    /// True when there is more to do later.
-    async fn reconcile(&mut self) -> Result<bool, client::Error> {
+    async fn round(&mut self) -> Result<bool, client::Error> {
         let health = self.shared.health.borrow_and_update().clone();
         let now = self.shared.clock.now();
         // Followers watch too, so that a change of leaders starts no new wait.
-        self.wellness.observe(&self.well(&health), now);
+        let well = self.well(&health);
+        self.wellness.observe(&well, now);
+        if health.fresh {
+            self.holds.forgive(&well);
+        }
         let Some(map) = self.shared.picture.map() else { return Ok(false) };
         match health.fresh {
             true => self.moves.observe(&map.status, now),
@@ -82,15 +72,27 @@ impl Homecoming {
         let away = homes(&map.spec).any(|(shard, home)| {
             map.status.get(shard).is_some_and(|assignment| assignment.state.target() != home)
         });
-        let orders = self.shared.picture.shard_moves();
-        if !away || !policy.automatic || !orders.synced {
+        if !away || !policy.automatic {
             return Ok(!self.moves.is_empty());
         }
-        let mut claimed = claimed(orders.iter().map(|order| &**order));
-        claimed.extend(self.holds.cool());
+        self.report_given_up(&map);
         let settled = self.wellness.settled(policy.after_ms, now);
-        self.send_home(&settled, &stuck, &claimed).await?;
+        self.send_home(&map, &settled, &stuck).await?;
         Ok(true)
+    }
+}
+
+impl Homecoming {
+    pub fn new(shared: Shared, leadership: Leadership) -> Homecoming {
+        Homecoming {
+            orders: shared.client.federation().all(),
+            shared,
+            leadership,
+            wellness: Wellness::default(),
+            moves: Moves::default(),
+            holds: Holds::default(),
+            given_up: ShardSet::default(),
+        }
     }
 
     /// Units whose center answers everyone and whose services are ready.
@@ -143,18 +145,56 @@ impl Homecoming {
         Ok(())
     }
 
+    /// Says once which shards are left where they are.
+    fn report_given_up(&mut self, map: &ShardMapObject) {
+        let away = homes(&map.spec).filter(|(shard, home)| self.holds.has_given_up(*shard, home));
+        let shards: ShardSet = away.map(|(shard, _)| shard).collect();
+        if !shards.is_empty() && shards != self.given_up {
+            tracing::warn!(%shards, "went back from their home too often and stay where they are");
+            let message = format!(
+                "shards {shards} went back from their home too often; they stay where they are \
+                 until it was not ready once"
+            );
+            self.shared.recorder.warn(Reason::ReturnGivenUp, "ShardMap", SHARD_MAP_NAME, message);
+        }
+        self.given_up = shards;
+    }
+
+    /// Sends the next batch home, by the map of our picture.
+    ///
+    /// Our picture of the orders may be older than that of the map, above all
+    /// just after we were elected: it would show what an order has moved, and
+    /// not the order. So orders are read once more, after the map. An order
+    /// that had moved something in this map is among them, since its plan is
+    /// durable first; and should the map have changed since, nothing is
+    /// committed, and the next round judges anew.
     async fn send_home(
         &self,
+        map: &ShardMapObject,
         settled: &BTreeSet<UnitName>,
         stuck: &Stuck,
-        claimed: &BTreeSet<Shard>,
     ) -> Result<(), client::Error> {
-        let plan = |map: &resources::ShardMapObject| {
-            let free = homes(&map.spec).filter(|(shard, _)| !claimed.contains(shard));
+        let plan = |claimed: &BTreeSet<Shard>| {
+            let free = homes(&map.spec).filter(|(shard, home)| {
+                !claimed.contains(shard) && !self.holds.has_given_up(*shard, home)
+            });
             let batch = homecoming(&map.status, free, settled, stuck);
             shard_map::move_planned(&map.status, batch)
         };
-        let Some(plan) = self.shared.maps.commit(plan).await? else { return Ok(()) };
+        // Most rounds end here, without asking anybody.
+        let picture = self.shared.picture.shard_moves();
+        let mut known = claimed(picture.iter().map(|order| &**order));
+        known.extend(self.holds.cool());
+        if plan(&known).is_none() {
+            return Ok(());
+        }
+        let orders = self.orders.list("").await?.items;
+        let mut current = claimed(orders.iter());
+        current.extend(self.holds.cool());
+        let Some(plan) = plan(&current) else { return Ok(()) };
+        if !self.shared.maps.commit_on(map, &plan).await? {
+            return Ok(());
+        }
         self.shared.metrics.shards_sent_home.add(plan.steps.len());
         for (unit, shards) in by_unit(&plan) {
             tracing::info!(unit, %shards, "shards return home");

@@ -34,6 +34,7 @@ mod phase;
 mod picture;
 mod prober;
 mod role;
+mod rounds;
 mod service;
 mod shard_move;
 

@@ -53,6 +53,27 @@ impl Maps {
         Ok(None)
     }
 
+    /// Commits a plan that was made of exactly this map. False when the map has
+    /// changed since.
+    pub async fn commit_on(
+        &self,
+        map: &ShardMapObject,
+        plan: &Plan,
+    ) -> Result<bool, client::Error> {
+        let next = ShardMapObject { status: plan.map.clone(), ..map.clone() };
+        match self.objects.update_status(&next).await {
+            Ok(_) => {
+                self.metrics.map_version.set(plan.map.version.0);
+                Ok(true)
+            }
+            Err(error) if error.is_conflict() => {
+                self.metrics.map_conflicts.add(1);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes these units the homes of these shards.
     pub async fn rehome(
         &self,

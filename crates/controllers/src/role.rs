@@ -23,6 +23,7 @@ use crate::{
     phase::Phases,
     picture::Picture,
     prober::Prober,
+    rounds,
     service::Services,
     shard_move::ShardMoves,
 };
@@ -136,7 +137,8 @@ async fn lead(shared: Shared, election: Election, drain: Drain) {
     let moves = ShardMoves::new(shared.clone(), leadership.clone());
     let phases = Phases::new(shared.clone(), leadership.clone());
     let deployments = CafeDeployments::new(shared, leadership);
-    tokio::join!(homecoming.run(), moves.run(), phases.run(), deployments.run(), report);
+    let (homecoming, moves) = (rounds::run(homecoming), rounds::run(moves));
+    tokio::join!(homecoming, moves, phases.run(), deployments.run(), report);
 }
 
 async fn prepare_namespace(client: &Client) {

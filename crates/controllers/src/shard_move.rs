@@ -8,7 +8,7 @@
 //! A hold that lasts is taken back by any center, the leader first: users wait
 //! for it. The map's compare-and-swap lets one of them win.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use client::{DeleteOptions, Leadership, Objects, k8s_openapi::jiff::Timestamp};
 use planner::{
@@ -23,10 +23,7 @@ use planner::{
 use resources::{MoveEvent, MovePhase, MoveProgress, MoveState, ShardMove, ShardMoveSpec};
 use topology::{Epoch, Shard, ShardMap, ShardSet};
 
-use crate::{center::Health, events::Reason, role::Shared};
-
-/// How often to look while a hold lasts or a shard cools.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+use crate::{center::Health, events::Reason, role::Shared, rounds::Rounds};
 
 /// How long a hold that lasts is left to the leader.
 const TAKEOVER_MS: u64 = 1_000;
@@ -59,34 +56,14 @@ pub fn claimed<'a>(orders: impl Iterator<Item = &'a ShardMove>) -> BTreeSet<Shar
 
 // === impl ShardMoves ===
 
-impl ShardMoves {
-    pub fn new(shared: Shared, leadership: Leadership) -> ShardMoves {
-        let objects = shared.client.federation().all();
-        ShardMoves { shared, leadership, objects, holds: Holds::default() }
+impl Rounds for ShardMoves {
+    const WORK: &'static str = "carry out shard moves";
+
+    fn wakes(&mut self) -> (&mut Shared, &mut Leadership) {
+        (&mut self.shared, &mut self.leadership)
     }
 
-    pub async fn run(mut self) {
-        loop {
-            let waiting = match self.reconcile().await {
-                Ok(waiting) => waiting,
-                // Somebody else wrote the order: its news wakes us.
-                Err(error) if error.is_conflict() => true,
-                Err(error) => {
-                    tracing::warn!(%error, "carry out shard moves");
-                    true
-                }
-            };
-            tokio::select! {
-                () = self.shared.picture.changed() => {}
-                _ = self.shared.health.changed() => {}
-                () = self.leadership.changed() => {}
-                () = tokio::time::sleep(LOOK_AGAIN), if waiting => {}
-            }
-        }
-    }
-
-    /// True when time alone can give us more to do.
-    async fn reconcile(&mut self) -> Result<bool, client::Error> {
+    async fn round(&mut self) -> Result<bool, client::Error> {
         let health = self.shared.health.borrow_and_update().clone();
         let Some(map) = self.shared.picture.map() else { return Ok(false) };
         let orders = self.shared.picture.shard_moves();
@@ -125,6 +102,13 @@ impl ShardMoves {
             self.tidy(orders.iter().map(|order| &**order)).await?;
         }
         Ok(self.holds.waits())
+    }
+}
+
+impl ShardMoves {
+    pub fn new(shared: Shared, leadership: Leadership) -> ShardMoves {
+        let objects = shared.client.federation().all();
+        ShardMoves { shared, leadership, objects, holds: Holds::default() }
     }
 
     /// Sends holds that last back where they came from. Where that is not fit

@@ -14,16 +14,23 @@ use topology::{Epoch, Shard, ShardMap, ShardState, UnitName};
 /// Between a shard's way back and the next try.
 pub const COOL_MS: u64 = 5_000;
 
+/// A shard that went back from a unit so often in a row is not sent there any
+/// more by itself: each try costs its users a hold.
+pub const TRIES_MAX: u32 = 3;
+
 /// Planned moves under way, and those that went back lately.
 #[derive(Debug, Default)]
 pub struct Holds {
     since: BTreeMap<(Shard, Epoch), Hold>,
     went_back: BTreeMap<Shard, Millis>,
+    /// How often in a row each shard went back from which unit.
+    failures: BTreeMap<(Shard, UnitName), u32>,
 }
 
 #[derive(Clone, Debug)]
 struct Hold {
     from: UnitName,
+    to: UnitName,
     seen: Millis,
 }
 
@@ -33,10 +40,17 @@ impl Holds {
     pub fn observe(&mut self, map: &ShardMap, now: Millis) {
         let mut before = std::mem::take(&mut self.since);
         for (shard, assignment) in &map.assignments {
-            let ShardState::Moving { from: Some(from), .. } = &assignment.state else { continue };
+            let (from, to) = match &assignment.state {
+                ShardState::Moving { from: Some(from), to } => (from, to),
+                ShardState::Moving { from: None, .. } => continue,
+                ShardState::Serving { unit } => {
+                    self.failures.remove(&(*shard, unit.clone()));
+                    continue;
+                }
+            };
             let intent = (*shard, assignment.epoch);
             let seen = before.remove(&intent).map_or(now, |hold| hold.seen);
-            self.since.insert(intent, Hold { from: from.clone(), seen });
+            self.since.insert(intent, Hold { from: from.clone(), to: to.clone(), seen });
         }
         // What is left has come to an end, one way or the other.
         for ((shard, epoch), hold) in before {
@@ -45,6 +59,7 @@ impl Holds {
                 .is_some_and(|after| after.epoch > epoch && *after.state.target() == hold.from);
             if back {
                 self.went_back.insert(shard, now);
+                *self.failures.entry((shard, hold.to)).or_default() += 1;
             }
         }
         self.went_back.retain(|_, at| now.since(*at) < COOL_MS);
@@ -53,6 +68,17 @@ impl Holds {
     /// Starts every hold anew: time that nobody watched counts for none.
     pub fn forget(&mut self, now: Millis) {
         self.since.values_mut().for_each(|hold| hold.seen = now);
+    }
+
+    /// A unit that is not `well` is another one once it is well again.
+    pub fn forgive(&mut self, well: &BTreeSet<UnitName>) {
+        self.failures.retain(|(_, unit), _| well.contains(unit));
+    }
+
+    /// Whether the shard went back from `unit` too often to be sent there again.
+    #[must_use]
+    pub fn has_given_up(&self, shard: Shard, unit: &UnitName) -> bool {
+        self.failures.get(&(shard, unit.clone())).is_some_and(|failures| *failures >= TRIES_MAX)
     }
 
     /// Holds that have lasted longer than `bound_ms` says for their shard.
@@ -106,6 +132,32 @@ mod tests {
         assert_eq!(holds.cool().len(), 1);
         holds.observe(&plan.map, Millis(3_200 + COOL_MS));
         assert!(!holds.waits());
+    }
+
+    #[test]
+    fn a_shard_that_goes_back_too_often_is_let_be_until_the_unit_was_unwell() {
+        let (mut holds, shard) = (Holds::default(), "07".parse().expect("a shard"));
+        let home = unit("rz02");
+        let mut epoch = 1;
+        let mut round_trip = |holds: &mut Holds| {
+            holds.observe(&map(&format!("07 moving rz01>rz02@{}", epoch + 1)), Millis(0));
+            holds.observe(&map(&format!("07 serving rz01@{}", epoch + 2)), Millis(0));
+            epoch += 2;
+        };
+        for _ in 0..TRIES_MAX {
+            assert!(!holds.has_given_up(shard, &home));
+            round_trip(&mut holds);
+        }
+        assert!(holds.has_given_up(shard, &home) && !holds.has_given_up(shard, &unit("rz03")));
+        holds.forgive(&BTreeSet::from([home.clone()]));
+        assert!(holds.has_given_up(shard, &home), "it was well all the time");
+        holds.forgive(&BTreeSet::new());
+        assert!(!holds.has_given_up(shard, &home));
+
+        round_trip(&mut holds);
+        holds.observe(&map("07 serving rz02@90"), Millis(0));
+        (0..TRIES_MAX - 1).for_each(|_| round_trip(&mut holds));
+        assert!(!holds.has_given_up(shard, &home), "an arrival starts the count anew");
     }
 
     #[test]
