@@ -19,15 +19,13 @@ use std::{
 use fjall::PersistMode;
 use keyspace::Fold;
 use kv::{KeyspaceName, Revision};
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Disk, entry,
     index::{Site, Stored},
     layout::{Head, Id, Mark, batch_name, head_key, mark_key},
+    lookout::Lookout,
     tidy::end_process,
     wal::{FRAME_HEADER_BYTES, Wal},
 };
@@ -51,6 +49,7 @@ const IN_PLACE_SYNC_MAX: Duration = Duration::from_micros(500);
 /// Handle to the thread; it ends when this is dropped.
 pub(super) struct Committer {
     desk: Arc<Mutex<Desk>>,
+    lookout: Lookout,
     post: Option<Post>,
     thread: Option<JoinHandle<()>>,
 }
@@ -127,17 +126,17 @@ impl Committer {
         let next_id = heads.values().map(|head| head.id.0 + 1).max().unwrap_or(0);
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let path = disk.path.clone();
+        let failed = |error: io::Error| Error::open(&path, crate::Storage(error.to_string()));
+        let lookout = Lookout::start().map_err(failed)?;
         let desk = Arc::new(Mutex::new(Desk { disk, wal, heads, next_id }));
         let queued = Arc::new(AtomicUsize::new(0));
         let work = {
             let (desk, queued) = (desk.clone(), queued.clone());
             move || run(&desk, &queued, queue)
         };
-        let thread = std::thread::Builder::new()
-            .name("engine-commit".into())
-            .spawn(work)
-            .map_err(|error| Error::Open { path, source: crate::Storage(error.to_string()) })?;
-        Ok(Committer { desk, post: Some(Post { requests, queued }), thread: Some(thread) })
+        let thread =
+            std::thread::Builder::new().name("engine-commit".into()).spawn(work).map_err(failed)?;
+        Ok(Committer { desk, lookout, post: Some(Post { requests, queued }), thread: Some(thread) })
     }
 
     pub(super) async fn append(
@@ -148,6 +147,7 @@ impl Committer {
     ) -> Result<Outcome, Error> {
         if changes <= IN_PLACE_CHANGES_MAX
             && let Some(mut desk) = self.desk_in_place()
+            && let Some(_watch) = self.lookout.watch()
         {
             return Ok(desk.append_alone(keyspace, batch));
         }
@@ -179,13 +179,12 @@ impl Committer {
         self.post.as_ref().ok_or(Error::Stopped)
     }
 
-    /// The desk, if nobody is at it or waits for it, the disk is fast, and this
-    /// thread may wait for the disk.
+    /// The desk, if nobody is at it or waits for it, and the disk is fast.
     fn desk_in_place(&self) -> Option<MutexGuard<'_, Desk>> {
         let desk = self.desk.try_lock().ok()?;
         let is_alone = self.post.as_ref().is_some_and(|post| post.queued.load(SeqCst) == 0);
         let is_fast = desk.disk.counters.recent() <= IN_PLACE_SYNC_MAX;
-        (is_alone && is_fast && stand_in()).then_some(desk)
+        (is_alone && is_fast).then_some(desk)
     }
 }
 
@@ -211,23 +210,6 @@ impl Post {
         place.send(request);
         Ok(())
     }
-}
-
-/// Has another worker of the runtime look after sockets and timers while this
-/// one waits for the disk, which may take long for once. No, if there is none.
-fn stand_in() -> bool {
-    let Ok(runtime) = Handle::try_current() else { return false };
-    let has_others = runtime.runtime_flavor() == RuntimeFlavor::MultiThread
-        && runtime.metrics().num_workers() > 1;
-    if has_others {
-        // The runtime keeps the newest task for this worker, and wakes another
-        // for the one before it: that was kept until now, and others could not
-        // have it.
-        for _ in 0..2 {
-            drop(runtime.spawn(async {}));
-        }
-    }
-    has_others
 }
 
 impl Drop for Committer {

@@ -17,6 +17,7 @@ pub mod fuzz;
 mod index;
 mod journal;
 mod layout;
+mod lookout;
 mod read;
 mod recover;
 mod scan;

@@ -5,6 +5,7 @@
 //! that nobody needs any more becomes the one after. A file is needed while
 //! anything refers to it, which is what its reference count says.
 
+mod blocks;
 mod frame;
 pub(super) mod fuzz;
 mod segment;
@@ -16,7 +17,11 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use self::{frame::examine, segment::HeaderError};
+use self::{
+    blocks::{BLOCK_BYTES, Blocks},
+    frame::examine,
+    segment::HeaderError,
+};
 pub(super) use self::{
     segment::Segment,
     shelf::{Chore, Shelf},
@@ -37,6 +42,7 @@ pub(super) struct Wal {
     /// Where the next frame goes, and its number.
     at: u64,
     number: u64,
+    blocks: Blocks,
 }
 
 /// What was found on opening.
@@ -62,7 +68,9 @@ impl Wal {
         };
         current.first_frame.get_or_init(|| number);
         shelf.adopt(segments, &current);
-        Ok(Wal { shelf, current, at, number })
+        let begun = at % BLOCK_BYTES as u64;
+        let begun = current.read(at - begun, begun as usize)?;
+        Ok(Wal { shelf, current, at, number, blocks: Blocks::new(&begun) })
     }
 
     /// Makes a frame durable, for whose header there is room at its start.
@@ -78,7 +86,14 @@ impl Wal {
         }
         frame::seal(frame, self.number, self.current.salt);
         let at = self.at;
-        self.current.write(frame, at)?;
+        let is_written = match self.blocks.with(frame) {
+            Some((blocks, before)) => self.current.write_blocks(blocks, at - before)?,
+            None => false,
+        };
+        if !is_written {
+            self.current.write(frame, at)?;
+        }
+        self.blocks.wrote(frame);
         self.at += frame.len() as u64;
         self.current.used.store(self.at, Relaxed);
         self.number += 1;
@@ -92,6 +107,7 @@ impl Wal {
         next.first_frame.get_or_init(|| self.number);
         let full = std::mem::replace(&mut self.current, next);
         self.at = segment::HEADER_BYTES as u64;
+        self.blocks.begin(&[]);
         self.shelf.adopt(vec![full], &self.current);
         Ok(())
     }

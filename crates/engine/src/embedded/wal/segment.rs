@@ -7,13 +7,14 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{OnceLock, atomic::AtomicU64},
     time::Instant,
 };
 
 use rt::random::Random;
+use rustix::fs::OFlags;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::frame::Salt;
@@ -44,6 +45,9 @@ pub(in super::super) struct Segment {
     pub(super) used: AtomicU64,
     path: PathBuf,
     file: File,
+    /// The same, past the system's page cache; none where a file system or a
+    /// disk does not do that.
+    direct: OnceLock<Option<File>>,
 }
 
 /// Where a segment goes, and what it is to be.
@@ -95,7 +99,7 @@ impl Segment {
             .open(&unfinished)?;
         file.set_len(plan.length)?;
         if written {
-            write_blocks(&file, plan.length)?;
+            write_zeros(&file, plan.length)?;
         }
         Segment::finish(plan, file, &unfinished)
     }
@@ -131,6 +135,7 @@ impl Segment {
                 length,
                 path,
                 file,
+                direct: OnceLock::new(),
             })
         }))
     }
@@ -156,6 +161,18 @@ impl Segment {
         self.file.sync_data()
     }
 
+    /// As [`Segment::write`] in whole aligned blocks; false if that is not how
+    /// things are written here, and nothing may be there yet.
+    pub(super) fn write_blocks(&self, blocks: &[u8], at: u64) -> io::Result<bool> {
+        let Some(direct) = self.direct() else { return Ok(false) };
+        match direct.write_all_at(blocks, at) {
+            Ok(()) => direct.sync_data().map(|()| true),
+            // Larger blocks are asked for, or nothing of the kind is done.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
@@ -177,7 +194,14 @@ impl Segment {
             length,
             path,
             file,
+            direct: OnceLock::new(),
         })
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let flags = OFlags::DIRECT.bits().cast_signed();
+        let open = || OpenOptions::new().write(true).custom_flags(flags).open(&self.path).ok();
+        self.direct.get_or_init(open).as_ref()
     }
 }
 
@@ -192,7 +216,7 @@ impl Plan<'_> {
 /// In pieces, with as much time between them as each took, because commits want
 /// the disk too.
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, which may block")]
-fn write_blocks(file: &File, length: u64) -> io::Result<()> {
+fn write_zeros(file: &File, length: u64) -> io::Result<()> {
     let zeros = vec![0; PIECE_BYTES];
     let mut at = 0;
     while at < length {

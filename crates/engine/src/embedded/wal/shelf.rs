@@ -13,6 +13,9 @@ use super::{
     segment::{Plan, Segment},
 };
 
+/// Of the first file: enough until the next stands ready.
+const FIRST_BYTES: u64 = 512 * 1024;
+
 #[derive(Debug)]
 pub(in super::super) struct Shelf {
     folder: PathBuf,
@@ -145,10 +148,11 @@ impl Shelf {
     }
 
     /// The first file of all; what waits for it is the start of the process,
-    /// so its blocks are not written before.
+    /// so it is short.
     pub(super) fn first(&self) -> io::Result<Segment> {
         let number = self.next_number();
-        Segment::create(self.plan(number), false)
+        let plan = self.plan(number);
+        Segment::create(Plan { length: plan.length.min(FIRST_BYTES), ..plan }, true)
     }
 
     /// The next file can be taken at once.
