@@ -41,9 +41,15 @@ impl Estate {
     /// As [`Estate::up`], with the store's log in a database.
     #[must_use]
     pub fn up_on(name: &str, layout: &str, database: &str) -> Estate {
+        Estate::up_with(name, layout, &["--database", database])
+    }
+
+    /// As [`Estate::up`], with more arguments.
+    #[must_use]
+    pub fn up_with(name: &str, layout: &str, more: &[&str]) -> Estate {
         let scratch = Scratch::new(name);
         let data = scratch.join("data");
-        let estate = Estate::start_with(data, free_base_port(), layout, &["--database", database]);
+        let estate = Estate::start_with(data, free_base_port(), layout, more);
         Estate { scratch: Some(scratch), ..estate }
     }
 

@@ -1,19 +1,19 @@
-//! A city is killed under load: nothing acknowledged is lost, service is back,
-//! and the shards go home. The short form; `polis drill --repeat` is the long.
+//! Faults under load: nothing acknowledged is lost, service is back, and the
+//! shards go home. The short form; `cargo xtask soak drills` is the long.
 
 use e2e::Estate;
 use serde_json::Value;
 
-#[test]
-fn a_killed_city_loses_no_payment_and_comes_back() {
-    let estate = Estate::up("drill", "2+2+1");
-    let args = ["drill", "kill", "city", "east", "--rate", "100", "--users", "200", "-o", "json"];
+/// Runs one drill and checks what every drill must show.
+fn drill(estate: &Estate, fault: &[&str]) -> Value {
+    let load = ["--rate", "100", "--users", "200", "-o", "json", "--yes"];
+    let args: Vec<_> = ["drill"].iter().chain(fault).chain(&load).copied().collect();
     let output = estate.polis(&args);
     let said = String::from_utf8_lossy(&output.stderr);
     let report: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     let drill = &report["drills"][0];
-    assert_eq!(drill["fault"], "kill city east");
+    assert_eq!(drill["fault"], fault.join(" ").replace("--direction ", ""));
     for nothing in ["lost", "doubled", "unresolved"] {
         assert_eq!(drill[nothing], 0, "{nothing}: {report:#}");
     }
@@ -23,4 +23,31 @@ fn a_killed_city_loses_no_payment_and_comes_back() {
     assert_eq!(invariants.len(), 11);
     assert!(invariants.values().all(|verdict| verdict != "violated"), "{report:#}");
     assert!(drill["rto_ms"]["total"].is_u64(), "service came back: {report:#}");
+    report
+}
+
+#[test]
+fn a_killed_city_loses_no_payment_and_comes_back() {
+    let estate = Estate::up("drill", "2+2+1");
+    drill(&estate, &["kill", "city", "east"]);
+    let refused = estate.polis(&["drill", "silence", "city", "east", "--yes"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("PLS0705"), "centers on one network cannot fall silent: {said}");
+    let refused = estate.polis(&["drill", "kill", "city", "east"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("PLS0707"), "nobody typed the name back: {said}");
+}
+
+#[test]
+fn a_city_that_falls_silent_or_is_not_heard_loses_no_payment() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "network namespaces need root: run as root, or without this test by \
+         `--skip a_city_that_falls_silent`"
+    );
+    let mut estate = Estate::up_with("silence", "2+2+1", &["--network", "namespaces"]);
+    drill(&estate, &["silence", "city", "east"]);
+    drill(&estate, &["cut", "center", "east-1", "--direction", "out"]);
+    // In order, so that its networks are removed.
+    estate.stop();
 }

@@ -13,6 +13,7 @@ pub const START_TIMEOUT: Code = Code(8);
 pub const BASE_PORT_INVALID: Code = Code(9);
 pub const CODE_UNKNOWN: Code = Code(10);
 pub const STORE_DIFFERS: Code = Code(11);
+pub const NETWORK_UNAVAILABLE: Code = Code(12);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -86,5 +87,12 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "no such error code",
         cause: "`polis explain` knows the codes of this release.",
         remedy: "Run `polis explain --list` to see them all.",
+    },
+    Entry {
+        code: NETWORK_UNAVAILABLE,
+        title: "centers cannot have networks of their own here",
+        cause: "`--network namespaces` makes network namespaces, links and a bridge, which needs \
+                root and the programs `ip` and `nft`.",
+        remedy: "Run as root, install iproute2 and nftables, or start without --network.",
     },
 ];

@@ -7,6 +7,11 @@ pub const DRILL_FORBIDDEN: Code = Code(701);
 pub const DRILL_TARGET: Code = Code(702);
 pub const DRILL_NOT_READY: Code = Code(703);
 pub const DRILL_NOT_HEALED: Code = Code(704);
+pub const DRILL_NETWORK: Code = Code(705);
+pub const DRILL_ABORTED: Code = Code(706);
+pub const DRILL_UNCONFIRMED: Code = Code(707);
+pub const DRILL_REPORT: Code = Code(708);
+pub const DRILL_PLAN: Code = Code(709);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -40,5 +45,41 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "the estate did not heal after the drill",
         cause: "A center did not come back, or its shards did not come home in time.",
         remedy: "Look at `polis status` and the logs of the center that is not Ready.",
+    },
+    Entry {
+        code: DRILL_NETWORK,
+        title: "there is no line to cut",
+        cause: "Silence, cuts and loss happen on the lines between centers, and these centers \
+                share one network.",
+        remedy: "Start the estate with `polis up --network namespaces`, as root.",
+    },
+    Entry {
+        code: DRILL_ABORTED,
+        title: "the drill was stopped by its abort condition",
+        cause: "Recovery took longer than the drill allows, so the fault was healed at once.",
+        remedy: "Read the report for what did not recover; allow more with --abort-after if the \
+                 bound was too tight.",
+    },
+    Entry {
+        code: DRILL_UNCONFIRMED,
+        title: "the drill was not confirmed",
+        cause: "A drill cuts real traffic, so what it hits is typed twice.",
+        remedy: "Type the name when asked, or give --yes where nobody can be asked.",
+    },
+    Entry {
+        code: DRILL_REPORT,
+        title: "a drill's report does not check out",
+        cause: "A file of the report is not the one that was written when the drill ended, or its \
+                figures do not follow from its history.",
+        remedy: "Trust the raw history only from a copy that checks out; the message names the \
+                 first thing that differs.",
+    },
+    Entry {
+        code: DRILL_PLAN,
+        title: "a plan of drills is not valid",
+        cause: "The file has a key that is not known, lacks one, or names what this estate does \
+                not have.",
+        remedy: "The message names the place; `polis drill run PLAN --dry-run` checks without \
+                 doing anything.",
     },
 ];

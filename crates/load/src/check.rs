@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::Method;
-use rt::Clock;
 use serde::{Deserialize, Serialize};
 use topology::Shard;
 
@@ -79,7 +78,7 @@ struct Violation {
 /// # Errors
 /// When an answer cannot be had: nothing is concluded from silence.
 pub async fn check(edges: &[EdgeUrl], records: &[Record]) -> Result<Check, Error> {
-    let edges = Arc::new(Edges::new(edges.to_vec(), Clock::real()));
+    let edges = Arc::new(Edges::new(edges.to_vec()));
     let mut check = Check {
         acked: 0,
         present: 0,

@@ -4,7 +4,10 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rt::Clock;
+use rt::TaskKind;
 use tokio::time::timeout;
 
 use crate::{Error, TryFailure};
@@ -28,12 +31,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// keep them, so that no payment is sent on one that is being closed.
 const IDLE_MAX: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an edge that failed is passed over while others live, as a load
-/// balancer before the edges would.
-const PASS_OVER_MS: u64 = 1000;
-
-/// Of an edge that answered last.
-const UP: u64 = 0;
+/// An edge that failed is passed over until it answers a request that is no
+/// payment, as a load balancer before the edges would see to it: one that has
+/// gone silent costs only the payments that were on their way to it.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
 
 /// `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +43,9 @@ pub struct EdgeUrl(String);
 
 pub(crate) struct Edges {
     urls: Vec<EdgeUrl>,
-    /// [`UP`], or when one request may try it again, in milliseconds of `clock`.
-    probe_at: Vec<AtomicU64>,
+    /// By edge: whether it answered last.
+    up: Arc<[AtomicBool]>,
     client: Client<HttpConnector, Full<Bytes>>,
-    clock: Clock,
 }
 
 pub(crate) struct Answer {
@@ -75,7 +76,7 @@ impl fmt::Display for EdgeUrl {
 // === impl Edges ===
 
 impl Edges {
-    pub(crate) fn new(urls: Vec<EdgeUrl>, clock: Clock) -> Edges {
+    pub(crate) fn new(urls: Vec<EdgeUrl>) -> Edges {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -84,26 +85,16 @@ impl Edges {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
-        let probe_at = urls.iter().map(|_| AtomicU64::new(UP)).collect();
-        Edges { urls, probe_at, client, clock }
+        let up = urls.iter().map(|_| AtomicBool::new(true)).collect();
+        Edges { urls, up, client }
     }
 
     /// The edge for try number `attempt` of something whose own edge is
-    /// `first`: the next in turn that is up. An edge that failed gets a single
-    /// request now and then, so that one that hangs delays few.
+    /// `first`: the next in turn that is up.
     pub(crate) fn choose(&self, first: usize, attempt: usize) -> usize {
         let count = self.urls.len();
-        let now = self.clock.now();
         let mut turn = (0..count).map(|step| (first + attempt + step) % count);
-        let usable = |edge: &usize| {
-            let probe_at = &self.probe_at[*edge];
-            let due = probe_at.load(Ordering::Relaxed);
-            let next = now.plus(PASS_OVER_MS).0;
-            let swapped = || {
-                probe_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            };
-            due == UP || (due <= now.0 && swapped())
-        };
+        let usable = |edge: &usize| self.up[*edge].load(Ordering::Relaxed);
         turn.find(usable).unwrap_or((first + attempt) % count)
     }
 
@@ -127,13 +118,28 @@ impl Edges {
             Ok(Answer { status, body })
         };
         let outcome = timeout(limit, exchange).await.unwrap_or(Err(TryFailure::TimedOut));
-        if outcome.is_err() {
-            let until = self.clock.now().plus(PASS_OVER_MS).0;
-            self.probe_at[edge].store(until, Ordering::Relaxed);
-        } else {
-            self.probe_at[edge].store(UP, Ordering::Relaxed);
+        // The first of many to find out sees to it that it is probed.
+        if outcome.is_err() && self.up[edge].swap(false, Ordering::Relaxed) {
+            self.probe(edge);
         }
         outcome
+    }
+
+    /// Asks until it answers, whatever it answers, or nobody sends any more.
+    fn probe(&self, edge: usize) {
+        let (up, client) = (Arc::downgrade(&self.up), self.client.clone());
+        let url = format!("{}/", self.urls[edge]);
+        rt::spawn(TaskKind::Connection, "probe", async move {
+            while let Some(up) = up.upgrade() {
+                tokio::time::sleep(PROBE_EVERY).await;
+                let request = Request::get(&url).body(Full::new(Bytes::new()));
+                let request = request.expect("the address of an edge was checked");
+                if let Ok(Ok(_)) = timeout(PROBE_LIMIT, client.request(request)).await {
+                    up[edge].store(true, Ordering::Relaxed);
+                    return;
+                }
+            }
+        });
     }
 
     /// One request whose answer is read piece by piece.

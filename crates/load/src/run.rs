@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rt::{Clock, Drain};
+use rt::Drain;
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -50,7 +50,7 @@ impl Load {
         stop: Drain,
     ) -> Result<(Load, mpsc::Receiver<Second>), Error> {
         config.check()?;
-        let edges = Arc::new(Edges::new(config.edges.clone(), Clock::real()));
+        let edges = Arc::new(Edges::new(config.edges.clone()));
         account::open(&edges, config.users).await?;
         let (seconds, closed) = mpsc::channel(SECONDS_MAX);
         Ok((Load { config, edges, stop, seconds }, closed))

@@ -19,6 +19,6 @@ pub fn through(centers: &[CenterPlan], pki: &Pki) -> anyhow::Result<Client> {
     let credentials =
         Credentials::load(&pki.admin()).context("load the administrator's certificate")?;
     let tls = identity::client_config(&credentials, ServerCheck::HostName, &[])?;
-    let addresses = centers.iter().map(|plan| format!("127.0.0.1:{}", plan.api_port)).collect();
+    let addresses = centers.iter().map(|plan| plan.api().to_string()).collect();
     Ok(client::connect(&client::Config::new(addresses, tls))?)
 }

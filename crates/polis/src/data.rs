@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{Layout, LayoutName};
+use crate::{
+    layout::{Layout, LayoutName},
+    subnet::Subnet,
+};
 
 /// `--data` when it is not given.
 pub const DEFAULT_DATA: &str = "./polis-data";
@@ -28,6 +31,9 @@ pub struct Estate {
     /// Where the store keeps its log, if not in this folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// Where each center has a network of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<Subnet>,
 }
 
 /// Held for as long as the folder is in use; the system drops it with us.
@@ -139,6 +145,6 @@ impl DataDir {
                 errors::NOT_RUNNING.remedy()
             );
         };
-        Ok(Layout::new(estate.layout, estate.base_port))
+        Ok(Layout::new(estate.layout, estate.base_port, estate.subnet))
     }
 }

@@ -14,7 +14,7 @@ pub fn write(path: &Path, layout: &Layout, pki: &Pki) -> anyhow::Result<()> {
     let door = format!("https://127.0.0.1:{}", layout.base_port);
     let mut servers = vec![("polis".to_owned(), door.clone())];
     for plan in &layout.centers {
-        servers.push((plan.center.to_string(), format!("https://127.0.0.1:{}", plan.api_port)));
+        servers.push((plan.center.to_string(), format!("https://{}", plan.api())));
         servers.push((plan.unit.to_string(), format!("{door}/units/{}", plan.unit)));
     }
     let cluster = |(name, server): &(String, String)| {

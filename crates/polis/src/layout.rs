@@ -1,11 +1,16 @@
 //! Layouts of `polis up`: which cities, centers and units, and which shards
 //! live where. Ports follow from the base port.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use resources::PortRange;
 use serde::{Deserialize, Serialize};
 use topology::{CenterName, CityName, DEFAULT_SHARDS, Shard, ShardSet, UnitName};
+
+use crate::subnet::Subnet;
 
 /// Ports from the base port on: 0 API door, 1 store, 10.. API replicas, 20..
 /// edges, 30.. agents, 40.. edge administration, 100.. pods.
@@ -49,6 +54,8 @@ pub enum LayoutName {
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub base_port: u16,
+    /// Where each center has a network of its own; none if all are on loopback.
+    pub subnet: Option<Subnet>,
     pub centers: Vec<CenterPlan>,
 }
 
@@ -60,6 +67,7 @@ pub struct CenterPlan {
     pub unit: UnitName,
     pub standbys: Vec<UnitName>,
     pub shards: ShardSet,
+    pub address: Ipv4Addr,
     pub api_port: u16,
     pub edge_port: u16,
     pub agent_port: u16,
@@ -105,7 +113,7 @@ impl fmt::Display for LayoutName {
 
 impl Layout {
     #[must_use]
-    pub fn new(name: LayoutName, base_port: u16) -> Layout {
+    pub fn new(name: LayoutName, base_port: u16, subnet: Option<Subnet>) -> Layout {
         let places = name.places();
         let unit = |index: usize| -> UnitName {
             format!("rz{:02}", index + 1).parse().expect("a unit's number makes a name")
@@ -118,12 +126,14 @@ impl Layout {
             .map(|(index, place)| {
                 let offset = u16::try_from(index).expect("a layout has few centers");
                 let first = base_port + PODS + offset * PODS_PER_UNIT;
+                let number = u8::try_from(index).expect("a layout has few centers");
                 CenterPlan {
                     city: place.city.parse().expect("a constant name"),
                     center: place.center.parse().expect("a constant name"),
                     unit: unit(index),
                     standbys: place.standby.map(unit).into_iter().collect(),
                     shards: if place.witness { ShardSet::default() } else { share(index, serving) },
+                    address: subnet.map_or(Ipv4Addr::LOCALHOST, |subnet| subnet.center(number)),
                     api_port: base_port + API + offset,
                     edge_port: base_port + EDGE + offset,
                     agent_port: base_port + AGENT + offset,
@@ -132,7 +142,7 @@ impl Layout {
                 }
             })
             .collect();
-        Layout { base_port, centers }
+        Layout { base_port, subnet, centers }
     }
 
     /// The highest base port whose last pod port still exists.
@@ -144,14 +154,27 @@ impl Layout {
     }
 
     #[must_use]
+    pub fn store(&self) -> SocketAddr {
+        let address = self.subnet.map_or(Ipv4Addr::LOCALHOST, Subnet::store);
+        SocketAddr::from((address, self.store_port()))
+    }
+
+    #[must_use]
     pub fn cities(&self) -> Vec<CityName> {
         let mut cities: Vec<_> = self.centers.iter().map(|plan| plan.city.clone()).collect();
         cities.dedup();
         cities
     }
 
-    /// Every port that `up` itself must be able to take.
+    /// Every port of this machine that `up` itself must be able to take.
     pub fn ports(&self) -> impl Iterator<Item = (u16, String)> + '_ {
+        let all = self.all_ports();
+        // Centers with networks of their own have all ports to themselves.
+        let count = if self.subnet.is_some() { 1 } else { usize::MAX };
+        all.take(count)
+    }
+
+    fn all_ports(&self) -> impl Iterator<Item = (u16, String)> + '_ {
         let own =
             [(self.base_port, "API door".to_owned()), (self.store_port(), "store".to_owned())];
         let centers = self.centers.iter().flat_map(|plan| {
@@ -164,6 +187,34 @@ impl Layout {
             ]
         });
         own.into_iter().chain(centers)
+    }
+}
+
+// === impl CenterPlan ===
+
+impl CenterPlan {
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.at(self.api_port)
+    }
+
+    #[must_use]
+    pub fn edge(&self) -> SocketAddr {
+        self.at(self.edge_port)
+    }
+
+    #[must_use]
+    pub fn edge_admin(&self) -> SocketAddr {
+        self.at(self.edge_admin_port)
+    }
+
+    #[must_use]
+    pub fn agent(&self) -> SocketAddr {
+        self.at(self.agent_port)
+    }
+
+    fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((self.address, port))
     }
 }
 
@@ -181,7 +232,7 @@ mod tests {
     #[test]
     fn every_shard_has_one_home_and_every_standby_is_in_another_city() {
         for name in [LayoutName::TwoTwoOne, LayoutName::TwoOne, LayoutName::One] {
-            let layout = Layout::new(name, 7400);
+            let layout = Layout::new(name, 7400, None);
             let shards: Vec<_> =
                 layout.centers.iter().flat_map(|plan| plan.shards.iter()).collect();
             assert_eq!(shards, Shard::all().collect::<Vec<_>>(), "{name}");
@@ -196,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_reference_layout_gives_twenty_shards_to_each_of_five_units() {
-        let layout = Layout::new(LayoutName::TwoTwoOne, 7400);
+        let layout = Layout::new(LayoutName::TwoTwoOne, 7400, None);
         let shares: Vec<_> = layout.centers.iter().map(|plan| plan.shards.to_string()).collect();
         assert_eq!(shares, ["00-19", "20-39", "40-59", "60-79", "80-99"]);
         let mut ports: Vec<_> = layout.ports().map(|(port, _)| port).collect();

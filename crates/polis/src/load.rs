@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::{
     data::{DEFAULT_DATA, DataDir},
+    layout::CenterPlan,
     output::Format,
 };
 
@@ -98,8 +99,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// The edges of the estate in `data`.
 pub fn edges(data: &DataDir) -> anyhow::Result<Vec<EdgeUrl>> {
     let layout = data.layout()?;
-    let url = |port| Ok(format!("http://127.0.0.1:{port}").parse()?);
-    layout.centers.iter().map(|plan| url(plan.edge_port)).collect()
+    let url = |plan: &CenterPlan| Ok(format!("http://{}", plan.edge()).parse()?);
+    layout.centers.iter().map(url).collect()
 }
 
 /// Differs from every earlier run on this machine: milliseconds in base 36.

@@ -20,6 +20,7 @@ mod role;
 mod shard;
 mod status;
 mod stop;
+mod subnet;
 mod unit;
 mod up;
 

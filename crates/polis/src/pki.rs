@@ -53,7 +53,8 @@ impl Pki {
             .context("prepare the root authority")?;
         let global = authority(&files("global"), || root.subordinate("polis global"))
             .context("prepare the global authority")?;
-        self.issue(&global, None, SYSTEM_NAMESPACE, "store")?;
+        let at_store = layout.store().ip();
+        self.issue(&global, None, SYSTEM_NAMESPACE, "store", at_store)?;
         let admin = Leaf {
             common_name: "polis-admin".into(),
             organizations: vec!["system:masters".into()],
@@ -62,14 +63,14 @@ impl Pki {
         };
         global.issue(&admin)?.save(&self.admin())?;
         for plan in &layout.centers {
-            let unit = plan.unit.as_str();
+            let (unit, at) = (plan.unit.as_str(), IpAddr::V4(plan.address));
             let authority =
                 authority(&files(unit), || root.subordinate(&format!("polis unit {unit}")))
                     .with_context(|| format!("prepare the authority of {unit}"))?;
             for account in CENTER_ACCOUNTS {
-                self.issue(&authority, Some(unit), SYSTEM_NAMESPACE, account)?;
+                self.issue(&authority, Some(unit), SYSTEM_NAMESPACE, account, at)?;
             }
-            self.issue(&authority, Some(unit), "payments", "ledger")?;
+            self.issue(&authority, Some(unit), "payments", "ledger", at)?;
         }
         Ok(())
     }
@@ -100,6 +101,7 @@ impl Pki {
         unit: Option<&str>,
         namespace: &str,
         account: &str,
+        at: IpAddr,
     ) -> anyhow::Result<()> {
         let spiffe = SpiffeId {
             trust_domain: TRUST_DOMAIN.into(),
@@ -107,12 +109,14 @@ impl Pki {
             namespace: namespace.into(),
             service_account: account.into(),
         };
+        let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), at];
+        addresses.dedup();
         let leaf = Leaf {
             common_name: format!("system:polis:{account}"),
             organizations: vec!["system:polis".into()],
             spiffe: Some(spiffe),
             dns_names: vec!["localhost".into()],
-            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            addresses,
             lifetime: LEAF_LIFETIME,
         };
         let issued = authority.issue(&leaf).with_context(|| format!("issue {account}"))?;

@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use rt::Clock;
 use tokio::time::Instant;
 
 use super::fake::{Estate, Fate};
@@ -20,7 +19,7 @@ fn run_id() -> RunId {
 
 /// Payment `number`, with `left` before it is given up.
 async fn pay(urls: &[EdgeUrl], number: u64, left: Duration) -> (Record, Arc<Edges>, Instant) {
-    let edges = Arc::new(Edges::new(urls.to_vec(), Clock::real()));
+    let edges = Arc::new(Edges::new(urls.to_vec()));
     let now = Instant::now();
     let due = now - (Config::GIVE_UP - left);
     let payment = Payment { number, user: user(42), due, start: due };

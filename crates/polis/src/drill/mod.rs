@@ -8,10 +8,16 @@
 
 mod estate;
 mod measure;
+mod order;
 mod report;
 mod timeline;
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use client::Client;
@@ -26,33 +32,75 @@ use crate::{
     output::Format,
     pki::Pki,
     stop::StopSignal,
-    up::control::{Request, Session},
+    up::{
+        control::Session,
+        fault::{Direction, Fault},
+    },
 };
 use measure::Injected;
+use order::{Kind, Scope, Spec};
 use report::{Drill, Report, Rto};
 use timeline::{Hit, Timeline};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    fault: Fault,
+    command: Command,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
-enum Fault {
+enum Command {
     /// Kill every process of a city or a center with SIGKILL
-    Kill(Order),
+    Kill(One),
     /// Stop every process of a center with SIGSTOP, and go on with it later
-    Pause(Order),
+    Pause(One),
+    /// Lose every packet from and to a city or a center
+    Silence(One),
+    /// Lose packets of a city or a center in one direction, or on one line
+    Cut {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        line: Line,
+    },
+    /// Lose some packets of a city or a center, at random
+    Lose {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        line: Line,
+        /// How many of a hundred packets
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+        percent: u16,
+    },
 }
 
 #[derive(Clone, Debug, clap::Args)]
-struct Order {
+struct One {
     /// What to hit
     #[arg(value_enum)]
     scope: Scope,
     /// Its name
     name: String,
+    #[command(flatten)]
+    order: Order,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Line {
+    /// Which packets: those it sends (out), those sent to it (in), or both
+    #[arg(long, value_enum, default_value = "both")]
+    direction: Direction,
+    /// The other end: cities, centers, `store`, `users`; all unless given
+    #[arg(long, value_delimiter = ',')]
+    to: Vec<String>,
+    /// Seconds that it lasts, where no shard is expected to move
+    #[arg(long)]
+    lasts: Option<u64>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Order {
     /// How many drills, one after the other
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
@@ -62,6 +110,12 @@ struct Order {
     /// Payers
     #[arg(long, default_value_t = 1000)]
     users: u32,
+    /// Seconds after which a fault that is not recovered from is healed
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
+    abort_after: u64,
+    /// Do not ask for the name again
+    #[arg(long)]
+    yes: bool,
     /// Data folder of the running `polis up`
     #[arg(long, default_value = DEFAULT_DATA, env = "POLIS_DATA")]
     data: PathBuf,
@@ -73,36 +127,30 @@ struct Order {
     output: Format,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Scope {
-    City,
-    Center,
-}
-
 /// Steady load before the fault: the rate before is taken over 5 s of it.
 const WARM_UP: Duration = Duration::from_secs(6);
-/// Longest wait for recovery; far beyond any goal.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+/// How much longer than it should a fault may last before `up` heals it: the
+/// seconds that must hold, and time to say so.
+const HEAL_MARGIN: Duration = Duration::from_secs(30);
 /// Longest wait for centers to come back and shards to go home.
 const RETURN_MAX: Duration = Duration::from_secs(120);
 /// Load that goes on after everything is home.
 const COOL_DOWN: Duration = Duration::from_secs(1);
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (kind, order) = match args.fault {
-        Fault::Kill(order) => (Kind::Kill, order),
-        Fault::Pause(order) => (Kind::Pause, order),
-    };
+    let (spec, order) = args.command.resolve();
     let data = DataDir::new(&order.data);
     let layout = data.layout()?;
-    let hit = targets(&layout, &order)?;
+    let hit = spec.hit(&layout)?;
+    let fault = spec.fault(&layout)?;
     // Watched from where the fault is not: a paused API server answers nothing,
     // and its clients take seconds to notice.
     let mut centers = layout.centers.clone();
     centers.sort_by_key(|plan| hit.iter().any(|hit| hit.center == plan.center));
     let client = connect::through(&centers, &Pki::new(&data.pki()))?;
     estate::check_allowed(&client, &hit).await?;
-    let exercise = Exercise { kind, order, edges: edges(&data)?, data, layout, client };
+    confirm(&spec, order.yes)?;
+    let exercise = Exercise { spec, fault, order, edges: edges(&data)?, data, layout, client };
     let mut stop = StopSignal::new()?;
     let drills = tokio::select! {
         drills = exercise.all(&hit) => drills?,
@@ -114,15 +162,28 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Kill,
-    Pause,
+/// Has the name typed back: what is hit carries real traffic.
+fn confirm(spec: &Spec, yes: bool) -> anyhow::Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let code = errors::DRILL_UNCONFIRMED;
+    if !std::io::stdin().is_terminal() {
+        bail!("{code}: {spec}: nobody can be asked. {}", code.remedy());
+    }
+    eprint!("{spec}: type {} to go on: ", spec.name);
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed).context("read the answer")?;
+    if typed.trim() != spec.name {
+        bail!("{code}: {spec}. {}", code.remedy());
+    }
+    Ok(())
 }
 
 /// Everything that stays the same from one drill to the next.
 struct Exercise {
-    kind: Kind,
+    spec: Spec,
+    fault: Fault,
     order: Order,
     data: DataDir,
     layout: Layout,
@@ -130,38 +191,36 @@ struct Exercise {
     client: Client,
 }
 
-fn targets(layout: &Layout, order: &Order) -> anyhow::Result<Vec<CenterPlan>> {
-    let named = |plan: &&CenterPlan| match order.scope {
-        Scope::City => plan.city.as_str() == order.name,
-        Scope::Center => plan.center.as_str() == order.name,
-    };
-    let hit: Vec<_> = layout.centers.iter().filter(named).cloned().collect();
-    if hit.is_empty() {
-        let code = errors::DRILL_TARGET;
-        bail!("{code}: {} is not here. {}", order.name, code.remedy());
+// === impl Command ===
+
+impl Command {
+    fn resolve(self) -> (Spec, Order) {
+        let on = |kind, one: One| (Spec::new(kind, one.scope, one.name), one.order);
+        let along = |kind, one: One, line: Line| {
+            let (spec, order) = on(kind, one);
+            let direction = Some(line.direction);
+            (Spec { to: line.to, direction, lasts_s: line.lasts, ..spec }, order)
+        };
+        match self {
+            Command::Kill(one) => on(Kind::Kill, one),
+            Command::Pause(one) => on(Kind::Pause, one),
+            Command::Silence(one) => on(Kind::Silence, one),
+            Command::Cut { one, line } => along(Kind::Cut, one, line),
+            Command::Lose { one, line, percent } => {
+                let (spec, order) = along(Kind::Lose, one, line);
+                (Spec { percent: Some(percent), ..spec }, order)
+            }
+        }
     }
-    Ok(hit)
 }
 
 // === impl Exercise ===
 
 impl Exercise {
-    fn fault(&self) -> String {
-        let kind = match self.kind {
-            Kind::Kill => "kill",
-            Kind::Pause => "pause",
-        };
-        let scope = match self.order.scope {
-            Scope::City => "city",
-            Scope::Center => "center",
-        };
-        format!("{kind} {scope} {}", self.order.name)
-    }
-
     async fn all(&self, hit: &[CenterPlan]) -> anyhow::Result<Vec<Drill>> {
         let mut drills = Vec::new();
         for number in 1..=self.order.repeat {
-            let shown = format!("drill {number} of {}: {}", self.order.repeat, self.fault());
+            let shown = format!("drill {number} of {}: {}", self.order.repeat, self.spec);
             drills.push(self.once(hit, &shown).await.with_context(|| shown.clone())?);
         }
         Ok(drills)
@@ -210,7 +269,9 @@ impl Exercise {
         };
         let recovery = measure::recovery(&load.records, &injected);
         let drill = Drill {
-            fault: self.fault(),
+            fault: self.spec.to_string(),
+            hypothesis: self.spec.hypothesis(),
+            aborted: healed.aborted,
             rto_ms: phases(&recovery, &timeline, fault_at),
             acked: check.acked,
             present: check.present,
@@ -240,21 +301,22 @@ impl Exercise {
         timeline: &Timeline,
         say: &impl Fn(&str),
     ) -> anyhow::Result<Healed> {
-        let centers = || hit.iter().map(|plan| plan.center.to_string()).collect();
-        let (inject, heal) = match self.kind {
-            Kind::Kill => {
-                (Request::Kill { centers: centers() }, Request::Start { centers: centers() })
-            }
-            Kind::Pause => {
-                (Request::Pause { centers: centers() }, Request::Resume { centers: centers() })
-            }
-        };
+        let limit = Duration::from_secs(self.order.abort_after);
         let mut session = Session::open(&self.data.control_socket()).await?;
+        let mut aborted = false;
         let recovered = async {
-            session.ask(&inject).await?;
-            let limit = Instant::now() + RECOVERY_MAX;
-            while timeline.moments().fenced.is_none() && Instant::now() < limit {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            session.inject(&self.fault, limit + HEAL_MARGIN).await?;
+            if self.spec.moves_shards() {
+                let until = Instant::now() + limit;
+                while timeline.moments().fenced.is_none() {
+                    if Instant::now() >= until {
+                        aborted = true;
+                        return Ok(());
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            } else {
+                tokio::time::sleep(Duration::from_secs(self.spec.lasts_s())).await;
             }
             // The seconds that must hold, and one more for what is under way.
             tokio::time::sleep(Duration::from_secs(measure::HOLD_SECONDS + 2)).await;
@@ -263,12 +325,12 @@ impl Exercise {
         let recovered = recovered.await;
         say("healing");
         let ordered_at = Instant::now();
-        session.ask(&heal).await.context("heal")?;
+        session.heal(&self.fault).await.context("heal")?;
         recovered?;
         estate::centers_ready(&self.client, hit, RETURN_MAX).await?;
         let ready_at = Instant::now();
         estate::well(&self.client, &self.layout, RETURN_MAX).await?;
-        Ok(Healed { ordered_at, ready_at, home_at: Instant::now() })
+        Ok(Healed { aborted, ordered_at, ready_at, home_at: Instant::now() })
     }
 
     fn keep(&self, report: &Report) -> anyhow::Result<()> {
@@ -290,6 +352,8 @@ impl Exercise {
 }
 
 struct Healed {
+    /// It took longer than the drill allows, so the fault was ended.
+    aborted: bool,
     ordered_at: Instant,
     /// The centers that were hit are up.
     ready_at: Instant,

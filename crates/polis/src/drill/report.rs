@@ -23,6 +23,9 @@ pub struct Report {
 pub struct Drill {
     /// `kill city east`.
     pub fault: String,
+    pub hypothesis: String,
+    /// Recovery took longer than allowed, and the fault was healed at once.
+    pub aborted: bool,
     pub rto_ms: Rto,
     pub acked: u64,
     pub present: u64,
@@ -67,7 +70,8 @@ impl Drill {
     /// Nothing lost or doubled, no invariant broken, service back.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.rto_ms.total.is_some()
+        !self.aborted
+            && self.rto_ms.total.is_some()
             && self.lost == 0
             && self.doubled == 0
             && self.unresolved == 0

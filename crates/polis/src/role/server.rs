@@ -276,14 +276,17 @@ impl Center {
 
     async fn start_agent(&self, drain: Drain) -> anyhow::Result<JoinHandle<()>> {
         let credentials = self.credentials("agent")?;
+        let listen = required(self.options.agent_address, "agent-address")?;
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let config = agent::Config {
             city: self.city.clone(),
             center: self.center.clone(),
             units: vec![self.unit.clone()],
             client: self.client("agent")?,
             data: self.data.join("agent"),
-            listen: required(self.options.agent_address, "agent-address")?,
-            advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            listen,
+            // Pods share our network, so they are where we are.
+            advertise: if listen.ip().is_unspecified() { loopback } else { listen.ip() },
             tls: identity::server_config(&credentials, ClientAuth::Optional, &[b"http/1.1"])?,
             caller: agent::Caller {
                 namespace: SYSTEM_NAMESPACE.into(),

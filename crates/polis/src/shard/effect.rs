@@ -99,7 +99,7 @@ fn places(units: &[Unit], centers: &[Center]) -> Places {
 async fn traffic(layout: &Layout) -> Traffic {
     let mut traffic = Traffic::new();
     for plan in &layout.centers {
-        let url = format!("http://127.0.0.1:{}/metrics", plan.edge_admin_port);
+        let url = format!("http://{}/metrics", plan.edge_admin());
         if let Ok(page) = http::text(&url).await {
             count(&page, &mut traffic);
         }

@@ -37,8 +37,8 @@ pub async fn objects(
     for plan in &layout.centers {
         let spec = CenterSpec {
             city: plan.city.clone(),
-            api_address: format!("127.0.0.1:{}", plan.api_port),
-            edge_address: format!("127.0.0.1:{}", plan.edge_port),
+            api_address: plan.api().to_string(),
+            edge_address: plan.edge().to_string(),
         };
         let center = Center::new(Metadata::named(plan.center.to_string()), spec);
         let centers = federation.all::<Center>();
@@ -101,12 +101,12 @@ async fn deploy_ledger(
     let identity = data.pki().join("units").join("$(POLIS_UNIT)");
     let mut args = vec![
         "--unit=$(POLIS_UNIT)".to_owned(),
-        "--listen=127.0.0.1:$(POLIS_PORT)".to_owned(),
+        "--listen=$(POLIS_IP):$(POLIS_PORT)".to_owned(),
         format!("--identity-dir={}", identity.display()),
     ];
     match &database.database {
         Some(url) => args.push(format!("--database={url}")),
-        None => args.push(format!("--store=https://127.0.0.1:{}", layout.store_port())),
+        None => args.push(format!("--store=https://{}", layout.store())),
     }
     // Pods inherit no environment of ours, so the password must be in a file.
     let password = database.saved_password(&data.pki())?;
@@ -121,6 +121,10 @@ async fn deploy_ledger(
                 "image": "package",
                 "command": [exe, "ledger"],
                 "args": args,
+                "env": [{
+                    "name": "POLIS_IP",
+                    "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } },
+                }],
                 "ports": [{ "name": "https", "containerPort": 0 }],
                 "readinessProbe": {
                     "httpGet": { "path": "/readyz", "port": "https", "scheme": "HTTPS" },

@@ -3,10 +3,11 @@
 //! A Unix socket in the data folder, which only its owner may enter. One JSON
 //! request a line, one JSON answer a line. Faults are injected here, by the
 //! process that owns the processes, so that they end by process id and never by
-//! name. A fault lasts at most as long as the connection that asked for it: a
-//! drill that is killed heals all the same.
+//! name. A fault lasts at most as long as the connection that asked for it, and
+//! at most as long as it was asked for: a drill that is killed or hangs heals
+//! all the same.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use tokio::{
     net::{UnixListener, UnixStream, unix::OwnedReadHalf},
     sync::{mpsc, oneshot},
 };
+
+use super::fault::Fault;
 
 /// Longest request line; center names are at most 63 bytes each.
 const LINE_BYTES_MAX: u64 = 4096;
@@ -27,14 +30,10 @@ pub const QUEUE_MAX: usize = 16;
 pub enum Request {
     /// Every process with its state.
     List,
-    /// SIGKILL to all processes of these centers, at once; they stay down.
-    Kill { centers: Vec<String> },
-    /// SIGSTOP to all processes of these centers.
-    Pause { centers: Vec<String> },
-    /// SIGCONT.
-    Resume { centers: Vec<String> },
-    /// Starts the centers that are down.
-    Start { centers: Vec<String> },
+    /// Injects a fault, which heals by itself after so long at the latest.
+    Inject { fault: Fault, heal_after_ms: u64 },
+    /// Undoes it. What is well is left alone.
+    Heal { fault: Fault },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,8 +103,8 @@ async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>) -> anyhow::Resu
         anyhow::Ok(())
     };
     let outcome = conversation.await;
-    for healing in faults {
-        call(&calls, healing).await?;
+    for fault in faults {
+        call(&calls, Request::Heal { fault }).await?;
     }
     outcome
 }
@@ -116,15 +115,12 @@ async fn call(calls: &mpsc::Sender<Call>, request: Request) -> anyhow::Result<An
     Ok(answered.await?)
 }
 
-/// Keeps what would undo the faults of this connection so far.
-fn note(faults: &mut Vec<Request>, request: &Request) {
-    match request.clone() {
+/// Keeps what this connection has injected so far and not healed.
+fn note(faults: &mut Vec<Fault>, request: &Request) {
+    match request {
         Request::List => {}
-        Request::Kill { centers } => faults.push(Request::Start { centers }),
-        Request::Pause { centers } => faults.push(Request::Resume { centers }),
-        healing @ (Request::Resume { .. } | Request::Start { .. }) => {
-            faults.retain(|fault| *fault != healing);
-        }
+        Request::Inject { fault, .. } => faults.push(fault.clone()),
+        Request::Heal { fault } => faults.retain(|standing| standing != fault),
     }
 }
 
@@ -152,6 +148,16 @@ impl Session {
         Ok(Session(BufReader::new(stream)))
     }
 
+    /// Injects `fault`; the supervisor heals it after `limit` if nobody did.
+    pub async fn inject(&mut self, fault: &Fault, limit: Duration) -> anyhow::Result<()> {
+        let heal_after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.ask(&Request::Inject { fault: fault.clone(), heal_after_ms }).await.map(drop)
+    }
+
+    pub async fn heal(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        self.ask(&Request::Heal { fault: fault.clone() }).await.map(drop)
+    }
+
     pub async fn ask(&mut self, request: &Request) -> anyhow::Result<Vec<ProcessInfo>> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
@@ -175,14 +181,15 @@ mod tests {
         let _ = std::fs::remove_file(&socket);
         let (calls_tx, mut calls) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(serve(UnixListener::bind(&socket).expect("bind"), calls_tx));
-        let centers = |name: &str| vec![name.to_owned()];
+        let kill = Fault::Kill { centers: vec!["a".to_owned()] };
+        let pause = Fault::Pause { centers: vec!["b".to_owned()] };
         let client = tokio::spawn({
-            let socket = socket.clone();
+            let (socket, kill, pause) = (socket.clone(), kill.clone(), pause.clone());
             async move {
                 let mut session = Session::open(&socket).await.expect("open");
-                session.ask(&Request::Kill { centers: centers("a") }).await.expect("kill");
-                session.ask(&Request::Pause { centers: centers("b") }).await.expect("pause");
-                session.ask(&Request::Start { centers: centers("a") }).await.expect("start");
+                session.inject(&kill, Duration::from_secs(1)).await.expect("kill");
+                session.inject(&pause, Duration::from_secs(1)).await.expect("pause");
+                session.heal(&kill).await.expect("heal");
             }
         });
         let mut seen = Vec::new();
@@ -192,7 +199,7 @@ mod tests {
             call.answer.send(Answer::Ok(Vec::new())).expect("the connection waits");
         }
         client.await.expect("the client ends");
-        assert_eq!(seen[3], Request::Resume { centers: centers("b") });
+        assert_eq!(seen[3], Request::Heal { fault: pause });
         std::fs::remove_file(&socket).expect("clean up");
     }
 }

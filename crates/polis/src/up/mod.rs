@@ -9,13 +9,15 @@
 pub mod bootstrap;
 pub mod control;
 mod door;
+pub mod fault;
+mod network;
 mod process;
 mod ready;
 mod screen;
 mod supervisor;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     time::Duration,
 };
@@ -33,6 +35,7 @@ use crate::{
     role::{server::ServerOptions, store::database::Database},
     stop::StopSignal,
 };
+use network::Network;
 use process::Program;
 use screen::Screen;
 use supervisor::{Notice, Supervisor};
@@ -50,9 +53,24 @@ pub struct Args {
     pub layout: LayoutName,
     #[command(flatten)]
     pub database: Database,
+    /// Whether centers share this machine's loopback, or each has a network of its own (needs root)
+    #[arg(long, value_enum, default_value_t, conflicts_with = "database")]
+    pub network: NetworkKind,
+    /// Remove the networks that a killed `up` of this folder left behind, and start nothing
+    #[arg(long)]
+    pub cleanup: bool,
     /// Seconds to wait until everything is ready
     #[arg(long, default_value_t = 60)]
     pub start_timeout: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum NetworkKind {
+    /// All on 127.0.0.1
+    #[default]
+    Loopback,
+    /// A namespace per center, linked by a bridge whose lines drills can cut
+    Namespaces,
 }
 
 /// As a shell reports a process that SIGINT ended.
@@ -68,12 +86,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         bail!("{code}: base port {} cannot be used. {}", args.base_port, code.remedy());
     }
     let _lock = data.lock()?;
-    let estate = Estate {
+    let earlier = data.estate()?;
+    let left_behind = earlier.as_ref().and_then(|earlier| earlier.subnet);
+    if args.cleanup {
+        return left_behind.map_or(Ok(()), |subnet| network::remove(data.path(), subnet));
+    }
+    let mut estate = Estate {
         layout: args.layout,
         base_port: args.base_port,
         database: args.database.database.clone(),
+        subnet: None,
     };
-    let earlier = data.estate()?;
     if let Some(earlier) = &earlier
         && earlier.layout != estate.layout
     {
@@ -99,13 +122,32 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             errors::STORE_DIFFERS.remedy()
         );
     }
-    let layout = Layout::new(args.layout, args.base_port);
+    match args.network {
+        NetworkKind::Namespaces => {
+            estate.subnet = Some(network::claim(data.path(), left_behind)?);
+            // At once: whoever finds us killed must know what to remove.
+            data.save_estate(&estate)?;
+        }
+        NetworkKind::Loopback => {
+            left_behind.map_or(Ok(()), |subnet| network::remove(data.path(), subnet))?;
+        }
+    }
+    let outcome = run_in(&args, &data, &estate).await;
+    if let Some(subnet) = estate.subnet {
+        network::remove(data.path(), subnet)?;
+    }
+    outcome
+}
+
+/// From an estate whose networks are claimed to its end.
+async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<()> {
+    let layout = Layout::new(estate.layout, estate.base_port, estate.subnet);
     check_ports(&layout)?;
     if let Some(database) = args.database.config()? {
         // What is wrong with it is better said here than in the store's log.
         engine::Sql::connect(database).await?;
     }
-    data.save_estate(&estate)?;
+    data.save_estate(estate)?;
     let pki = Pki::new(&data.pki());
     pki.prepare(&layout)?;
     kubeconfig::write(&data.kubeconfig(), &layout, &pki)?;
@@ -126,22 +168,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let door = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, layout.base_port))
         .await
         .context("listen at the API door")?;
-    let replicas = layout.centers.iter().map(|plan| local(plan.api_port)).collect();
+    let replicas = layout.centers.iter().map(CenterPlan::api).collect();
     let door = tokio::spawn(door::Door::new(door, replicas).run(door_drain));
 
-    let mut supervisor = Supervisor::new();
+    let network = estate.subnet.map(|subnet| Network::build(&layout, subnet)).transpose()?;
+    let mut supervisor = Supervisor::new(network);
     let mut screen = Screen::new();
     let client = connect::estate(&layout, &pki)?;
     let started = {
-        let start = start(
-            &mut supervisor,
-            &mut calls,
-            &mut screen,
-            &layout,
-            &data,
-            &args.database,
-            &client,
-        );
+        let start =
+            start(&mut supervisor, &mut calls, &mut screen, &layout, data, &args.database, &client);
         let deadline = Duration::from_secs(args.start_timeout);
         tokio::select! {
             started = tokio::time::timeout(deadline, start) => started.ok(),
@@ -152,7 +188,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let outcome = match started {
         Some(Ok(())) => {
-            screen.ready(&layout, &data);
+            screen.ready(&layout, data);
             supervise(&mut supervisor, &mut calls, &mut screen, &mut stop).await;
             Ok(())
         }
@@ -177,7 +213,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         () = stop.received() => std::process::exit(EXIT_INTERRUPTED),
     }
     if outcome.is_ok() {
-        screen.stopped(&data);
+        screen.stopped(data);
     }
     outcome
 }
@@ -195,7 +231,7 @@ async fn start(
     let pki = Pki::new(&data.pki());
     screen.begin("waiting for the store");
     supervisor.add(store_program(layout, data, database, &pki), false)?;
-    watching(supervisor, calls, ready::port(layout.store_port())).await?;
+    watching(supervisor, calls, ready::port(layout.store())).await?;
     screen.done("store");
     screen.begin("waiting for the API servers");
     for plan in &layout.centers {
@@ -252,8 +288,10 @@ async fn supervise(
     loop {
         tokio::select! {
             notice = supervisor.step(calls) => {
-                if let Some(Notice::Ended { name, status, log }) = notice {
-                    screen.ended(&name, &status, &log);
+                match notice {
+                    Some(Notice::Ended { name, status, log }) => screen.ended(&name, &status, &log),
+                    Some(Notice::Healed { fault }) => screen.healed(&fault),
+                    None => {}
                 }
             }
             () = stop.received() => return,
@@ -284,7 +322,7 @@ fn store_program(layout: &Layout, data: &DataDir, database: &Database, pki: &Pki
     let mut args = vec![
         "store".into(),
         arg("data-dir", &data.store().display()),
-        arg("listen-client-urls", &format_args!("https://127.0.0.1:{}", layout.store_port())),
+        arg("listen-client-urls", &format_args!("https://{}", layout.store())),
         arg("cert-file", &leaf.cert.display()),
         arg("key-file", &leaf.key.display()),
         arg("trusted-ca-file", &leaf.ca.display()),
@@ -293,7 +331,8 @@ fn store_program(layout: &Layout, data: &DataDir, database: &Database, pki: &Pki
     args.extend(database.database.iter().map(|url| arg("database", url)));
     let password = database.database_password_file.iter();
     args.extend(password.map(|file| arg("database-password-file", &file.display())));
-    Program { name: "store".into(), args, log: data.logs().join("store.log") }
+    let log = data.logs().join("store.log");
+    Program { name: "store".into(), args, log, network: None }
 }
 
 /// Writes the center's configuration and says how to start it.
@@ -306,14 +345,14 @@ fn center_program(plan: &CenterPlan, layout: &Layout, data: &DataDir) -> anyhow:
         unit: Some(plan.unit.clone()),
         data_dir: Some(dir.clone()),
         identity_dir: Some(data.pki().join("units").join(plan.unit.as_str())),
-        store: Some(format!("https://127.0.0.1:{}", layout.store_port())),
-        api_address: Some(local(plan.api_port)),
-        edge_address: Some(local(plan.edge_port)),
-        edge_admin_address: Some(local(plan.edge_admin_port)),
+        store: Some(format!("https://{}", layout.store())),
+        api_address: Some(plan.api()),
+        edge_address: Some(plan.edge()),
+        edge_admin_address: Some(plan.edge_admin()),
         edge_threads: Some(1),
         // Five centers share this machine's cores.
         worker_threads: Some(1),
-        agent_address: Some(local(plan.agent_port)),
+        agent_address: Some(plan.agent()),
         pods_die_with_agent: Some(true),
         roles: None,
     };
@@ -324,9 +363,6 @@ fn center_program(plan: &CenterPlan, layout: &Layout, data: &DataDir) -> anyhow:
         name: plan.center.to_string(),
         args: vec!["server".into(), format!("--config={}", file.display())],
         log: data.logs().join(format!("{}.log", plan.center)),
+        network: None,
     })
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }

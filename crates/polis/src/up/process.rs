@@ -3,13 +3,16 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use anyhow::Context;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::{
+    process::{Pid, PidfdFlags, Signal},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 use tokio::process::{Child, Command};
 
 /// A log larger than this is moved aside when its process starts.
@@ -21,6 +24,8 @@ pub struct Program {
     pub name: String,
     pub args: Vec<String>,
     pub log: PathBuf,
+    /// The network namespace it lives in, if not ours.
+    pub network: Option<PathBuf>,
 }
 
 /// A started child. Signals go through the pidfd, so a recycled process id is
@@ -44,7 +49,13 @@ impl Program {
         command.args(&self.args).stdin(Stdio::null());
         command.stdout(log.try_clone().context("duplicate log file")?).stderr(log);
         let parent = rustix::process::getpid();
+        let network = self.network.as_ref().map(File::open).transpose();
+        let network = network.with_context(|| format!("open the network of {}", self.name))?;
         let prepare = move || {
+            if let Some(network) = &network {
+                let kind = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(network.as_fd(), kind)?;
+            }
             // Away from our terminal: its Ctrl-C is ours to pass on, in order.
             rustix::process::setsid()?;
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Seek, SeekFrom},
-    net::Ipv4Addr,
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -20,8 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const TAIL_BYTES: u64 = 2048;
 
 /// Something listens.
-pub async fn port(port: u16) {
-    while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+pub async fn port(address: SocketAddr) {
+    while tokio::net::TcpStream::connect(address).await.is_err() {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -29,7 +29,7 @@ pub async fn port(port: u16) {
 /// Every API server listens, and one of them reads from the store.
 pub async fn api(client: &Client, layout: &Layout) {
     for plan in &layout.centers {
-        port(plan.api_port).await;
+        port(plan.api()).await;
     }
     while client.federation().all::<Center>().list("limit=1").await.is_err() {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -74,7 +74,7 @@ pub async fn centers(client: &Client) {
 /// Every edge says it is ready: it has a map and endpoints.
 pub async fn edges(layout: &Layout) {
     for plan in &layout.centers {
-        let url = format!("http://127.0.0.1:{}/readyz", plan.edge_admin_port);
+        let url = format!("http://{}/readyz", plan.edge_admin());
         while !http::status(&url).await.is_ok_and(|status| status == 200) {
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -4,7 +4,10 @@ use std::io::IsTerminal;
 
 use tokio::time::Instant;
 
-use crate::{data::DataDir, layout::Layout};
+use crate::{
+    data::DataDir,
+    layout::{CenterPlan, Layout},
+};
 
 pub struct Screen {
     started: Instant,
@@ -46,6 +49,11 @@ impl Screen {
         println!("{bad}{name} ended{plain} ({status}); starting it again. Its log: {log}");
     }
 
+    pub fn healed(&self, fault: &str) {
+        let Screen { bad, plain, .. } = self;
+        println!("{bad}healed{plain} a fault that nobody healed in its time: {fault}");
+    }
+
     pub fn stopping(&self) {
         println!("\nstopping: centers, then the store");
     }
@@ -64,17 +72,19 @@ impl Screen {
         );
         for plan in &layout.centers {
             println!(
-                "  {:<8} {:<9} {:<6} {:<7} {:<24} https://127.0.0.1:{}",
+                "  {:<8} {:<9} {:<6} {:<7} {:<24} https://{}",
                 plan.city.as_str(),
                 plan.center.as_str(),
                 plan.unit.as_str(),
                 plan.shards.to_string(),
-                format!("http://127.0.0.1:{}", plan.edge_port),
-                plan.api_port
+                format!("http://{}", plan.edge()),
+                plan.api()
             );
         }
-        let edge = layout.centers.first().map_or(0, |plan| plan.edge_port);
-        let last = layout.centers.last().map_or(0, |plan| plan.edge_port);
+        let edge_of = |plan: Option<&CenterPlan>| {
+            plan.map_or_else(String::new, |plan| plan.edge().to_string())
+        };
+        let (edge, last) = (edge_of(layout.centers.first()), edge_of(layout.centers.last()));
         let kubeconfig = data.kubeconfig();
         let flag = match data.path() == DataDir::new(crate::data::DEFAULT_DATA.as_ref()).path() {
             true => String::new(),
@@ -82,9 +92,9 @@ impl Screen {
         };
         println!(
             "\nTry next:
-  curl -s http://127.0.0.1:{edge}/v1/accounts -H 'polis-uid: 2088001234' \\
+  curl -s http://{edge}/v1/accounts -H 'polis-uid: 2088001234' \\
        -d '{{\"uid\":\"2088001234\",\"currency\":\"CNY\",\"opening_balance\":100000}}'
-  curl -s http://127.0.0.1:{last}/v1/payments -H 'polis-uid: 2088001234' -H 'idempotency-key: order-1' \\
+  curl -s http://{last}/v1/payments -H 'polis-uid: 2088001234' -H 'idempotency-key: order-1' \\
        -d '{{\"payer\":\"2088001234\",\"merchant\":\"m-1\",\"amount\":1250,\"currency\":\"CNY\"}}'
   polis status{flag}
   kubectl --kubeconfig {} get units,centers,shardmaps,pods

@@ -5,12 +5,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use anyhow::bail;
 use rt::{backoff::Backoff, random::Random};
 use rustix::process::Signal;
 use tokio::{process::Child, sync::mpsc, time::Instant};
 
 use super::{
     control::{Answer, Call, ProcessInfo, ProcessState, Request},
+    fault::Fault,
+    network::Network,
     process::{Process, Program},
 };
 
@@ -34,6 +37,15 @@ pub struct Supervisor {
     programs: BTreeMap<String, Slot>,
     exits: mpsc::Receiver<Exit>,
     exited: mpsc::Sender<Exit>,
+    /// If centers have networks of their own.
+    network: Option<Network>,
+    standing: Vec<Standing>,
+}
+
+/// A fault that has been injected, and when it heals by itself.
+struct Standing {
+    fault: Fault,
+    until: Instant,
 }
 
 struct Slot {
@@ -61,21 +73,31 @@ struct Exit {
 
 /// What a person should hear about.
 pub enum Notice {
-    Ended { name: String, status: String, log: String },
+    Ended {
+        name: String,
+        status: String,
+        log: String,
+    },
+    /// A fault whose time was over before anyone healed it.
+    Healed {
+        fault: String,
+    },
 }
 
 // === impl Supervisor ===
 
 impl Supervisor {
     #[must_use]
-    pub fn new() -> Supervisor {
+    pub fn new(network: Option<Network>) -> Supervisor {
         let (exited, exits) = mpsc::channel(EXITS_MAX);
-        Supervisor { programs: BTreeMap::new(), exits, exited }
+        let (programs, standing) = (BTreeMap::new(), Vec::new());
+        Supervisor { programs, exits, exited, network, standing }
     }
 
     /// Starts a process and keeps it.
-    pub fn add(&mut self, program: Program, is_center: bool) -> anyhow::Result<()> {
+    pub fn add(&mut self, mut program: Program, is_center: bool) -> anyhow::Result<()> {
         let name = program.name.clone();
+        program.network = self.network.as_ref().map(|network| network.namespace(&name));
         let first = if is_center { CENTER_RESTART_FIRST } else { STORE_RESTART_FIRST };
         let backoff = Backoff::new(first, RESTART_MAX, Random::from_entropy());
         let started = Instant::now();
@@ -94,6 +116,13 @@ impl Supervisor {
                 None => std::future::pending().await,
             }
         };
+        let next_healing = self.standing.iter().map(|standing| standing.until).min();
+        let healing = async {
+            match next_healing {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             Some(exit) = self.exits.recv() => self.ended(exit),
             Some(call) = calls.recv() => {
@@ -106,6 +135,7 @@ impl Supervisor {
                 self.restart_due();
                 None
             }
+            () = healing => self.heal_due(),
         }
     }
 
@@ -166,45 +196,74 @@ impl Supervisor {
     }
 
     fn answer(&mut self, request: &Request) -> Answer {
-        let centers = match request {
-            Request::List => return Answer::Ok(self.list()),
-            Request::Kill { centers }
-            | Request::Pause { centers }
-            | Request::Resume { centers }
-            | Request::Start { centers } => centers,
+        let done = match request {
+            Request::List => Ok(()),
+            Request::Inject { fault, heal_after_ms } => {
+                let until = Instant::now() + Duration::from_millis(*heal_after_ms);
+                self.inject(fault, until)
+            }
+            Request::Heal { fault } => self.heal(fault),
         };
-        for name in centers {
+        match done {
+            Ok(()) => Answer::Ok(self.list()),
+            Err(error) => Answer::Error(format!("{error:#}")),
+        }
+    }
+
+    fn inject(&mut self, fault: &Fault, until: Instant) -> anyhow::Result<()> {
+        for name in fault.centers() {
             if !self.programs.get(name).is_some_and(|slot| slot.is_center) {
-                return Answer::Error(format!("{name:?} is no center of this estate"));
+                bail!("{name:?} is no center of this estate");
             }
         }
-        let exited = &self.exited;
-        for (_, slot) in self.programs.iter_mut().filter(|(name, _)| centers.contains(name)) {
-            let done = match request {
-                Request::List => Ok(()),
-                Request::Kill { .. } => {
-                    slot.signal_tree(Signal::KILL);
-                    slot.state = State::Down;
-                    Ok(())
+        match fault {
+            Fault::Kill { .. } => self.slots_of(fault).for_each(|slot| {
+                slot.signal_tree(Signal::KILL);
+                slot.state = State::Down;
+            }),
+            Fault::Pause { .. } => self.slots_of(fault).for_each(|slot| slot.pause(true)),
+            Fault::Cut(cut) => match &mut self.network {
+                Some(network) => network.cut(cut)?,
+                None => {
+                    let code = errors::DRILL_NETWORK;
+                    bail!("{code}: centers share one network. {}", code.remedy())
                 }
-                Request::Pause { .. } => {
-                    slot.pause(true);
-                    Ok(())
-                }
-                Request::Resume { .. } => {
-                    slot.pause(false);
-                    Ok(())
-                }
-                Request::Start { .. } => match slot.state {
+            },
+        }
+        self.standing.push(Standing { fault: fault.clone(), until });
+        Ok(())
+    }
+
+    fn heal(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        self.standing.retain(|standing| standing.fault != *fault);
+        match fault {
+            Fault::Kill { .. } => {
+                let exited = self.exited.clone();
+                self.slots_of(fault).try_for_each(|slot| match slot.state {
                     State::Running { .. } => Ok(()),
-                    State::Down | State::Waiting { .. } => slot.start(exited),
-                },
-            };
-            if let Err(error) = done {
-                return Answer::Error(format!("{error:#}"));
+                    State::Down | State::Waiting { .. } => slot.start(&exited),
+                })
             }
+            Fault::Pause { .. } => {
+                self.slots_of(fault).for_each(|slot| slot.pause(false));
+                Ok(())
+            }
+            Fault::Cut(cut) => self.network.as_mut().map_or(Ok(()), |network| network.heal(cut)),
         }
-        Answer::Ok(self.list())
+    }
+
+    fn slots_of<'a>(&'a mut self, fault: &'a Fault) -> impl Iterator<Item = &'a mut Slot> {
+        let hit = |(name, _): &(&String, &mut Slot)| fault.centers().contains(name);
+        self.programs.iter_mut().filter(hit).map(|(_, slot)| slot)
+    }
+
+    fn heal_due(&mut self) -> Option<Notice> {
+        let now = Instant::now();
+        let due = self.standing.iter().find(|standing| standing.until <= now)?.fault.clone();
+        if let Err(error) = self.heal(&due) {
+            tracing::error!(error = format!("{error:#}"), ?due, "cannot heal a fault");
+        }
+        Some(Notice::Healed { fault: format!("{due:?}") })
     }
 
     fn list(&self) -> Vec<ProcessInfo> {
