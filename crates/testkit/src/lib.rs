@@ -1,6 +1,6 @@
 //! Real databases for tests, and a proxy that breaks connections to them.
 //!
-//! [`Seekdb`], [`MariaDb`] and [`Galera`] start servers from the peers' folder
+//! [`Seekdb`], [`MariaDb`], [`Replicas`] and [`Galera`] start servers from the peers' folder
 //! (`cargo xtask peers`) in a folder of their own, on free ports of loopback,
 //! and end with the test, however that ends. [`FaultProxy`] stands before one
 //! of them and cuts, delays or swallows what a test names, down to the single
@@ -14,6 +14,7 @@ mod peers;
 mod ports;
 mod proxy;
 mod query;
+mod replicas;
 mod scratch;
 mod seekdb;
 mod server;
@@ -23,6 +24,7 @@ pub use galera::{Galera, Node};
 pub use mariadb::MariaDb;
 pub use proxy::{Armed, Command, Fault, FaultProxy, Flow, Kind, Odds, When};
 pub use query::{Failed, query};
+pub use replicas::Replicas;
 pub use seekdb::Seekdb;
 pub use server::Server;
 

@@ -24,6 +24,7 @@ pub(super) enum Cause {
 /// Lost against another transaction: deadlock and Galera's certification, lock
 /// wait, OceanBase's rollbacks and lock conflicts, TiDB's write conflicts.
 const CONFLICTS: [u16; 9] = [1213, 1205, 1020, 6002, 6003, 6004, 6005, 8002, 9007];
+const LOCK_WAIT: u16 = 1205;
 /// Denied for a database, user, table, column or operation; no such database.
 const DENIED: [u16; 8] = [1044, 1045, 1049, 1142, 1143, 1227, 1370, 1698];
 /// No such column, another type or engine: these are not our tables.
@@ -98,6 +99,18 @@ pub(super) fn of_connect(error: &DriverError) -> Failure {
             access(format!("{} ({})", server.message, server.code))
         }
         other => Failure::Unavailable(other.to_string()),
+    }
+}
+
+// === impl Cause ===
+
+impl Cause {
+    /// Nothing is heard, or a row stays locked for longer than a commit takes.
+    pub(super) fn is_stall(&self) -> bool {
+        match self {
+            Cause::Server(error) => error.code == LOCK_WAIT,
+            Cause::Silence(_) => true,
+        }
     }
 }
 

@@ -57,6 +57,12 @@ impl Flavour {
         }
     }
 
+    /// Whether a server that is not the leader any more may still take sessions
+    /// as if it were.
+    pub(super) fn may_be_deposed(self) -> bool {
+        matches!(self, Flavour::MariaDb | Flavour::Mysql)
+    }
+
     /// How much a session must wait until its node has applied what the cluster
     /// certified (`wsrep_sync_wait`), where there is such a thing.
     pub(super) fn sync_wait(self, causal: bool) -> Option<&'static str> {

@@ -4,7 +4,8 @@
 //! All sessions of a process go to one server, because Galera's nodes, and a
 //! primary and its old primary, agree only on what is certified: writers that
 //! alternate between them would meet conflicts. The list's order decides; the
-//! next server is taken when one cannot be connected to, and kept.
+//! next server is taken when one cannot be connected to, or falls silent where
+//! there is one leader, and kept.
 
 mod append;
 mod connection;
@@ -104,8 +105,9 @@ impl Mysql {
             Ok(Err(error)) => return Err(failure::of_connect(&error)),
             Ok(Ok(conn)) => conn,
         };
+        let next = (index + 1) % self.opts.len();
         let mut session =
-            Session::new(conn, index, self.used.clone(), self.config.statement_timeout);
+            Session::new(conn, (index, next), self.used.clone(), self.config.statement_timeout);
         prepare(&mut session).await?;
         Ok(session)
     }

@@ -35,6 +35,8 @@ pub struct Session {
     conn: Conn,
     /// Which endpoint this is, and which one is used now.
     index: usize,
+    /// Which one is asked next, should this one fall silent.
+    next: usize,
     used: Arc<AtomicUsize>,
     pub(super) flavour: Flavour,
     pub(super) packet_bytes_max: usize,
@@ -58,13 +60,14 @@ pub struct Answer {
 impl Session {
     pub(super) fn new(
         conn: Conn,
-        index: usize,
+        (index, next): (usize, usize),
         used: Arc<AtomicUsize>,
         statement_timeout: Duration,
     ) -> Session {
         Session {
             conn,
             index,
+            next,
             used,
             flavour: Flavour::Mysql,
             packet_bytes_max: 0,
@@ -162,6 +165,11 @@ impl Session {
         let done = answers.len();
         if let Cause::Server(_) = cause {
             self.whole = self.roll_back().await;
+        }
+        if self.flavour.may_be_deposed() && cause.is_stall() {
+            // It may lead no more, and greet as if it did, while its commits wait
+            // for replicas that follow another. The others are looked at first.
+            let _ = self.used.compare_exchange(self.index, self.next, Relaxed, Relaxed);
         }
         Err(Broke { done, cause })
     }

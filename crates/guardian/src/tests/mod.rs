@@ -1,0 +1,5 @@
+//! Guardians over real servers.
+
+mod books;
+mod oceanbase;
+mod replicas;

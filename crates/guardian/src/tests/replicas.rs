@@ -1,0 +1,216 @@
+//! A primary with replicas: killed, paused, and back.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::SqlConfig;
+use testkit::Server;
+use tokio::time::{Instant, timeout};
+
+use super::books;
+use crate::{
+    DatabaseGroup as _, Epoch, Error, Guard, Leader, Name, Pace, Replicas, Replication, Tended,
+};
+
+/// Two in the first city; who acknowledges is in the others.
+const MEMBERS: [(&str, &str); 4] = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("c1", "c")];
+
+/// Of anything that is waited for here.
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct World {
+    servers: testkit::Replicas,
+    group: Arc<Replicas>,
+}
+
+// === impl World ===
+
+impl World {
+    /// A founded group, led by a1, with a user `polis` and its database.
+    async fn start() -> World {
+        let servers = testkit::Replicas::start(MEMBERS.len());
+        let world = World { group: Arc::new(guardian(&servers)), servers };
+        let leader = world.group.found(&name("a1")).await.expect("founded");
+        assert_eq!(leader, Leader { name: name("a1"), epoch: Epoch(1) });
+        world.servers.make_user(0, "polis", "books").expect("it may be made");
+        world
+    }
+
+    fn server(&self, name: &Name) -> &Server {
+        &self.servers[MEMBERS.iter().position(|(known, _)| *known == name.as_str()).expect("ours")]
+    }
+
+    fn url(&self) -> String {
+        let at: Vec<_> = self.servers.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
+        format!("mysql://polis@{}/books", at.join(","))
+    }
+
+    /// Waits until a leader of this epoch or a later one is seen.
+    async fn led(&self, epoch: u64) -> Leader {
+        let led = async {
+            loop {
+                match self.group.survey().await.leader {
+                    Some(leader) if leader.epoch >= Epoch(epoch) => return leader,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        };
+        timeout(LIMIT, led).await.expect("somebody leads")
+    }
+
+    /// Tends until a member acknowledges, or is found to have too much.
+    async fn tended(&self, leader: &Leader, member: &Name) -> Vec<Tended> {
+        let mut all = Vec::new();
+        let tended = async {
+            loop {
+                let done = self.group.tend(leader).await.expect("the leader is there");
+                let is_done = done.iter().any(|one| match one {
+                    Tended::Acknowledges(name) | Tended::Errant { member: name, .. } => {
+                        name == member
+                    }
+                    _ => false,
+                });
+                all.extend(done);
+                if is_done {
+                    return;
+                }
+            }
+        };
+        timeout(LIMIT, tended).await.expect("it is taken back or refused");
+        all
+    }
+
+    fn present(&self, at: &Name) -> Vec<String> {
+        let names = "SELECT name FROM books.polis_ledger_payment";
+        let rows = self.server(at).query(names).expect("it may be asked");
+        rows.into_iter().map(|mut row| row.remove(0)).collect()
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn guardian(servers: &[testkit::MariaDb]) -> Replicas {
+    let members = servers.iter().zip(MEMBERS).map(|(server, (name, city))| {
+        format!("{name}={city}=127.0.0.1:{}", server.port()).parse().expect("a member")
+    });
+    let login = SqlConfig::parse("mysql://root@127.0.0.1:1/mysql").expect("a good URL");
+    let replication =
+        Replication { user: "replica".to_owned(), password: "it's".to_owned(), secure: false };
+    Replicas::new(members.collect(), login, replication)
+}
+
+fn is_read_only(server: &Server) -> bool {
+    server.query("SELECT @@global.read_only").expect("it may be asked")[0][0] == "1"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_primary_is_followed_by_a_replica_with_every_acknowledged_payment() {
+    let world = World::start().await;
+    let books = books::ready(&world.url()).await;
+    let (trigger, drain) = rt::drain::channel();
+    let guard = Guard::new(world.group.clone(), Pace::default(), None);
+    let guarding = tokio::spawn(guard.run(drain));
+    let mut paying = books::pay_on(&books);
+    let mut acknowledged = books::take(&mut paying, 300).await;
+
+    world.servers[0].kill9();
+    let killed = Instant::now();
+    // Some were acknowledged before and had not been taken yet.
+    let leader = world.led(2).await;
+    println!("led by {} after {:?}", leader.name, killed.elapsed());
+    acknowledged.extend(books::take(&mut paying, 1500).await);
+    println!("1,500 payments more after {:?}", killed.elapsed());
+    drop(paying);
+    assert!(["b1", "c1"].contains(&leader.name.as_str()), "{leader:?}");
+    let present = world.present(&leader.name);
+    let lost: Vec<_> = acknowledged.iter().filter(|id| !present.contains(id)).collect();
+    assert!(lost.is_empty(), "of {} lost: {lost:?}", acknowledged.len());
+    books::audit(&books).await;
+    trigger.drain(Duration::from_secs(10)).await;
+    guarding.await.expect("no panic");
+
+    // It is back: whatever it has, it takes no writes.
+    world.servers[0].restart();
+    assert!(is_read_only(&world.servers[0]));
+    let tended = world.tended(&leader, &name("a1")).await;
+    println!("the old primary: {tended:?}");
+    assert!(is_read_only(&world.servers[0]));
+    let refused = testkit::query(
+        &format!("mysql://polis@127.0.0.1:{}/books", world.servers[0].port()),
+        "UPDATE polis_ledger_fence SET uses = uses + 1",
+    );
+    assert_eq!(refused.expect_err("it is read-only").code, Some(1290));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_guardians_that_promote_at_once_one_wins() {
+    let world = World::start().await;
+    let other = guardian(&world.servers);
+    for round in 1..=4 {
+        let seen = Epoch(round);
+        let (one, two) =
+            tokio::join!(world.group.fail_over(seen, None), other.fail_over(seen, None));
+        let (won, lost) = match (one, two) {
+            (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+            both => panic!("one wins, and not {both:?}"),
+        };
+        assert!(matches!(lost, Error::Busy { .. } | Error::Moved { .. }), "{lost}");
+        assert_eq!(won.leader.epoch, seen.next());
+        let writable: Vec<_> = world.servers.iter().map(|s| !is_read_only(s)).collect();
+        assert_eq!(writable.iter().filter(|writable| **writable).count(), 1, "{writable:?}");
+        let survey = world.group.survey().await;
+        assert_eq!(survey.leader, Some(won.leader));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_was_only_silent_acknowledges_nothing_when_it_wakes() {
+    let world = World::start().await;
+    let before = books::ready(&world.url()).await;
+    let old = format!("mysql://polis@127.0.0.1:{}/books", world.servers[0].port());
+    let stale = books::over(&old).await;
+    let shard = books::user(0).bucket().shard();
+    stale.fence(shard, books::soon()).await.expect("seen");
+    world.servers[0].pause();
+    let won = world.group.fail_over(Epoch(1), None).await.expect("a replica leads");
+    world.servers[0].resume();
+    // It believes that it leads, and so does who pays there.
+    assert!(!is_read_only(&world.servers[0]));
+    let soon = Instant::now() + Duration::from_secs(4);
+    let paid = stale.execute(books::order(&books::user(0), "k1"), None, soon).await;
+    assert!(matches!(paid, Err(ledger::Error::OutcomeUnknown)), "{paid:?}");
+    let stands = |tended: &[Tended]| {
+        let of_it = tended.iter().find(|one| match one {
+            Tended::Stuck { member, .. } | Tended::Errant { member, .. } => *member == name("a1"),
+            _ => false,
+        });
+        of_it.cloned()
+    };
+    let tended = world.group.tend(&won.leader).await.expect("tended");
+    println!("awake: {tended:?}");
+    assert!(stands(&tended).is_some(), "{tended:?}");
+    // Whoever knows of the new leader finds it, and the same payment is made there.
+    before.execute(books::order(&books::user(0), "k1"), None, books::soon()).await.expect("paid");
+    world.servers[0].restart();
+    let tended = world.tended(&won.leader, &name("a1")).await;
+    println!("started again: {tended:?}");
+    books::audit(&before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_promoted_while_one_that_may_have_acknowledged_is_missing() {
+    let world = World::start().await;
+    world.servers[2].kill9();
+    let run = "CREATE TABLE books.t (a INT PRIMARY KEY)";
+    world.servers[0].query(run).expect("the other one acknowledges");
+    world.servers[0].kill9();
+    let refused = world.group.fail_over(Epoch(1), None).await;
+    let Err(Error::Missing { members }) = refused else { panic!("{refused:?}") };
+    assert_eq!(members, [name("b1")]);
+    // Its files are there, but what it had only received is not: it must see the
+    // old leader first, or a person decide.
+    world.servers[2].restart();
+    let refused = world.group.fail_over(Epoch(1), None).await;
+    assert!(matches!(refused, Err(Error::Missing { .. })), "{refused:?}");
+}
