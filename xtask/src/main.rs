@@ -28,6 +28,7 @@ usage: cargo xtask COMMAND
   soak store …     replicas over real databases with faults under load: --minutes N
   bench-sql …      the store on databases, measured: [seekdb|mariadb|galera]… and options of `polis bench store`
   soak keys …      one store of very many keys, measured at each step: --count N
+  soak moves …     shards moved one by one under load: --count N --rate N
   check-history F  judges a recorded history of a store
   gen [PART…]      writes again what is generated: protos, errors";
 

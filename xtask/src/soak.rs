@@ -11,7 +11,7 @@ use crate::{
 };
 
 const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak store --minutes N | soak keys \
-                     --count N";
+                     --count N | soak moves --count N --rate N";
 
 /// `words` after `soak`.
 pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
@@ -28,6 +28,11 @@ pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
             let count: u64 = count.parse().with_context(|| format!("--count {count:?}"))?;
             keys(root, count)
         }
+        ["moves", "--count", count, "--rate", rate] => {
+            let count: u64 = count.parse().with_context(|| format!("--count {count:?}"))?;
+            let rate: u64 = rate.parse().with_context(|| format!("--rate {rate:?}"))?;
+            moves(root, count, rate)
+        }
         _ => bail!("{USAGE}"),
     }
 }
@@ -41,6 +46,16 @@ fn keys(root: &Path, count: u64) -> anyhow::Result<()> {
     command.current_dir(root).args(test);
     command.env("POLIS_PEERS", peers::fetch()?).env("POLIS_SOAK_KEYS", count.to_string());
     run(&mut command)
+}
+
+/// So many shards moved one by one, under so many payments a second.
+fn moves(root: &Path, count: u64, rate: u64) -> anyhow::Result<()> {
+    run(cargo().current_dir(root).args(["build", "--release", "-p", "polis"]))?;
+    let test = ["test", "--release", "-p", "e2e", "--test", "moves_many", "--", "--nocapture"];
+    let mut command = cargo();
+    command.current_dir(root).args(test);
+    command.env("POLIS_PEERS", peers::fetch()?).env("POLIS_SOAK_MOVES", count.to_string());
+    run(command.env("POLIS_SOAK_RATE", rate.to_string()))
 }
 
 /// Replicas over real databases with faults under load, this long over each.

@@ -18,8 +18,8 @@ use crate::config::Place;
 
 /// Upper bounds of the latency buckets, in milliseconds: from a good answer
 /// of a local unit to the longest deadline.
-const LATENCY_BOUNDS_MS: [u64; 15] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 30_000];
+const LATENCY_BOUNDS_MS: [u64; 16] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 30_000];
 
 /// Classes 1xx to 5xx.
 const CLASSES: usize = 5;
