@@ -29,6 +29,7 @@ pub const LEDGER_ROW: Code = Code(523);
 pub const LEDGER_LISTEN: Code = Code(524);
 pub const LEDGER_CONTENTION: Code = Code(525);
 pub const LEDGER_METHOD: Code = Code(526);
+pub const LEDGER_KEY_EXPIRED: Code = Code(527);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -209,5 +210,13 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "the path does not take this method",
         cause: "The path exists, the method does not.",
         remedy: "Use one of the methods in the header Allow.",
+    },
+    Entry {
+        code: LEDGER_KEY_EXPIRED,
+        title: "the Idempotency-Key is older than 7 days",
+        cause: "The same payment was made under the key more than 7 days ago. It stands, and \
+                nothing was changed: a key stays spent for good, only the answer to a retry is \
+                kept for a week.",
+        remedy: "GET the payment to see what it led to; use a new key for a new payment.",
     },
 ];

@@ -54,6 +54,8 @@ pub enum Error {
     PaymentNotSeen { id: PaymentId },
     #[error("payment {id} was made with another merchant, amount or currency")]
     KeyReused { id: PaymentId },
+    #[error("payment {id} was made more than 7 days ago; GET it to see it")]
+    KeyExpired { id: PaymentId },
     #[error("payment {id} was cancelled")]
     PaymentCancelled { id: PaymentId },
     #[error("the account holds {}", balance.minor())]
@@ -134,6 +136,7 @@ impl Error {
             Error::UnknownAccount { .. } => errors::LEDGER_NO_ACCOUNT,
             Error::PaymentNotSeen { .. } => errors::LEDGER_NOT_SEEN,
             Error::KeyReused { .. } => errors::LEDGER_KEY_REUSED,
+            Error::KeyExpired { .. } => errors::LEDGER_KEY_EXPIRED,
             Error::PaymentCancelled { .. } => errors::LEDGER_CANCELLED,
             Error::InsufficientFunds { .. } => errors::LEDGER_FUNDS,
             Error::CurrencyMismatch { .. } => errors::LEDGER_CURRENCY,
@@ -173,6 +176,7 @@ impl Error {
             Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Error::KeyReused { .. }
+            | Error::KeyExpired { .. }
             | Error::PaymentCancelled { .. }
             | Error::AccountExists { .. } => StatusCode::CONFLICT,
             Error::InsufficientFunds { .. }

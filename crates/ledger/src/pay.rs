@@ -9,7 +9,7 @@ use crate::{
     account::{Account, CannotPay, Executed},
     database::Row,
     house::House,
-    payment::{Committed, Order, Payment},
+    payment::{Committed, KEY_KEPT, Order, Payment},
     place,
     transact::{Decision, Need, Operation},
 };
@@ -48,7 +48,7 @@ impl Operation for Pay {
     fn decide(&self, rows: &[Row], by: Executed) -> Result<Decision<Paid>, Error> {
         let order = &self.0;
         if let Some(record) = &rows[RECORD].value {
-            return replay(order, record).map(Decision::Answer);
+            return replay(order, record, &by).map(Decision::Answer);
         }
         let account = rows[ACCOUNT].value.as_ref();
         let account =
@@ -85,9 +85,16 @@ impl Operation for Pay {
     }
 }
 
-fn replay(order: &Order, record: &Bytes) -> Result<Paid, Error> {
-    match Payment::decode(record)? {
-        Payment::Committed(payment) if payment.is_of(order) => Ok(Paid { payment, replayed: true }),
+fn replay(order: &Order, record: &Bytes, now: &Executed) -> Result<Paid, Error> {
+    let payment = Payment::decode(record)?;
+    let is_kept = payment.by().at.age(now.at) <= KEY_KEPT;
+    match payment {
+        Payment::Committed(payment) if payment.is_of(order) && is_kept => {
+            Ok(Paid { payment, replayed: true })
+        }
+        Payment::Committed(payment) if payment.is_of(order) => {
+            Err(Error::KeyExpired { id: order.id.clone() })
+        }
         Payment::Committed(_) => Err(Error::KeyReused { id: order.id.clone() }),
         Payment::Cancelled(_) => Err(Error::PaymentCancelled { id: order.id.clone() }),
     }
@@ -99,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Amount, account::tests::account, payment::tests::executed};
+    use crate::{Amount, account::tests::account, payment::tests::executed, wall::UnixMillis};
 
     fn order(key: u8, amount: u64) -> Order {
         Order {
@@ -108,6 +115,26 @@ mod tests {
             amount: Amount::new(amount).expect("an amount"),
             currency: "CNY".parse().expect("a currency"),
         }
+    }
+
+    #[test]
+    fn a_key_is_answered_for_a_week_and_spent_for_good() {
+        let rows = [None, Some(account(100).encode()), None];
+        let rows = rows.map(|value| Row { value, modified: Revision::ZERO });
+        let Ok(Decision::Write { puts, .. }) = Pay(order(1, 60)).decide(&rows, executed()) else {
+            panic!("it can be paid");
+        };
+        let paid = |value: &Bytes| Row { value: Some(value.clone()), modified: Revision(1) };
+        let rows = [paid(&puts[0].1), paid(&puts[1].1), paid(&puts[2].1)];
+        let week = u64::try_from(KEY_KEPT.as_millis()).expect("it is short");
+        let after = |millis: u64| {
+            let at = UnixMillis(executed().at.0 + millis);
+            Pay(order(1, 60)).decide(&rows, Executed { at, ..executed() })
+        };
+        assert!(matches!(after(week), Ok(Decision::Answer(paid)) if paid.replayed));
+        assert!(matches!(after(week + 1), Err(Error::KeyExpired { .. })));
+        let other = Executed { at: UnixMillis(u64::MAX), ..executed() };
+        assert!(matches!(Pay(order(1, 61)).decide(&rows, other), Err(Error::KeyReused { .. })));
     }
 
     proptest! {

@@ -4,6 +4,8 @@
 //! payment is an exact comparison; there is no digest to collide. A record is
 //! written once and never changed: corrections are new payments.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -47,6 +49,11 @@ pub struct Cancelled {
     pub mark: Mark,
     pub by: Executed,
 }
+
+/// How long a key is answered again with what it led to: a week, so that whoever
+/// retries after a holiday is not told to look. After it the key is still spent,
+/// since its payment is in the books for good; only the answer is another.
+pub const KEY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const COMMITTED: u64 = 1;
 const CANCELLED: u64 = 2;

@@ -1,6 +1,7 @@
-//! The wall clock, for what people read. Nothing is ordered or decided by it.
+//! The wall clock, for what people read, and for how long a key is answered
+//! again. Nothing is ordered by it, and no money depends on it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -15,6 +16,11 @@ impl UnixMillis {
     pub fn now() -> UnixMillis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// How long before `now` this was; zero where clocks disagree.
+    pub fn age(self, now: UnixMillis) -> Duration {
+        Duration::from_millis(now.0.saturating_sub(self.0))
     }
 
     /// As in RFC 3339; empty for a time no calendar can show.

@@ -1,6 +1,10 @@
 //! Which database, as whom: a URL without a password, and the password.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use errors::DATABASE_URL;
 
@@ -23,6 +27,8 @@ pub struct SqlConfig {
     pub endpoints: Vec<Endpoint>,
     pub user: String,
     pub password: Option<Password>,
+    /// Where the password was read, and is again once it is refused.
+    pub password_file: Option<PathBuf>,
     pub database: String,
     pub tls: Tls,
     pub connect_timeout: Duration,
@@ -63,6 +69,7 @@ impl SqlConfig {
             endpoints,
             user: decoded(user)?,
             password: None,
+            password_file: None,
             database: decoded(database)?,
             tls: if is_local { Tls::Disabled } else { Tls::Enabled(Checks::default()) },
             connect_timeout: CONNECT_TIMEOUT,
@@ -78,6 +85,13 @@ impl SqlConfig {
     #[must_use]
     pub fn with_password(self, password: Option<String>) -> SqlConfig {
         SqlConfig { password: password.map(Password), ..self }
+    }
+
+    /// With the password that is in the file, now and whenever the
+    /// server refuses the one before: so it is changed without a restart.
+    pub fn with_password_file(self, file: PathBuf) -> std::io::Result<SqlConfig> {
+        let password = Some(Password::read(&file)?);
+        Ok(SqlConfig { password, password_file: Some(file), ..self })
     }
 
     fn apply(&mut self, options: &str) -> Result<(), Error> {
@@ -123,6 +137,13 @@ impl fmt::Display for Endpoint {
 }
 
 // === impl Password ===
+
+impl Password {
+    pub(super) fn read(file: &Path) -> std::io::Result<Password> {
+        let text = std::fs::read_to_string(file)?;
+        Ok(Password(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+}
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -101,19 +101,19 @@ impl Database for OnSql {
     }
 
     async fn commit(&self, change: Change<'_>) -> Result<Outcome, Error> {
-        let commit = packet::commit(&change, token(), self.fencing)?;
-        let mut answers = match self.sessions.write(&commit.text, commit.commit_at).await? {
-            Asked::Answered(answers) => answers,
-            Asked::Refused => {
+        let packet = |trust| packet::commit(&change, token(), self.fencing, trust);
+        let (mut answers, uses_at) = match self.sessions.write_as(packet).await? {
+            (Asked::Answered(answers), uses_at) => (answers, uses_at),
+            (Asked::Refused, _) => {
                 return Ok(Outcome::Moved(self.read(change.bucket, change.keys).await?));
             }
         };
-        let found: Option<(u64,)> = rows(&mut answers)?.pop();
-        answers.pop();
         let is_whole =
             answers[packet::PUTS_AT..].iter().take(change.puts.len()).all(|put| put.changed == 1);
-        let (Some((uses,)), true) = (found, is_whole) else {
-            let changed: Vec<u64> = answers.iter().map(|answer| answer.changed).collect();
+        let changed: Vec<u64> = answers.iter().map(|answer| answer.changed).collect();
+        answers.truncate(uses_at + 1);
+        let found = answers.pop().and_then(uses);
+        let (Some(uses), true) = (found, is_whole) else {
             tracing::warn!(?changed, ?found, "a transaction was taken away within its packet");
             // What stands is read again, and compared, before anything is said.
             return Err(Error::Store(kv::Error::Unknown("it was taken away".to_owned())));
@@ -192,6 +192,12 @@ impl Database for OnSql {
 /// For one transaction.
 fn token() -> u64 {
     rt::random::Random::from_entropy().next_u64() | 1
+}
+
+/// The last column of the only row.
+fn uses(mut answer: Answer) -> Option<u64> {
+    let mut row = answer.rows.pop()?;
+    row.take_opt(row.len().checked_sub(1)?)?.ok()
 }
 
 /// The rows of the last answer, which is taken.

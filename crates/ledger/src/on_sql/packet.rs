@@ -8,7 +8,8 @@
 //! for another node's, and go on with the next statement outside of any, COMMIT
 //! included (seen with MariaDB 10.11). So each write asks for the token that
 //! this transaction left at the fence, which nobody sees once it is gone, and
-//! after the COMMIT it is looked for what should be there.
+//! after the COMMIT it is looked for what should be there. One server alone does
+//! not do that; there both would only be work.
 
 use bytes::Bytes;
 use engine::sql::{Arg, Text};
@@ -48,10 +49,24 @@ pub enum Fencing {
     ReadSlowly,
 }
 
+/// Whether what a packet wrote must be proven again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The server ends a packet with its transaction.
+    Held,
+    /// It may go on without one.
+    Watched,
+}
+
 pub struct Commit {
     pub text: Text,
     pub commit_at: usize,
+    /// Which statement's answer ends with the bucket's number of commits.
+    pub uses_at: usize,
 }
+
+/// Of the guard: after BEGIN and the fence.
+const GUARD_AT: usize = 2;
 
 /// A key as a row's place.
 struct At<'a> {
@@ -67,7 +82,12 @@ pub fn ready() -> Text {
 }
 
 /// `token` is that of no other transaction.
-pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commit, Error> {
+pub fn commit(
+    change: &Change<'_>,
+    token: u64,
+    fencing: Fencing,
+    trust: Trust,
+) -> Result<Commit, Error> {
     let bucket = number(change.bucket);
     let places = change.keys.iter().map(|key| At::of(key)).collect::<Result<Vec<_>, _>>()?;
     let mut text = Text::default();
@@ -124,7 +144,8 @@ pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commi
             );
         }
     }
-    text.go_on("))", &[]);
+    text.go_on(")), LAST_INSERT_ID()", &[]);
+    let is_watched = trust == Trust::Watched || fencing != Fencing::Changed;
     let token = match fencing {
         // It leaves none.
         #[cfg(test)]
@@ -133,7 +154,16 @@ pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commi
     };
     for (index, value) in change.puts {
         let (at, modified) = (&places[*index], change.rows[*index].modified);
-        if modified == Revision::ZERO {
+        if modified == Revision::ZERO && !is_watched {
+            text.say(
+                &format!(
+                    "INSERT INTO {} (bucket, name, modified, value) VALUES (?, ?, \
+                     LAST_INSERT_ID(), ?)",
+                    at.table
+                ),
+                &[Arg::Number(bucket), Arg::Bytes(at.name), Arg::Bytes(value)],
+            );
+        } else if modified == Revision::ZERO {
             text.say(
                 &format!(
                     "INSERT INTO {} (bucket, name, modified, value) SELECT bucket, ?, uses, ? \
@@ -146,8 +176,7 @@ pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commi
             text.say(
                 &format!(
                     "UPDATE {} SET value = ?, modified = LAST_INSERT_ID() WHERE bucket = ? AND \
-                     name = ? AND modified = ? AND EXISTS (SELECT 1 FROM polis_ledger_fence WHERE \
-                     bucket = ? AND token = ?)",
+                     name = ? AND modified = ?",
                     at.table
                 ),
                 &[
@@ -155,10 +184,14 @@ pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commi
                     Arg::Number(at.bucket),
                     Arg::Bytes(at.name),
                     Arg::Number(modified.0),
-                    Arg::Number(bucket),
-                    token,
                 ],
             );
+            if is_watched {
+                text.go_on(
+                    " AND EXISTS (SELECT 1 FROM polis_ledger_fence WHERE bucket = ? AND token = ?)",
+                    &[Arg::Number(bucket), token],
+                );
+            }
         }
     }
     #[cfg(test)]
@@ -167,6 +200,9 @@ pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commi
     }
     let commit_at = text.statements();
     text.say("COMMIT", &[]);
+    if !is_watched {
+        return Ok(Commit { text, commit_at, uses_at: GUARD_AT });
+    }
     let (first, value) = change.puts.first().ok_or_else(|| Error::store("nothing to commit"))?;
     let at = &places[*first];
     text.say(
@@ -177,7 +213,8 @@ pub fn commit(change: &Change<'_>, token: u64, fencing: Fencing) -> Result<Commi
         ),
         &[Arg::Number(at.bucket), Arg::Bytes(at.name), Arg::Bytes(value)],
     );
-    Ok(Commit { text, commit_at })
+    let uses_at = commit_at + 1;
+    Ok(Commit { text, commit_at, uses_at })
 }
 
 /// Fence and rows as of one moment.

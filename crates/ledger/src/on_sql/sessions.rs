@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::packet::REFUSALS;
+use super::packet::{Commit, REFUSALS, Trust};
 use crate::Error;
 
 /// Of one process. Five ledgers and a store stay below the 150 connections that
@@ -52,15 +52,39 @@ impl Sessions {
         self.ask(true, text).await?.map_err(|broke| of_read(broke.of_read()))
     }
 
+    /// As [`Self::read`], for what makes tables, which takes a busy server long.
+    pub async fn make(&self, text: &Text) -> Result<(), Error> {
+        let (mut session, _permit) = self.session().await?;
+        let asked = session.ask_much(text.clone()).await;
+        self.keep(session);
+        asked.map(drop).map_err(|broke| of_read(broke.of_read()))
+    }
+
     /// One transaction with a guard; its COMMIT is the statement at this index.
     pub async fn write(&self, text: &Text, commit_at: usize) -> Result<Asked, Error> {
+        let commit = |_| Ok(Commit { text: text.clone(), commit_at, uses_at: commit_at });
+        self.write_as(commit).await.map(|(asked, _)| asked)
+    }
+
+    /// As [`Self::write`], by a packet for the server that is asked; and where
+    /// its number of commits is.
+    pub async fn write_as(
+        &self,
+        packet: impl Fn(Trust) -> Result<Commit, Error>,
+    ) -> Result<(Asked, usize), Error> {
         for conflicts in 0..CONFLICTS_MAX {
-            let broke = match self.ask(false, text).await? {
-                Ok(answers) => return Ok(Asked::Answered(answers)),
+            let (mut session, permit) = self.session().await?;
+            let trust = if session.holds_transactions() { Trust::Held } else { Trust::Watched };
+            let Commit { text, commit_at, uses_at } = packet(trust)?;
+            let asked = session.ask_causal(false, text).await;
+            self.keep(session);
+            drop(permit);
+            let broke = match asked {
+                Ok(answers) => return Ok((Asked::Answered(answers), uses_at)),
                 Err(broke) => broke,
             };
             if broke.code().is_some_and(|code| REFUSALS.contains(&code)) {
-                return Ok(Asked::Refused);
+                return Ok((Asked::Refused, uses_at));
             }
             match broke.of_commit(commit_at) {
                 Failure::Conflict(problem) => {
@@ -81,10 +105,14 @@ impl Sessions {
     ) -> Result<Result<Vec<Answer>, Broke>, Error> {
         let (mut session, _permit) = self.session().await?;
         let asked = session.ask_causal(causal, text.clone()).await;
+        self.keep(session);
+        Ok(asked)
+    }
+
+    fn keep(&self, session: Session) {
         if session.is_fit() {
             self.idle().push(session);
         }
-        Ok(asked)
     }
 
     async fn session(&self) -> Result<(Session, SemaphorePermit<'_>), Error> {

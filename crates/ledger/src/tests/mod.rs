@@ -3,6 +3,7 @@
 mod fence;
 mod galera;
 mod race;
+mod schema;
 mod service;
 mod store;
 mod suite;

@@ -22,7 +22,7 @@ mod text;
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -39,7 +39,7 @@ pub use self::{
     text::{Arg, Text},
 };
 use self::{flavour::Flavour, secure::ssl_opts};
-use super::{Connection, Database, Endpoint, Failure, SqlConfig};
+use super::{Connection, Database, Endpoint, Failure, SqlConfig, config::Password};
 use crate::Error;
 
 /// A value of etcd's largest request, escaped, and what stands beside it.
@@ -47,8 +47,8 @@ const PACKET_BYTES_MIN: usize = 4 * 1024 * 1024;
 
 pub struct Mysql {
     config: SqlConfig,
-    /// One for each endpoint.
-    opts: Vec<Opts>,
+    /// One for each endpoint, with the password as it is now.
+    opts: RwLock<Vec<Opts>>,
     used: Arc<AtomicUsize>,
 }
 
@@ -60,8 +60,33 @@ impl Mysql {
             let problem = "the list of servers is empty".to_owned();
             return Err(Error::Database { code: DATABASE_UNREACHABLE, problem });
         }
-        let opts = config.endpoints.iter().map(|endpoint| config.driver_opts(endpoint)).collect();
+        let opts = RwLock::new(config.all_opts());
         Ok(Mysql { config, opts, used: Arc::default() })
+    }
+
+    /// Takes another password from its file. False if it is the same, or there
+    /// is none.
+    fn rotate(&self, refused: &Opts) -> bool {
+        let Some(file) = &self.config.password_file else { return false };
+        let password = match Password::read(file) {
+            Ok(password) => password,
+            Err(error) => {
+                tracing::warn!(%error, file = %file.display(), "the password cannot be read");
+                return false;
+            }
+        };
+        let is_new = refused.pass() != Some(password.0.as_str());
+        if is_new {
+            let config = SqlConfig { password: Some(password), ..self.config.clone() };
+            // No code that can panic runs under this lock.
+            *self.opts.write().unwrap_or_else(PoisonError::into_inner) = config.all_opts();
+            tracing::info!(file = %file.display(), "the password was changed");
+        }
+        is_new
+    }
+
+    fn opts(&self, index: usize) -> Opts {
+        self.opts.read().unwrap_or_else(PoisonError::into_inner)[index].clone()
     }
 
     /// A session of the server that is used, or of the next one that works.
@@ -69,8 +94,8 @@ impl Mysql {
         let first = self.used.load(Relaxed);
         let mut problems = Vec::new();
         let mut refused = None;
-        for step in 0..self.opts.len() {
-            let index = (first + step) % self.opts.len();
+        for step in 0..self.config.endpoints.len() {
+            let index = (first + step) % self.config.endpoints.len();
             match self.try_connect(index).await {
                 Ok(session) => {
                     if index != first {
@@ -99,20 +124,28 @@ impl Mysql {
     }
 
     async fn try_connect(&self, index: usize) -> Result<Session, Failure> {
-        let opened = timeout(self.config.connect_timeout, self.open(&self.opts[index]));
-        let conn = match opened.await {
-            Err(_) => return Err(Failure::Unavailable("it does not greet in time".to_owned())),
-            Ok(Err(error)) => return Err(failure::of_connect(&error)),
-            Ok(Ok(conn)) => conn,
+        let opts = self.opts(index);
+        let opened = match self.open(&opts).await {
+            Err(Failure::Refused(_)) if self.rotate(&opts) => self.open(&self.opts(index)).await,
+            opened => opened,
         };
-        let next = (index + 1) % self.opts.len();
+        let conn = opened?;
+        let next = (index + 1) % self.config.endpoints.len();
         let mut session =
             Session::new(conn, (index, next), self.used.clone(), self.config.statement_timeout);
         prepare(&mut session).await?;
         Ok(session)
     }
 
-    async fn open(&self, opts: &Opts) -> Result<Conn, DriverError> {
+    async fn open(&self, opts: &Opts) -> Result<Conn, Failure> {
+        match timeout(self.config.connect_timeout, self.greet(opts)).await {
+            Err(_) => Err(Failure::Unavailable("it does not greet in time".to_owned())),
+            Ok(Err(error)) => Err(failure::of_connect(&error)),
+            Ok(Ok(conn)) => Ok(conn),
+        }
+    }
+
+    async fn greet(&self, opts: &Opts) -> Result<Conn, DriverError> {
         let error = match Conn::new(opts.clone()).await {
             Ok(conn) => return Ok(conn),
             Err(error) => error,
@@ -176,6 +209,10 @@ impl SqlConfig {
     #[must_use]
     pub fn driver_opts(&self, endpoint: &Endpoint) -> Opts {
         opts(self, endpoint)
+    }
+
+    fn all_opts(&self) -> Vec<Opts> {
+        self.endpoints.iter().map(|endpoint| self.driver_opts(endpoint)).collect()
     }
 }
 

@@ -101,6 +101,13 @@ impl Session {
         self.flavour == Flavour::Galera
     }
 
+    /// Whether a packet that loses its transaction stops there: then all that
+    /// was answered well was in one.
+    #[must_use]
+    pub fn holds_transactions(&self) -> bool {
+        matches!(self.flavour, Flavour::MariaDb | Flavour::Mysql)
+    }
+
     /// As [`Session::ask`], for much data.
     pub async fn ask_much(&mut self, text: Text) -> Result<Vec<Answer>, Broke> {
         self.ask_within(text, LONG.max(self.statement_timeout)).await
