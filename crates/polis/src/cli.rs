@@ -44,6 +44,8 @@ pub enum Command {
     Server(role::server::Args),
     /// Run the payments service of a unit
     Ledger(role::ledger::Args),
+    /// Watch a group of databases, and have another member lead when its leader is lost
+    Guardian(Box<role::guardian::Args>),
     /// Print completions for a shell
     Completion {
         /// Which shell
@@ -69,6 +71,10 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Server(args) => role(|| role::server::run(args)),
         Command::Ledger(args) => role(|| role::ledger::run(args)),
+        Command::Guardian(args) => {
+            crate::logging::init();
+            role::guardian::run(*args)
+        }
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "polis", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

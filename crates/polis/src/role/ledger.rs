@@ -28,6 +28,9 @@ pub struct Args {
     /// File with the database user's password; POLIS_DATABASE_PASSWORD works too
     #[arg(long, requires = "database")]
     database_password_file: Option<PathBuf>,
+    /// The server that a unit writes through first, once for each: UNIT=HOST:PORT
+    #[arg(long = "database-node", requires = "database")]
+    database_nodes: Vec<String>,
     /// Folder with ledger.crt, ledger.key and ca.crt
     #[arg(long)]
     identity_dir: PathBuf,
@@ -63,7 +66,12 @@ async fn books(args: &Args, credentials: &Credentials) -> anyhow::Result<Arc<dyn
         database: args.database.clone(),
         database_password_file: args.database_password_file.clone(),
     };
-    if let Some(config) = database.config()? {
+    if let Some(mut config) = database.config()? {
+        // One writer per shard: where nodes replicate to each other, two of them
+        // would meet each other's conflicts.
+        let own = format!("{}=", args.unit);
+        let own = args.database_nodes.iter().find_map(|node| node.strip_prefix(&own));
+        config.endpoints.sort_by_key(|endpoint| own != Some(endpoint.to_string().as_str()));
         return Ok(Arc::new(OnSql::connect(config).await.context("open the database")?));
     }
     let store = super::options::required(args.store.as_ref(), "store")?;

@@ -27,6 +27,7 @@ pub async fn objects(
     layout: &Layout,
     data: &DataDir,
     database: &Database,
+    nodes: &[String],
 ) -> anyhow::Result<()> {
     let federation = client.federation();
     for name in layout.cities() {
@@ -77,7 +78,7 @@ pub async fn objects(
     let spec = ShardMapSpec { homes, return_policy: ReturnPolicy::default() };
     let map = ShardMapObject::new(Metadata::named(SHARD_MAP_NAME), spec);
     federation.all::<ShardMapObject>().create_if_absent(&map).await.context("create shard map")?;
-    deploy_ledger(client, layout, data, database).await
+    deploy_ledger(client, layout, data, database, nodes).await
 }
 
 /// One ledger in every unit that serves shards.
@@ -86,6 +87,7 @@ async fn deploy_ledger(
     layout: &Layout,
     data: &DataDir,
     database: &Database,
+    nodes: &[String],
 ) -> anyhow::Result<()> {
     let federation = client.federation();
     let metadata = ObjectMeta { name: Some(LEDGER_NAMESPACE.into()), ..ObjectMeta::default() };
@@ -108,6 +110,7 @@ async fn deploy_ledger(
         Some(url) => args.push(format!("--database={url}")),
         None => args.push(format!("--store=https://{}", layout.store())),
     }
+    args.extend(nodes.iter().map(|node| format!("--database-node={node}")));
     // Pods inherit no environment of ours, so the password must be in a file.
     let password = database.saved_password(&data.pki())?;
     args.extend(password.map(|file| format!("--database-password-file={}", file.display())));

@@ -8,6 +8,7 @@
 
 pub mod bootstrap;
 pub mod control;
+mod database_node;
 mod door;
 pub mod fault;
 mod network;
@@ -35,6 +36,7 @@ use crate::{
     role::{server::ServerOptions, store::database::Database},
     stop::StopSignal,
 };
+use database_node::DatabaseNode;
 use network::Network;
 use process::Program;
 use screen::Screen;
@@ -53,6 +55,10 @@ pub struct Args {
     pub layout: LayoutName,
     #[command(flatten)]
     pub database: Database,
+    /// A node of the database that belongs to a center: drills hit it with the center, whose
+    /// ledger writes through it. Once for each: CENTER=HOST:PORT=PID_FILE
+    #[arg(long = "database-node", requires = "database")]
+    pub database_nodes: Vec<DatabaseNode>,
     /// Whether centers share this machine's loopback, or each has a network of its own (needs root)
     #[arg(long, value_enum, default_value_t, conflicts_with = "database")]
     pub network: NetworkKind,
@@ -172,12 +178,11 @@ async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<
     let door = tokio::spawn(door::Door::new(door, replicas).run(door_drain));
 
     let network = estate.subnet.map(|subnet| Network::build(&layout, subnet)).transpose()?;
-    let mut supervisor = Supervisor::new(network);
+    let mut supervisor = Supervisor::new(network, args.database_nodes.clone());
     let mut screen = Screen::new();
     let client = connect::estate(&layout, &pki)?;
     let started = {
-        let start =
-            start(&mut supervisor, &mut calls, &mut screen, &layout, data, &args.database, &client);
+        let start = start(&mut supervisor, &mut calls, &mut screen, &layout, data, args, &client);
         let deadline = Duration::from_secs(args.start_timeout);
         tokio::select! {
             started = tokio::time::timeout(deadline, start) => started.ok(),
@@ -225,9 +230,10 @@ async fn start(
     screen: &mut Screen,
     layout: &Layout,
     data: &DataDir,
-    database: &Database,
+    args: &Args,
     client: &Client,
 ) -> anyhow::Result<()> {
+    let database = &args.database;
     let pki = Pki::new(&data.pki());
     screen.begin("waiting for the store");
     supervisor.add(store_program(layout, data, database, &pki), false)?;
@@ -240,7 +246,9 @@ async fn start(
     watching(supervisor, calls, ready::api(client, layout)).await?;
     screen.done("API servers, controllers, edges and agents");
     screen.begin("creating cities, centers, units and the ledger");
-    bootstrap::objects(client, layout, data, database).await?;
+    let nodes = args.database_nodes.iter().map(|node| node.for_ledger(layout));
+    let nodes = nodes.collect::<anyhow::Result<Vec<_>>>()?;
+    bootstrap::objects(client, layout, data, database, &nodes).await?;
     screen.done("cities, centers and units");
     screen.begin("waiting for a ledger in every unit");
     watching(supervisor, calls, ready::ledgers(client, layout)).await?;

@@ -12,6 +12,7 @@ use tokio::{process::Child, sync::mpsc, time::Instant};
 
 use super::{
     control::{Answer, Call, ProcessInfo, ProcessState, Request},
+    database_node::DatabaseNode,
     fault::Fault,
     network::Network,
     process::{Process, Program},
@@ -39,6 +40,8 @@ pub struct Supervisor {
     exited: mpsc::Sender<Exit>,
     /// If centers have networks of their own.
     network: Option<Network>,
+    /// Not ours to start: only what is done to their centers is done to them.
+    nodes: Vec<DatabaseNode>,
     standing: Vec<Standing>,
 }
 
@@ -88,10 +91,10 @@ pub enum Notice {
 
 impl Supervisor {
     #[must_use]
-    pub fn new(network: Option<Network>) -> Supervisor {
+    pub fn new(network: Option<Network>, nodes: Vec<DatabaseNode>) -> Supervisor {
         let (exited, exits) = mpsc::channel(EXITS_MAX);
         let (programs, standing) = (BTreeMap::new(), Vec::new());
-        Supervisor { programs, exits, exited, network, standing }
+        Supervisor { programs, exits, exited, network, nodes, standing }
     }
 
     /// Starts a process and keeps it.
@@ -216,6 +219,7 @@ impl Supervisor {
                 bail!("{name:?} is no center of this estate");
             }
         }
+        self.signal_nodes(fault, Signal::KILL, Signal::STOP);
         match fault {
             Fault::Kill { .. } => self.slots_of(fault).for_each(|slot| {
                 slot.signal_tree(Signal::KILL);
@@ -236,6 +240,9 @@ impl Supervisor {
 
     fn heal(&mut self, fault: &Fault) -> anyhow::Result<()> {
         self.standing.retain(|standing| standing.fault != *fault);
+        if let Fault::Pause { .. } = fault {
+            self.signal_nodes(fault, Signal::CONT, Signal::CONT);
+        }
         match fault {
             Fault::Kill { .. } => {
                 let exited = self.exited.clone();
@@ -250,6 +257,17 @@ impl Supervisor {
             }
             Fault::Cut(cut) => self.network.as_mut().map_or(Ok(()), |network| network.heal(cut)),
         }
+    }
+
+    fn signal_nodes(&self, fault: &Fault, killed: Signal, paused: Signal) {
+        let signal = match fault {
+            Fault::Kill { .. } => killed,
+            Fault::Pause { .. } => paused,
+            // Nodes have no network of their own.
+            Fault::Cut(_) => return,
+        };
+        let hit = self.nodes.iter().filter(|node| fault.centers().contains(&node.center));
+        hit.for_each(|node| node.signal(signal));
     }
 
     fn slots_of<'a>(&'a mut self, fault: &'a Fault) -> impl Iterator<Item = &'a mut Slot> {

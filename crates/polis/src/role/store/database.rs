@@ -49,14 +49,13 @@ impl Database {
 
     pub fn config(&self) -> anyhow::Result<Option<store::SqlConfig>> {
         let Some(url) = &self.database else { return Ok(None) };
-        let password = match &self.database_password_file {
-            Some(path) => {
-                let text = fs::read_to_string(path)
-                    .with_context(|| format!("read --database-password-file {}", path.display()))?;
-                Some(text.trim_end_matches(['\r', '\n']).to_owned())
-            }
-            None => std::env::var(PASSWORD_VARIABLE).ok(),
+        let config = store::SqlConfig::parse(url)?;
+        let config = match &self.database_password_file {
+            Some(path) => config
+                .with_password_file(path.clone())
+                .with_context(|| format!("read --database-password-file {}", path.display()))?,
+            None => config.with_password(std::env::var(PASSWORD_VARIABLE).ok()),
         };
-        Ok(Some(store::SqlConfig::parse(url)?.with_password(password)))
+        Ok(Some(config))
     }
 }
