@@ -65,8 +65,22 @@ fn payments_find_their_unit_and_bad_ones_change_nothing() {
     assert!((400..500).contains(&late.status), "{late:?}");
     assert_eq!(balance(&estate, PAYER), 10_000 - 650);
 
+    // Many in one call, by a user or by the shard that they are of.
+    let keyed = |key: &str| json!({"key": key, "payer": PAYER, "merchant": "m-1", "amount": 25, "currency": "CNY"});
+    let batch = json!({"payments": [keyed("b-1"), keyed("b-2"), keyed("b-1")]}).to_string();
+    for (edge, route, statuses) in
+        [(4, UID, [201, 201, 200]), (0, "cookie: zone_op=42", [200, 200, 200])]
+    {
+        let paid = estate.edge(edge, "POST", "/v1/payments:batch", &[route], &batch);
+        assert_eq!(paid.status, 200, "{paid:?}");
+        let outcomes = paid.json()["outcomes"].as_array().expect("outcomes").clone();
+        let seen: Vec<_> = outcomes.iter().map(|one| one["status"].as_u64()).collect();
+        assert_eq!(seen, statuses.map(Some), "{paid:?}");
+    }
+    assert_eq!(balance(&estate, PAYER), 10_000 - 700);
+
     bad_requests(&estate);
-    assert_eq!(balance(&estate, PAYER), 10_000 - 650, "nothing bad changed anything");
+    assert_eq!(balance(&estate, PAYER), 10_000 - 700, "nothing bad changed anything");
 }
 
 fn refused(answer: &Answer, status: u16) {
@@ -99,6 +113,12 @@ fn bad_requests(estate: &Estate) {
     refused(&pay(&[UID, key], &good.replace("\"amount\":1", "\"amount\":-1")), 400);
     refused(&pay(&[UID, key], &payment(PAYER, 0)), 400);
     refused(&pay(&[UID, key], &payment(PAYER, 1_000_000)), 422);
+    let batches =
+        |route: &str, body: &str| estate.edge(0, "POST", "/v1/payments:batch", &[route], body);
+    refused(&batches(UID, "{\"payments\":[]}"), 400);
+    refused(&batches("polis-deadline-ms: 5000", "{\"payments\":[]}"), 400);
+    let elsewhere = good.replacen('{', "{\"key\":\"bad\",", 1);
+    refused(&batches("polis-uid: 2088000000990", &format!("{{\"payments\":[{elsewhere}]}}")), 400);
     let huge = format!("{{\"payer\":\"{}\"}}", "9".repeat(100_000));
     refused(&pay(&[UID, key], &huge), 413);
     refused(&estate.edge(0, "GET", "/v2/anything", &[UID], ""), 404);

@@ -13,8 +13,8 @@ use crate::{Error, job::Job, lane::Lane};
 /// stays below the 128 operations that the store takes in one.
 const JOBS_MAX: usize = 40;
 
-/// Jobs that wait for one bucket: more than the service lets in at once would
-/// ever send to one.
+/// Jobs that wait for one bucket: four of the largest batches, or all the
+/// requests that the service lets in at once.
 const QUEUE_MAX: usize = 1024;
 
 #[derive(Default)]

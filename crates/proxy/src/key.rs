@@ -31,6 +31,8 @@ enum Place {
     Accounts,
     Account(UserId),
     Payments,
+    /// Many payments, of any users of one shard.
+    PaymentBatch,
     Payment(UserId),
     Resolve(UserId),
     Shard(Shard),
@@ -62,7 +64,7 @@ pub fn extract(method: &Method, path: &str, headers: &HeaderMap) -> Result<Key, 
             }
             Some(*shard)
         }
-        Place::Accounts | Place::Payments => None,
+        Place::Accounts | Place::Payments | Place::PaymentBatch => None,
     };
     let of_user = match &place {
         Place::Shard(_) => None,
@@ -70,8 +72,9 @@ pub fn extract(method: &Method, path: &str, headers: &HeaderMap) -> Result<Key, 
     };
     let shard = in_path.or(of_user).or(cookie_shard).ok_or_else(|| no_key(cookie))?;
 
-    // Opening an account again with the same body is answered like the first time.
-    let idempotent = matches!(place, Place::Accounts | Place::Resolve(_));
+    // Opening an account again with the same body is answered like the first time,
+    // and each payment of a batch has a key of its own.
+    let idempotent = matches!(place, Place::Accounts | Place::PaymentBatch | Place::Resolve(_));
     let replayable = read || idempotent || headers.contains_key(headers::IDEMPOTENCY_KEY);
     let wants_cookie = of_user.is_some() && cookie_shard != of_user;
     Ok(Key { shard, replayable, read, wants_cookie })
@@ -93,6 +96,7 @@ fn place(path: &str) -> Result<Place, Refusal> {
         (Some("accounts"), None, _) => Ok(Place::Accounts),
         (Some("accounts"), Some(user), _) => Ok(Place::Account(parse_user(user)?)),
         (Some("payments"), None, _) => Ok(Place::Payments),
+        (Some("payments:batch"), None, _) => Ok(Place::PaymentBatch),
         (Some("payments"), Some(id), None) => payment(id),
         (Some("shards"), Some(shard), Some(_)) => {
             two_digit_shard(shard).map(Place::Shard).ok_or_else(unknown)
@@ -117,7 +121,10 @@ fn payment(id: &str) -> Result<Place, Refusal> {
 
 /// Whether the method only reads; refuses what the place does not know.
 fn check_method(place: &Place, method: &Method) -> Result<bool, Refusal> {
-    let writes = matches!(place, Place::Accounts | Place::Payments | Place::Resolve(_));
+    let writes = match place {
+        Place::Accounts | Place::Payments | Place::PaymentBatch | Place::Resolve(_) => true,
+        Place::Account(_) | Place::Payment(_) | Place::Shard(_) => false,
+    };
     let read = *method == Method::GET || *method == Method::HEAD;
     match (writes, read) {
         (false, true) => Ok(true),
@@ -226,6 +233,8 @@ mod tests {
         check("POST /v1/payments polis-uid=2088001234", "23 cookie");
         check("POST /v1/payments polis-uid=2088001234 idempotency-key=k", "23 replay cookie");
         check("POST /v1/payments cookie=a=b;zone_op=07;c=d", "07");
+        check("POST /v1/payments:batch polis-uid=2088001234", "23 replay cookie");
+        check("POST /v1/payments:batch cookie=zone_op=07", "07 replay");
         check("POST /v1/payments polis-uid=2088001234 cookie=zone_op=07", "23 cookie");
         check("POST /v1/accounts polis-uid=100", "10 replay cookie");
         check("GET /v1/shards/42/payments", "42 replay read");
@@ -235,6 +244,7 @@ mod tests {
     #[test]
     fn what_has_no_key_or_two_is_refused_with_a_code() {
         refused("POST /v1/payments", errors::NO_ROUTE_KEY);
+        refused("POST /v1/payments:batch", errors::NO_ROUTE_KEY);
         refused("POST /v1/payments cookie=zone_op=7", errors::NO_ROUTE_KEY);
         refused("POST /v1/payments cookie=zone_op=100", errors::NO_ROUTE_KEY);
         refused("POST /v1/payments polis-uid=12", errors::BAD_USER_ID);
@@ -264,12 +274,15 @@ mod tests {
             "/v1/shards/4/audit",
             "/v1/shards/420/audit",
             "/v1/payments/100.k/more",
+            "/v1/payments:all",
+            "/v1/payments:batch/100",
             "*",
         ] {
             refused(&format!("GET {path} polis-uid=100"), errors::UNKNOWN_PATH);
         }
         refused("DELETE /v1/accounts/100", errors::METHOD_NOT_ALLOWED);
         refused("GET /v1/payments polis-uid=100", errors::METHOD_NOT_ALLOWED);
+        refused("GET /v1/payments:batch polis-uid=100", errors::METHOD_NOT_ALLOWED);
         refused("GET /v1/payments/100.k:resolve", errors::METHOD_NOT_ALLOWED);
         refused("CONNECT /v1/payments polis-uid=100", errors::METHOD_NOT_ALLOWED);
     }

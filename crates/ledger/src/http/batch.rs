@@ -3,6 +3,10 @@
 //! Each is a payment of its own, with its own key and its own outcome: some may
 //! be made and others refused. Those of one bucket share commits, as those of
 //! different calls do.
+//!
+//! A shard that is not ours any more is the outcome of the call and not of its
+//! payments, as long as the call has made none: then whoever routes waits for the
+//! shard and sends the call again.
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -17,7 +21,11 @@ use super::{
     payments::{PayBody, PaymentView},
     request::{Context, body},
 };
-use crate::{Error, pay::Pay, payment::Order};
+use crate::{
+    Error, PaymentId,
+    pay::{Paid, Pay},
+    payment::Order,
+};
 
 /// Payments of one call: they fit into the largest body.
 const PAYMENTS_MAX: usize = 256;
@@ -75,13 +83,25 @@ where
     let (routed, deadline) = (context.routed(), context.deadline);
     let paying = orders.into_iter().map(|order| async move {
         let id = order.id.clone();
-        match books.execute(Pay(order), routed, deadline).await {
-            Ok(paid) => Outcome::paid(PaymentView::paid(&id, &paid), paid.replayed),
-            Err(error) => Outcome::failed(&error),
-        }
+        (id, books.execute(Pay(order), routed, deadline).await)
     });
-    let outcomes = join_all(paying).await;
+    let ended = join_all(paying).await;
+    if let Some(elsewhere) = elsewhere(&ended) {
+        return Err(elsewhere);
+    }
+    let outcomes = ended.iter().map(|(id, ended)| Outcome::new(id, ended)).collect();
     Ok(of_shard(StatusCode::OK, &BatchAnswer { outcomes }, books, shard))
+}
+
+/// Why the call belongs elsewhere, if it certainly has made nothing here.
+fn elsewhere(ended: &[(PaymentId, Result<Paid, Error>)]) -> Option<Error> {
+    let changed_nothing = ended.iter().all(|(_, ended)| match ended {
+        Ok(paid) => paid.replayed,
+        Err(error) => error.is_definite(),
+    });
+    let mut failed = ended.iter().filter_map(|(_, ended)| ended.as_ref().err());
+    let moved = failed.find(|error| error.status() == StatusCode::MISDIRECTED_REQUEST);
+    moved.filter(|_| changed_nothing).cloned()
 }
 
 /// A call goes to one unit, so it is about one shard.
@@ -105,13 +125,17 @@ impl Keyed {
 // === impl Outcome ===
 
 impl Outcome {
-    fn paid(payment: PaymentView, replayed: bool) -> Outcome {
-        let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-        Outcome { status: status.as_u16(), payment: Some(payment), failure: None }
-    }
-
-    fn failed(error: &Error) -> Outcome {
-        let status = error.status().as_u16();
-        Outcome { status, payment: None, failure: Some(Failure::new(error)) }
+    fn new(id: &PaymentId, ended: &Result<Paid, Error>) -> Outcome {
+        match ended {
+            Ok(paid) => {
+                let status = if paid.replayed { StatusCode::OK } else { StatusCode::CREATED };
+                let payment = Some(PaymentView::paid(id, paid));
+                Outcome { status: status.as_u16(), payment, failure: None }
+            }
+            Err(error) => {
+                let status = error.status().as_u16();
+                Outcome { status, payment: None, failure: Some(Failure::new(error)) }
+            }
+        }
     }
 }

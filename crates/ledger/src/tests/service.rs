@@ -131,6 +131,27 @@ async fn each_payment_of_a_batch_has_an_outcome_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_for_a_shard_that_is_leaving_is_sent_elsewhere_as_a_whole() {
+    let client = Client::with_account().await;
+    let batch = |keys: &[&str]| {
+        let keyed = |key: &&str| {
+            let mut payment = payment(10);
+            payment["key"] = (*key).into();
+            payment
+        };
+        json!({"payments": keys.iter().map(keyed).collect::<Vec<_>>()})
+    };
+    let made = client.post("/v1/payments:batch", batch(&["k1"])).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let drain = json!({"shards": [{"shard": "23", "epoch": 2}], "deadline_ms": 100});
+    client.post("/internal/v1/drain", drain).await;
+    // What the first call made is no obstacle: another unit will replay it.
+    let moving = client.post("/v1/payments:batch", batch(&["k1", "k2"])).await;
+    moving.fails(421, &errors::LEDGER_MOVING.to_string());
+    assert!(moving.header("polis-fence").is_some_and(|fence| fence.starts_with("23; unit=rz01")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_payment_is_made_shown_and_replayed() {
     let client = Client::with_account().await;
     let paid = client.pay("k1", 1250).await;
