@@ -66,13 +66,19 @@ fn ten_shards_move_there_and_back_under_load_and_outlive_a_killed_leader() {
     assert_eq!(dry["units"]["rz01"]["after"]["shards"], 30, "{dry:#}");
     assert_eq!(owner(&estate, "40-59").as_deref(), Some("rz03"), "nothing was done");
     for (refused, why) in [
-        (["shard", "move", "42", "--to", "rz09", "--dry-run"], "there is no unit rz09"),
-        (["shard", "move", "10%", "--to", "rz03", "--dry-run"], "--of"),
+        (["shard", "move", "42", "--to", "rz09", "--dry-run"].as_slice(), "there is no unit rz09"),
+        (&["shard", "move", "42", "--to", "rz09"], "there is no unit rz09"),
+        (&["shard", "move", "10%", "--to", "rz03"], "--of"),
+        (&["shard", "move", "42", "--to", "rz01", "--hold-ms", "1"], "spec.holdMs"),
+        (&["unit", "drain", "rz09"], "there is no unit rz09"),
+        (&["unit", "drain", "rz01", "--to", "rz01"], "is the unit they leave"),
     ] {
-        let output = estate.polis(&refused);
+        let output = estate.polis(refused);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(why), "{said}");
     }
+    let orders = json_of(&estate.kubectl(&["get", "shardmoves", "-o", "json"]));
+    assert_eq!(orders["items"], json!([]), "what is refused leaves no order");
 
     let data = estate.data.display().to_string();
     let args = ["load", "--rate", RATE, "--users", "200", "--duration", "10m", "--check"];
@@ -84,6 +90,11 @@ fn ten_shards_move_there_and_back_under_load_and_outlive_a_killed_leader() {
         assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
         assert_eq!(order["status"]["moved"], 10, "{order:#}");
         assert_eq!(owner(&estate, "40-49").as_deref(), Some(to));
+        let late = json!({"spec": {"to": "rz05"}}).to_string();
+        let name = order["metadata"]["name"].as_str().expect("a name");
+        let patch = estate.kubectl(&["patch", "shardmove", name, "--type=merge", "-p", &late]);
+        let said = String::from_utf8_lossy(&patch.stderr);
+        assert!(!patch.status.success() && said.contains("the order has ended"), "{said}");
     }
     outlive_the_leader(&estate);
     // It finishes what it has begun, and checks every payment.

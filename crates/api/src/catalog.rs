@@ -5,7 +5,7 @@ use resources::{
 };
 
 use crate::{
-    kinds::{event, namespace, pod, shard_map, small, unit},
+    kinds::{event, namespace, pod, shard_map, shard_move, small, unit},
     request::path::Door,
     resource::{Face, NameRule, Resource, Rules, Selectable},
     schema,
@@ -114,7 +114,10 @@ static RESOURCES: [Resource; 12] = [
         rules: shard_map::rules(),
         ..Resource::of::<ShardMapSpec>(&schema::SHARD_MAP, ours::SHARD_MAP)
     },
-    Resource::of::<ShardMoveSpec>(&schema::SHARD_MOVE, ours::SHARD_MOVE),
+    Resource {
+        rules: shard_move::rules(),
+        ..Resource::of::<ShardMoveSpec>(&schema::SHARD_MOVE, ours::SHARD_MOVE)
+    },
     Resource {
         names: NameRule::Subdomain,
         categories: &["polis", "all"],

@@ -143,8 +143,8 @@ impl Kind for ShardMoveSpec {
             }
             _ => {}
         }
-        if self.to.is_some() && self.to == self.unit {
-            errors.push(FieldError::invalid("spec.to", &self.to, "is the unit they leave"));
+        if let Some(to) = self.to.as_ref().filter(|to| Some(*to) == self.unit.as_ref()) {
+            errors.push(FieldError::invalid("spec.to", to, "is the unit they leave"));
         }
         match self.percent {
             Some(percent) if self.unit.is_none() => {

@@ -5,5 +5,6 @@ pub mod namespace;
 pub mod ours;
 pub mod pod;
 pub mod shard_map;
+pub mod shard_move;
 pub mod small;
 pub mod unit;
