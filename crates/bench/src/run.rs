@@ -42,22 +42,31 @@ struct Bench<'a> {
 
 type Round = (Tally, Option<Duration>);
 
-/// Runs the plan; `told` hears of each figure as it is there.
-pub async fn run(plan: &Plan, mut told: impl FnMut(&Run)) -> anyhow::Result<Report> {
-    fs::create_dir_all(&plan.folder)
-        .with_context(|| format!("create {}", plan.folder.display()))?;
+/// Runs the plan; `told` hears of each figure as it is there. None if it was
+/// `stopped` before its end: nothing is left of it either.
+pub async fn run(
+    plan: &Plan,
+    stopped: impl Future<Output = ()>,
+    mut told: impl FnMut(&Run),
+) -> anyhow::Result<Option<Report>> {
     let version = match &plan.database {
         Some(database) => Some(database.check().await?),
         None => None,
     };
-    let measured = measure(plan, &mut told).await;
+    fs::create_dir_all(&plan.folder)
+        .with_context(|| format!("create {}", plan.folder.display()))?;
+    // The servers end with what measures them.
+    let measured = tokio::select! {
+        measured = measure(plan, &mut told) => measured.map(Some),
+        () = stopped => Ok(None),
+    };
     // What is measured is not kept; what could not be removed is seen.
     let removed = fs::remove_dir_all(&plan.folder);
     let cleared = clear(plan).await;
     let report = measured?;
     removed.with_context(|| format!("remove {}", plan.folder.display()))?;
     cleared?;
-    Ok(Report { database: version, ..report })
+    Ok(report.map(|report| Report { database: version, ..report }))
 }
 
 async fn measure(plan: &Plan, told: &mut impl FnMut(&Run)) -> anyhow::Result<Report> {

@@ -3,6 +3,9 @@
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The exit code by which a shell says that Ctrl-C ended a program.
+pub const INTERRUPTED: u8 = 130;
+
 /// SIGINT, SIGTERM and SIGHUP, from when it is made: later ones do not end the
 /// process by themselves any more.
 pub struct StopSignal([Signal; 3]);

@@ -72,17 +72,22 @@ type Paying<'a> = LocalBoxFuture<'a, anyhow::Result<()>>;
 
 struct Ours(Books);
 
-/// Measures, and removes what it wrote. The database must be empty.
+/// Measures, and removes what it wrote. The database must be empty. None if it
+/// was `stopped` before its end.
 pub async fn run_ledger(
     plan: &LedgerPlan,
+    stopped: impl Future<Output = ()>,
     mut each: impl FnMut(&LedgerRun),
-) -> anyhow::Result<LedgerReport> {
+) -> anyhow::Result<Option<LedgerReport>> {
     let database = plan.database.check().await?;
-    let measured = measure(plan, &mut each).await;
+    let measured = tokio::select! {
+        measured = measure(plan, &mut each) => measured.map(Some),
+        () = stopped => Ok(None),
+    };
     let cleared = plan.database.clear().await;
     let runs = measured?;
     cleared?;
-    Ok(LedgerReport { database, runs })
+    Ok(runs.map(|runs| LedgerReport { database, runs }))
 }
 
 async fn measure(

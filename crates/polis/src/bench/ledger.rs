@@ -1,24 +1,19 @@
 //! `polis bench ledger`: payments beside the same SQL written naively.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bench::{Database, LedgerPlan, LedgerRun, Payers};
 
-use crate::{
-    output::{self, Format},
-    role::store::database,
-};
+use super::{count, sheet::Sheet};
+use crate::{output::Format, role::store::database, stop::StopSignal};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     database: database::Database,
     /// How many clients pay at once
-    #[arg(long, value_delimiter = ',', default_value = "1,16,128")]
+    #[arg(long, value_delimiter = ',', default_value = "1,16,128", value_parser = count::<1_000>)]
     clients: Vec<usize>,
     /// How long each side is measured for each figure
     #[arg(long, default_value = "5s", value_parser = crate::load::duration)]
@@ -33,30 +28,15 @@ pub struct Args {
 
 const HEADER: [&str; 8] = ["PAYERS", "CLIENTS", "POLIS/S", "P50", "P99", "NAIVE/S", "P99", "RATIO"];
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plan = plan(&args)?;
-    let shows = args.output == Format::Table || io::stderr().is_terminal();
-    let report = bench::run_ledger(&plan, |run| {
-        if shows {
-            eprintln!("{}", row(run).join("  "));
-        }
-    })
-    .await?;
-    let mut out = io::stdout().lock();
-    match args.output {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        Format::Table => {
-            let rows: Vec<_> = report.runs.iter().map(row).collect();
-            output::table(&mut out, &HEADER, &rows)?;
-        }
-    }
-    Ok(())
+    let sheet = Sheet { format: args.output, header: &HEADER, row };
+    let mut stop = StopSignal::new()?;
+    let report = bench::run_ledger(&plan, stop.received(), |run| sheet.ended(run)).await?;
+    sheet.print(report.as_ref().map(|report| (report, &report.runs[..])))
 }
 
 fn plan(args: &Args) -> anyhow::Result<LedgerPlan> {
-    if args.clients.contains(&0) {
-        bail!("--clients: there must be at least one");
-    }
     let config = args.database.config().context("--database")?;
     let url = args.database.database.clone();
     let (url, config) =

@@ -1,19 +1,26 @@
 //! `polis bench store`: puts, reads, watches beside a real etcd.
 
 use std::{
-    io::{self, IsTerminal, Write},
     net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
+    process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bench::{Database, Figures, Op, Peer, Plan, Run};
 
-use crate::{
-    output::{self, Format},
-    role::store::database,
-};
+use super::{count, sheet::Sheet};
+use crate::{output::Format, role::store::database, stop::StopSignal};
+
+/// Of which each is a connection or a stream here and at the server.
+const CLIENTS_MAX: usize = 10_000;
+
+/// etcd takes requests of up to 1.5 MiB.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// More than either side has the memory for on one machine.
+const MEMORY_KEYS_MAX: usize = 100_000_000;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -30,7 +37,12 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = Op::ALL.map(|op| op.name().to_owned()))]
     op: Vec<String>,
     /// How many clients ask at once
-    #[arg(long, value_delimiter = ',', default_value = "1,16,128,1000")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,16,128,1000",
+        value_parser = count::<CLIENTS_MAX>
+    )]
     clients: Vec<usize>,
     /// How long each side is measured for each figure
     #[arg(long, default_value = "5s", value_parser = crate::load::duration)]
@@ -38,13 +50,13 @@ pub struct Args {
     /// How often both sides take turns within it
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = count::<VALUE_BYTES_MAX>)]
     value_bytes: usize,
     /// Watchers of the fan-out
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = count::<CLIENTS_MAX>)]
     watchers: usize,
     /// Keys that memory is looked at with
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = count::<MEMORY_KEYS_MAX>)]
     memory_keys: usize,
     #[command(flatten)]
     database: database::Database,
@@ -73,31 +85,16 @@ enum PeerKind {
 const HEADER: [&str; 10] =
     ["OPERATION", "CLIENTS", "POLIS/S", "P50", "P99", "CPU", "PEER/S", "P99", "RATIO", "CEILING/S"];
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plan = plan(&args)?;
-    let shows = args.output == Format::Table || io::stderr().is_terminal();
-    let report = bench::run(&plan, |run| {
-        if shows {
-            eprintln!("{}", row(run).join("  "));
-        }
-    })
-    .await?;
-    let mut out = io::stdout().lock();
-    match args.output {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        Format::Table => {
-            let rows: Vec<_> = report.runs.iter().map(row).collect();
-            output::table(&mut out, &HEADER, &rows)?;
-        }
-    }
-    Ok(())
+    let sheet = Sheet { format: args.output, header: &HEADER, row };
+    let mut stop = StopSignal::new()?;
+    let report = bench::run(&plan, stop.received(), |run| sheet.ended(run)).await?;
+    sheet.print(report.as_ref().map(|report| (report, &report.runs[..])))
 }
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let op = |name: &String| name.parse::<Op>().map_err(anyhow::Error::msg);
-    if args.clients.contains(&0) {
-        bail!("--clients: there must be at least one");
-    }
     let own = || std::env::current_exe().context("find our own binary");
     Ok(Plan {
         ops: args.op.iter().map(op).collect::<Result<_, _>>().context("--op")?,

@@ -14,7 +14,7 @@ use super::{Common, effect};
 use crate::{
     load::new_run_id,
     output::{self, Format},
-    stop::StopSignal,
+    stop::{INTERRUPTED, StopSignal},
 };
 
 #[derive(Clone, Debug, clap::Args)]
@@ -29,9 +29,6 @@ pub struct Options {
     #[arg(long)]
     hold_ms: Option<u64>,
 }
-
-/// As a shell says that Ctrl-C ended a program.
-const INTERRUPTED: u8 = 130;
 
 pub async fn run(
     common: &Common,
