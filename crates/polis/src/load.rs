@@ -70,6 +70,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         run: run.clone(),
         history: history.clone(),
     };
+    config.check()?;
     eprintln!("opening {} accounts", args.users);
     let (trigger, drain) = rt::drain::channel();
     let (load, seconds) = Load::prepare(config, drain).await?;
