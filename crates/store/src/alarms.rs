@@ -163,10 +163,15 @@ impl Alarms {
     /// Whether it was raised. `default` is led here.
     pub async fn disarm(&self, default: &Handle, alarm: Alarm) -> Result<bool, Error> {
         let was = self.all().contains(&alarm);
-        self.known().raised.remove(&alarm);
-        default.set_note(alarm.note(), None).await?;
-        self.restand(&self.known());
-        Ok(was)
+        // Nor may it be passed on meanwhile. What could not be disarmed stands on.
+        let was_ours = self.known().raised.remove(&alarm);
+        let outcome = default.set_note(alarm.note(), None).await;
+        let mut known = self.known();
+        if was_ours && outcome.is_err() {
+            known.raised.insert(alarm);
+        }
+        self.restand(&known);
+        outcome.map(|()| was)
     }
 
     /// Has what this store raises kept by whoever leads the default keyspace,
