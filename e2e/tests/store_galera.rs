@@ -62,6 +62,9 @@ const QUICK: &str = "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.3
                      evs.suspect_timeout=PT1.5S;evs.inactive_timeout=PT4S;\
                      evs.install_timeout=PT3S";
 
+/// Many times what was ever measured: beyond it they do not come back.
+const WRITE_WITHIN: Duration = Duration::from_secs(90);
+
 /// `cargo test -p e2e --test store_galera -- --nocapture writes_come_back`
 /// prints how long nothing was written; how long that is, is no matter of right
 /// or wrong.
@@ -75,9 +78,12 @@ async fn writes_come_back_after_the_node_that_is_written_to_is_lost() {
         let keyspace = client.expect("a client").keyspace("default").expect("a keyspace");
         let write = async || {
             let began = Instant::now();
-            while keyspace.put(PutRequest::new("k", "v")).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let written = async {
+                while keyspace.put(PutRequest::new("k", "v")).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(WRITE_WITHIN, written).await.expect("writes come back");
             began.elapsed()
         };
         println!("{name}: first write after {:?}", write().await);
