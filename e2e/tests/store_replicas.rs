@@ -150,6 +150,10 @@ async fn a_database_that_went_back_is_refused_until_a_person_accepts_the_loss() 
     assert!(process.wait(LIMIT).success());
 
     let recover = ["store", "recover", "--database", &database, "--data-dir", &folder];
+    let mistyped = format!("{folder}-of-nobody");
+    let mistyped = run(&["store", "recover", "--database", &database, "--data-dir", &mistyped]);
+    let said = String::from_utf8_lossy(&mistyped.stderr);
+    assert!(!mistyped.status.success() && said.contains("cannot use the data folder"), "{said}");
     let looked = run(&recover);
     let said = String::from_utf8_lossy(&looked.stdout).into_owned();
     assert!(!looked.status.success() && said.contains("HAS LOST"), "{said}");

@@ -25,6 +25,11 @@ pub enum Error {
         errors::STORE_DATA_FOLDER.remedy()
     )]
     DataFolder { path: PathBuf, source: io::Error },
+    #[error(
+        "the database has no tables of a store's: correct --database, or start a store on it with \
+         an empty data folder"
+    )]
+    NoTables,
     #[error(transparent)]
     Engine(#[from] engine::Error),
 }
@@ -39,6 +44,7 @@ impl Error {
             Error::NotSecured => Some(errors::STORE_NOT_SECURED),
             Error::Listen { .. } => Some(errors::STORE_ADDRESS),
             Error::DataFolder { .. } => Some(errors::STORE_DATA_FOLDER),
+            Error::NoTables => None,
             Error::Engine(error) => error.code(),
         }
     }

@@ -39,9 +39,12 @@ pub struct Loss {
 // === impl Recovery ===
 
 impl Recovery {
-    /// Changes nothing, but that tables are made in an empty database.
+    /// Changes nothing.
     pub async fn examine(data_dir: &Path, database: SqlConfig) -> Result<Recovery, Error> {
-        let sql = Sql::connect(database).await?;
+        // A folder that is not there has seen nothing, so nothing would be missing.
+        std::fs::read_dir(data_dir)
+            .map_err(|source| Error::DataFolder { path: data_dir.to_owned(), source })?;
+        let sql = Sql::look_into(database).await?.ok_or(Error::NoTables)?;
         Recovery::of(Notebook::File(data_dir.join(HIGH_WATER_FILE)), sql).await
     }
 

@@ -42,7 +42,7 @@ pub struct Snapshot {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    #[error("{}: {source}", path.display())]
+    #[error("open {}", path.display())]
     Open { path: PathBuf, source: io::Error },
     #[error(
         "{}: no hash at its end: it is not a finished snapshot. \
@@ -52,7 +52,7 @@ pub enum SnapshotError {
     NoHash { path: PathBuf },
     #[error("{}: its hash does not match: it is damaged or was cut off", path.display())]
     Hash { path: PathBuf },
-    #[error("{}: {source}", path.display())]
+    #[error("read {}", path.display())]
     Bolt { path: PathBuf, source: bbolt::Error },
     #[error("{}: no bucket `key`: it is not a file of etcd's", path.display())]
     NotEtcd { path: PathBuf },

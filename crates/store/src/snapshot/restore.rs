@@ -50,7 +50,7 @@ pub enum RestoreError {
         path.display().to_string()
     )]
     NotEmpty { path: PathBuf },
-    #[error("{}: {source}", path.display())]
+    #[error("write {}", path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error("keyspace {0} is not empty")]
     KeyspaceNotEmpty(KeyspaceName),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use clap::ArgGroup;
 use kv::KeyspaceName;
 use serde::Serialize;
 use store::snapshot::{Restored, Snapshot, restore_database};
@@ -15,17 +16,18 @@ use super::database::Database;
 use crate::output::{Format, table};
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(group = ArgGroup::new("place").required(true).args(["data_dir", "database"]))]
 pub struct Args {
     /// Snapshots, of which each becomes a keyspace: FILE, or KEYSPACE=FILE
     #[arg(required = true, value_name = "[KEYSPACE=]FILE")]
     files: Vec<String>,
     /// Folder for the log; must be empty or absent
-    #[arg(long, required_unless_present = "database", conflicts_with = "database")]
+    #[arg(long)]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     database: Database,
     /// Remove first what a restore into the database has left that was cut off
-    #[arg(long, requires = "database")]
+    #[arg(long, conflicts_with = "data_dir")]
     start_over: bool,
     /// Keyspace of a single file
     #[arg(long, default_value = KeyspaceName::DEFAULT)]
@@ -64,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             runtime.block_on(restore_database(database, args.start_over, snapshots))?
         }
         (None, Some(folder)) => runtime.block_on(store::snapshot::restore(folder, snapshots))?,
-        (None, None) => bail!("--data-dir is missing"),
+        (None, None) => bail!("say where: --data-dir or --database"),
     };
     let rows: Vec<_> = restored.into_iter().map(Row::from).collect();
     let mut out = std::io::stdout().lock();
@@ -111,5 +113,24 @@ impl From<Restored> for Row {
             leases: restored.leases,
             users: restored.users,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    #[test]
+    fn a_restore_goes_into_a_folder_or_into_a_database_and_starts_over_in_a_database_only() {
+        let parses = |args: &str| {
+            let words = ["polis", "store", "restore", "a.db"].into_iter();
+            crate::cli::Cli::try_parse_from(words.chain(args.split_whitespace())).is_ok()
+        };
+        assert!(parses("--data-dir d"));
+        assert!(parses("--database mysql://u@h/n --start-over"));
+        assert!(!parses(""));
+        assert!(!parses("--start-over"));
+        assert!(!parses("--data-dir d --start-over"));
+        assert!(!parses("--data-dir d --database mysql://u@h/n"));
     }
 }

@@ -4,6 +4,7 @@
 use std::{io::Write as _, path::PathBuf};
 
 use anyhow::bail;
+use clap::ArgGroup;
 use serde::Serialize;
 use store::verify::{Verified, verify, verify_database};
 
@@ -11,9 +12,10 @@ use super::database::Database;
 use crate::output::{Format, table};
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(group = ArgGroup::new("place").required(true).args(["data_dir", "database"]))]
 pub struct Args {
     /// Data folder of a store that is not running
-    #[arg(long, required_unless_present = "database", conflicts_with = "database")]
+    #[arg(long)]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     database: Database,
@@ -43,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             (runtime.block_on(verify_database(database))?, "the database".to_owned())
         }
         (None, Some(folder)) => (runtime.block_on(verify(folder))?, folder.display().to_string()),
-        (None, None) => bail!("--data-dir is missing"),
+        (None, None) => bail!("say where: --data-dir or --database"),
     };
     let rows: Vec<_> = verified.into_iter().map(Row::from).collect();
     print(&rows, args.output)?;
