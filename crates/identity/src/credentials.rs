@@ -45,7 +45,7 @@ impl Files {
 
 impl Credentials {
     pub fn load(files: &Files) -> Result<Credentials, Error> {
-        let key = PrivateKeyDer::from_pem_file(&files.key)
+        let key = PrivateKeyDer::from_pem_slice(read_text(&files.key)?.as_bytes())
             .map_err(|_| Error::Pem { path: display(&files.key), what: "private key" })?;
         Ok(Credentials { chain: certificates(&files.cert)?, key, roots: certificates(&files.ca)? })
     }
@@ -63,8 +63,7 @@ impl Clone for Credentials {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let unusable = || Error::Pem { path: display(path), what: "certificate" };
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|_| unusable())?
+    let found: Vec<_> = CertificateDer::pem_slice_iter(read_text(path)?.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|_| unusable())?;
     if found.is_empty() { Err(unusable()) } else { Ok(found) }
@@ -101,4 +100,16 @@ fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 fn display(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_said_to_hold_no_key() {
+        let files = Files::in_dir(Path::new("/nowhere/at/all"), "ledger");
+        let error = Credentials::load(&files).err().expect("there is none");
+        assert!(matches!(&error, Error::Read { path, .. } if path.ends_with("ledger.key")));
+    }
 }

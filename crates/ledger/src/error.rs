@@ -75,7 +75,7 @@ pub enum Error {
     #[error("the outcome is not known; retry with the same key, or POST :resolve")]
     OutcomeUnknown,
     #[error("database: {0}")]
-    Store(#[from] kv::Error),
+    Store(kv::Error),
     #[error(transparent)]
     Database(Arc<engine::Error>),
     #[error("too many requests are under way")]
@@ -101,6 +101,13 @@ fn owner(fence: Option<&Fence>) -> String {
 }
 
 // === impl Error ===
+
+/// Told whole in our own words, so it is not our source too.
+impl From<kv::Error> for Error {
+    fn from(error: kv::Error) -> Error {
+        Error::Store(error)
+    }
+}
 
 impl Error {
     /// The store answered something that no store may answer.
