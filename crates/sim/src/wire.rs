@@ -37,7 +37,7 @@ type Job = Box<dyn FnOnce(&Wire) + Send>;
 pub struct Reply<T: Send + 'static> {
     wire: Wire,
     road: [usize; 2],
-    asker: Option<oneshot::Sender<Result<T, Trouble>>>,
+    asker: Option<Asker<T>>,
 }
 
 /// How the road from one replica is.
@@ -59,6 +59,9 @@ pub enum Trouble {
     /// Done, or not, or it will be.
     Lost,
 }
+
+/// Whoever waits for an answer.
+type Asker<T> = oneshot::Sender<Result<T, Trouble>>;
 
 /// What becomes of a request.
 enum Fate {
@@ -112,7 +115,14 @@ impl Wire {
             return Ok(work());
         }
         let (answer, answered) = oneshot::channel();
-        self.send(from, work, answer);
+        self.send(&[from], answer, move |wire, asker| {
+            let done = work();
+            let Some(asker) = asker else { return };
+            let mut net = wire.net();
+            let back = net.travels(&[from]);
+            // Whoever crashed does not hear it.
+            net.after(back, move |_| drop(asker.send(Ok(done))));
+        });
         // Dropped with the jobs of a world that ends.
         answered.await.unwrap_or(Err(Trouble::Lost))
     }
@@ -124,52 +134,24 @@ impl Wire {
         begin: impl FnOnce(Reply<T>) + Send + 'static,
     ) -> Result<T, Trouble> {
         let (answer, answered) = oneshot::channel();
-        self.begin(road, begin, answer);
+        self.send(&road, answer, move |wire, asker| {
+            begin(Reply { wire: wire.clone(), road, asker });
+        });
         answered.await.unwrap_or(Err(Trouble::Lost))
     }
 
-    fn begin<T: Send + 'static>(
-        &self,
-        road: [usize; 2],
-        begin: impl FnOnce(Reply<T>) + Send + 'static,
-        answer: oneshot::Sender<Result<T, Trouble>>,
-    ) {
-        let mut net = self.net();
-        let fate = net.fate(&road);
-        let travels = net.travels(&road);
-        let notices = 1 + net.random.below(NOTICE_MS_MAX);
-        let begin = move |wire: &Wire, asker| begin(Reply { wire: wire.clone(), road, asker });
-        match fate {
-            Fate::Refused => {
-                net.after(travels, move |_| drop(answer.send(Err(Trouble::Refused))));
-            }
-            Fate::RequestLost => {
-                net.after(notices, move |_| drop(answer.send(Err(Trouble::Lost))));
-            }
-            Fate::Late => {
-                let late = notices + net.random.below(LATE_MS_MAX);
-                net.after(notices, move |_| drop(answer.send(Err(Trouble::Lost))));
-                net.after(late, move |wire| begin(wire, None));
-            }
-            Fate::AnswerLost => {
-                net.after(travels, move |wire| begin(wire, None));
-                net.after(travels + notices, move |_| drop(answer.send(Err(Trouble::Lost))));
-            }
-            Fate::Answered => net.after(travels, move |wire| begin(wire, Some(answer))),
-        }
-    }
-
+    /// Has `arrive` called where the road ends, as fate will have it; without an
+    /// asker when nobody waits for what it says.
     fn send<T: Send + 'static>(
         &self,
-        from: usize,
-        work: impl FnOnce() -> T + Send + 'static,
-        answer: oneshot::Sender<Result<T, Trouble>>,
+        road: &[usize],
+        answer: Asker<T>,
+        arrive: impl FnOnce(&Wire, Option<Asker<T>>) + Send + 'static,
     ) {
         let mut net = self.net();
-        let fate = net.fate(&[from]);
-        let travels = net.travels(&[from]);
+        let fate = net.fate(road);
+        let travels = net.travels(road);
         let notices = 1 + net.random.below(NOTICE_MS_MAX);
-        // Whoever crashed does not hear the answer.
         match fate {
             Fate::Refused => {
                 net.after(travels, move |_| drop(answer.send(Err(Trouble::Refused))));
@@ -180,18 +162,13 @@ impl Wire {
             Fate::Late => {
                 let late = notices + net.random.below(LATE_MS_MAX);
                 net.after(notices, move |_| drop(answer.send(Err(Trouble::Lost))));
-                net.after(late, move |_| drop(work()));
+                net.after(late, move |wire| arrive(wire, None));
             }
             Fate::AnswerLost => {
-                net.after(travels, move |_| drop(work()));
+                net.after(travels, move |wire| arrive(wire, None));
                 net.after(travels + notices, move |_| drop(answer.send(Err(Trouble::Lost))));
             }
-            Fate::Answered => net.after(travels, move |wire| {
-                let done = work();
-                let mut net = wire.net();
-                let back = net.travels(&[from]);
-                net.after(back, move |_| drop(answer.send(Ok(done))));
-            }),
+            Fate::Answered => net.after(travels, move |wire| arrive(wire, Some(answer))),
         }
     }
 
