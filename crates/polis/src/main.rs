@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             if output::is_closed_pipe(&error) {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("polis: {error:#}");
+            eprintln!("polis: {}", output::told(&error));
             ExitCode::FAILURE
         }
     }
