@@ -75,7 +75,10 @@ where
     if !(1..=PAYMENTS_MAX).contains(&asked.payments.len()) {
         return Err(Error::Request(format!("a batch holds 1 to {PAYMENTS_MAX} payments")));
     }
-    let orders = asked.payments.into_iter().map(Keyed::order);
+    let order = |(at, keyed): (usize, Keyed)| {
+        keyed.order().map_err(|wrong| Error::Request(format!("payments[{at}]: {wrong}")))
+    };
+    let orders = asked.payments.into_iter().enumerate().map(order);
     let orders = orders.collect::<Result<Vec<Order>, Error>>()?;
     let shard = one_shard(&orders)?;
     let books = service.books();

@@ -128,6 +128,11 @@ async fn each_payment_of_a_batch_has_an_outcome_of_its_own() {
     assert_eq!(client.post("/v1/payments:batch", two_shards).await.status, StatusCode::BAD_REQUEST);
     let none = json!({"payments": []});
     assert_eq!(client.post("/v1/payments:batch", none).await.status, StatusCode::BAD_REQUEST);
+    let second_is_wrong = json!({"payments": [keyed("k5", 1), keyed("k6", 0)]});
+    let wrong = client.post("/v1/payments:batch", second_is_wrong).await;
+    wrong.fails(400, &errors::LEDGER_REQUEST.to_string());
+    assert!(wrong.text.contains("payments[1]: the amount"), "{}", wrong.text);
+    assert_eq!(client.get(&format!("/v1/payments/{UID}.k5")).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(start_paused = true)]
