@@ -125,6 +125,7 @@ impl Hub {
             // Whoever has no room finds its stream ended.
             let _ = watcher.buffer.try_send(Err(error.clone()));
         }
+        self.wants_progress = 0;
     }
 
     /// Sends everyone who keeps up what has become visible.
