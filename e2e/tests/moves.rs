@@ -119,7 +119,9 @@ fn outlive_the_leader(estate: &Estate) {
     let args = ["shard", "move", shards, "--to", to, "--no-wait", "-o", "json"];
     let order = json_of(&estate.polis(&args));
     // The end of the conversation starts the center again.
-    drop(control(&estate.data, &json!({ "do": "kill", "centers": [leader] })));
+    let kill = json!({ "kind": "kill", "centers": [leader] });
+    let kill = json!({ "do": "inject", "fault": kill, "heal_after_ms": 60_000 });
+    drop(control(&estate.data, &kill));
     let name = order["metadata"]["name"].as_str().expect("a name");
     let ended = wait_for("the order ends", Duration::from_secs(60), || {
         let output = estate.kubectl(&["get", "shardmove", name, "-o", "json"]);
