@@ -141,10 +141,9 @@ async fn a_database_that_went_back_is_refused_until_a_person_accepts_the_loss() 
     }
     let folder = data.join("data").display().to_string();
     let process = run_store(&database, "store-a", &url, &data);
-    let refused = Store { process, url, data };
+    let mut refused = Store { process, url, data };
     assert_eq!(read(&refused.keyspace()).await, Err(Error::Corrupt));
-    let printed = refused.process.printed();
-    assert!(printed.contains("PLS0130"), "{printed}");
+    refused.process.wait_for_line("PLS0130", LIMIT);
     let Store { mut process, url, data } = refused;
     process.signal(Signal::TERM);
     assert!(process.wait(LIMIT).success());
