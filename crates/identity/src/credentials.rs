@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_not_said_to_hold_no_key() {
         let files = Files::in_dir(Path::new("/nowhere/at/all"), "ledger");
-        let error = Credentials::load(&files).err().expect("there is none");
+        let error = Credentials::load(&files).expect_err("there is none");
         assert!(matches!(&error, Error::Read { path, .. } if path.ends_with("ledger.key")));
     }
 }
