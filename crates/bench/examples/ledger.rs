@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = SqlConfig::parse(&url)?;
     let database = Database { url, password_file: None, config };
     let plan = LedgerPlan { database, clients, duration: DURATION, rounds: ROUNDS };
-    bench::run_ledger(&plan, |run| println!("{}", row(run))).await?;
+    bench::run_ledger(&plan, std::future::pending(), |run| println!("{}", row(run))).await?;
     Ok(())
 }
 
