@@ -27,6 +27,7 @@ pub struct Guard {
     last: Option<Instant>,
     /// Said once, and again when it changes.
     said: Vec<Tended>,
+    refused: String,
 }
 
 // === impl Pace ===
@@ -46,7 +47,15 @@ impl Default for Pace {
 impl Guard {
     /// `preferred` is a city.
     pub fn new(group: Arc<dyn DatabaseGroup>, pace: Pace, preferred: Option<Name>) -> Guard {
-        Guard { group, pace, preferred, led: Instant::now(), last: None, said: Vec::new() }
+        Guard {
+            group,
+            pace,
+            preferred,
+            led: Instant::now(),
+            last: None,
+            said: Vec::new(),
+            refused: String::new(),
+        }
     }
 
     pub async fn run(mut self, drain: rt::Drain) {
@@ -65,6 +74,7 @@ impl Guard {
         let Survey { leader, epoch, .. } = self.group.survey().await;
         if let Some(leader) = leader {
             self.led = Instant::now();
+            self.refused.clear();
             match self.group.tend(&leader).await {
                 Ok(tended) => self.say(tended),
                 Err(error) => tracing::debug!(%error, "members are not tended"),
@@ -83,7 +93,13 @@ impl Guard {
             Err(error @ (Error::Busy { .. } | Error::Moved { .. })) => {
                 tracing::info!(%error, "the failover is another's");
             }
-            Err(error) => tracing::error!(%error, "nobody can lead"),
+            Err(error) => {
+                let why = error.to_string();
+                if why != self.refused {
+                    tracing::error!(why, "nobody can lead");
+                    self.refused = why;
+                }
+            }
         }
     }
 

@@ -1,5 +1,8 @@
-//! The steps by which a server becomes leader or follower. Each may be done
-//! again where an earlier guardian was cut off.
+//! The steps by which a server becomes leader or follower. A guardian may be cut
+//! off after each, and the next one must be able to begin again: a member that
+//! has acknowledged must not stop to vouch before there is another mandate. So
+//! it is detached in one packet, when it has applied all that it had received,
+//! and is attached to another in one packet.
 
 use std::time::Duration;
 
@@ -62,9 +65,12 @@ pub async fn fence(node: &mut Node, limit: Duration) -> Result<(), Error> {
 
 /// Makes a leader of it that does not take writes yet.
 pub async fn crown(node: &mut Node) -> Result<(), Error> {
-    node.run("STOP SLAVE", STOP_LIMIT).await?;
-    require_acknowledgements(node).await?;
-    node.run_all(&["RESET SLAVE ALL", "SET GLOBAL rpl_semi_sync_slave_enabled = OFF"]).await
+    detach(node).await?;
+    require_acknowledgements(node).await
+}
+
+async fn detach(node: &mut Node) -> Result<(), Error> {
+    node.run("STOP SLAVE; RESET SLAVE ALL", STOP_LIMIT).await
 }
 
 pub async fn require_acknowledgements(node: &mut Node) -> Result<(), Error> {
@@ -97,7 +103,8 @@ pub async fn write_mandate(node: &mut Node, mandate: &Mandate, of: u64) -> Resul
 }
 
 pub async fn open(node: &mut Node) -> Result<(), Error> {
-    node.run("SET GLOBAL read_only = OFF", SHORT).await
+    node.run_all(&["SET GLOBAL rpl_semi_sync_slave_enabled = OFF", "SET GLOBAL read_only = OFF"])
+        .await
 }
 
 impl Replicas {
@@ -108,14 +115,14 @@ impl Replicas {
         leader: &Member,
         acknowledges: bool,
     ) -> Result<(), Error> {
-        node.run("STOP SLAVE", STOP_LIMIT).await?;
+        detach(node).await?;
         let acknowledges = if acknowledges { "ON" } else { "OFF" };
         let acknowledges = format!("SET GLOBAL rpl_semi_sync_slave_enabled = {acknowledges}");
         let Replication { user, password, secure } = &self.replication;
         let change = format!(
             "CHANGE MASTER TO MASTER_HOST = '{}', MASTER_PORT = {}, MASTER_USER = '{}', \
              MASTER_PASSWORD = '{}', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, \
-             MASTER_HEARTBEAT_PERIOD = 1, MASTER_SSL = {}",
+             MASTER_HEARTBEAT_PERIOD = 1, MASTER_SSL = {}; START SLAVE",
             leader.endpoint.host,
             leader.endpoint.port,
             quoted(user),
@@ -129,7 +136,6 @@ impl Replicas {
             // What it wrote itself as a leader counts as received.
             "SET GLOBAL gtid_slave_pos = @@global.gtid_binlog_pos",
             &change,
-            "START SLAVE",
         ])
         .await
     }

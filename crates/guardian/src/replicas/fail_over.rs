@@ -40,9 +40,17 @@ impl Replicas {
             old_node = None;
         }
         let turned = join_all(nodes.iter_mut().map(change::turn_away)).await;
-        for error in turned.into_iter().filter_map(Result::err) {
-            tracing::warn!(%error, "a member cannot be taken from its leader");
+        let mut away = Vec::with_capacity(nodes.len());
+        for (node, turned) in nodes.into_iter().zip(turned) {
+            match turned {
+                Ok(()) => away.push(node),
+                // It may have more than it shows.
+                Err(error) => {
+                    tracing::warn!(%error, "a member cannot be taken from its leader");
+                }
+            }
         }
+        let mut nodes = away;
         let chosen = match self.choice(&mut nodes, seen, &old, preferred).await {
             Ok(chosen) => chosen,
             Err(error) => {
@@ -55,7 +63,7 @@ impl Replicas {
                 return Err(error);
             }
         };
-        self.install(nodes, old_node, &chosen, seen).await?;
+        self.install(nodes, old_node, &chosen, &before).await?;
         tracing::info!(leader = %chosen.leader, epoch = %chosen.epoch, "another member leads");
         Ok(Outcome { leader: Leader { name: chosen.leader, epoch: chosen.epoch } })
     }
@@ -78,15 +86,22 @@ impl Replicas {
         mut nodes: Vec<Node>,
         old: Option<Node>,
         mandate: &Mandate,
-        seen: Epoch,
+        before: &[Stand],
     ) -> Result<(), Error> {
+        let known = before.iter().filter_map(|stand| stand.mandate.as_ref());
+        let newest = known.max_by_key(|mandate| mandate.epoch).ok_or(Error::NotFounded)?;
+        let (seen, acked) = (newest.epoch, &newest.ackers);
         let leader = self.member(&mandate.leader)?;
         let mut crowned = take(&mut nodes, &mandate.leader)
             .ok_or_else(|| Error::member(&mandate.leader, "it fell silent"))?;
         change::crown(&mut crowned).await?;
         // One that was fenced has nothing that others lack: it may follow too.
         nodes.extend(old);
-        let follows = nodes.iter_mut().map(async |node| {
+        // One that must not acknowledge any more vouches until there is a mandate
+        // without it, and is tended then.
+        let waits =
+            |node: &&mut Node| acked.contains(&node.name) && !mandate.ackers.contains(&node.name);
+        let follows = nodes.iter_mut().filter(|node| !waits(node)).map(async |node| {
             let acknowledges = mandate.ackers.contains(&node.name);
             (self.follow(node, leader, acknowledges).await, node.name.clone())
         });

@@ -79,9 +79,10 @@ impl Stand {
         self.source.as_ref() == Some(&leader.endpoint) && self.is_fetching && self.is_applying
     }
 
-    /// It has acknowledged without a break, and has still all that it received.
+    /// It has acknowledged without a break, and has still all that it received:
+    /// it applies it, or had done so when it was detached ([`super::change`]).
     pub fn vouches(&self) -> bool {
-        self.acknowledges && self.is_applying
+        self.acknowledges && (self.is_applying || self.source.is_none())
     }
 }
 
