@@ -9,10 +9,11 @@ use http2::{Connection, Event, Limits};
 use keyspace::{LeaseRow, NoteRow, Record, Row};
 use pb_etcd::etcdserverpb as pb;
 use prost::Message;
+use rpc::hessian::{Dialect, Reader, Value};
 
 type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 13] = [
     ("record", record),
     ("request", request),
     ("bbolt", bbolt),
@@ -22,6 +23,10 @@ pub const ALL: [(&str, Target); 9] = [
     ("gateway", store::fuzz::gateway),
     ("token", store::fuzz::token),
     ("snapshot", store::fuzz::snapshot),
+    ("bolt", bolt),
+    ("dubbo", dubbo),
+    ("hessian", hessian),
+    ("first_bytes", first_bytes),
 ];
 
 /// Records and rows of the log.
@@ -104,5 +109,75 @@ pub fn http2(data: &[u8]) {
     if result.is_ok() {
         let queued = connection.progress().0;
         assert!(queued <= 8 * 6, "{queued} bytes wait");
+    }
+}
+
+/// What comes on a connection of SOFARPC: a frame, whatever it is, is passed on
+/// as it came, and with one header more it is the same call.
+pub fn bolt(data: &[u8]) {
+    let mut input = BytesMut::from(data);
+    while let Ok(Some(mut frame)) = rpc::bolt::next(&mut input, data.len()) {
+        let before = frame.clone();
+        if let Some(mut call) = rpc::bolt::sofa::Call::of(&frame) {
+            let _ = (call.method(), call.argument(2, &["before", "user"]));
+        }
+        let whole = frame.clone().into_parts().into_bytes();
+        assert!(data.windows(whole.len()).any(|part| part == whole));
+        if frame.set_header("polis", "x").is_err() {
+            continue;
+        }
+        let mut wider = BytesMut::from(&frame.into_parts().into_bytes()[..]);
+        let after = rpc::bolt::next(&mut wider, usize::MAX).expect("we wrote it").expect("whole");
+        assert_eq!((after.head(), after.content()), (before.head(), before.content()));
+        assert_eq!(after.headers().get("polis"), Ok(Some(&b"x"[..])));
+    }
+}
+
+/// What comes on a connection of Dubbo, as for Bolt.
+pub fn dubbo(data: &[u8]) {
+    let mut input = BytesMut::from(data);
+    while let Ok(Some(mut frame)) = rpc::dubbo::next(&mut input, data.len()) {
+        let user = user(&frame);
+        let whole = frame.clone().into_parts().into_bytes();
+        assert!(data.windows(whole.len()).any(|part| part == whole));
+        if frame.set_attachment("polis", "x").is_err() {
+            continue;
+        }
+        let mut wider = BytesMut::from(&frame.into_parts().into_bytes()[..]);
+        let after = rpc::dubbo::next(&mut wider, usize::MAX).expect("we wrote it").expect("whole");
+        assert_eq!(self::user(&after), user);
+        let mut call = rpc::dubbo::Call::of(&after).expect("it was a call");
+        assert_eq!(call.attachment("polis"), Ok(Some(Value::Text("x".into()))));
+    }
+}
+
+fn user(frame: &rpc::dubbo::Frame) -> Option<String> {
+    let mut call = rpc::dubbo::Call::of(frame).ok()?;
+    Some(call.argument(0, &[]).ok()??.key()?.into_owned())
+}
+
+/// Values in both dialects: skipped and read they end at the same place.
+pub fn hessian(data: &[u8]) {
+    for dialect in [Dialect::Draft, Dialect::Final] {
+        let (mut skipping, mut reading) = (Reader::new(data, dialect), Reader::new(data, dialect));
+        while let (Ok(()), Ok(value)) = (skipping.skip(), reading.value()) {
+            assert_eq!(skipping.position(), reading.position());
+            let _ = reading.walk(value, &["0", "user", "1", "before"]);
+            assert_eq!(skipping.position(), reading.position());
+        }
+    }
+}
+
+/// What a connection begins with.
+pub fn first_bytes(data: &[u8]) {
+    let detected = rpc::detect(data);
+    if data.len() >= rpc::DETECT_BYTES_MAX {
+        assert_eq!(detected, rpc::detect(&data[..rpc::DETECT_BYTES_MAX]));
+    }
+    if let Ok(Some((origin, bytes))) = rpc::proxy_protocol::read(data) {
+        assert!(bytes <= data.len());
+        let again = origin.bytes().expect("of one family");
+        let read = rpc::proxy_protocol::read(&again).expect("we wrote it");
+        assert_eq!(read, Some((origin, again.len())));
     }
 }

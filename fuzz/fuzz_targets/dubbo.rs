@@ -1,0 +1,7 @@
+//! `cargo +nightly fuzz run dubbo`, from the repository's folder.
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::dubbo(data));
