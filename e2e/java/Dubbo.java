@@ -6,7 +6,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.apache.dubbo.common.utils.NetUtils;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.MethodConfig;
 import org.apache.dubbo.config.ProtocolConfig;
@@ -21,9 +20,14 @@ import org.apache.dubbo.rpc.RpcContext;
  *
  *   provider PORT NAME           serves until its input ends
  *   once PORT                    one call of each kind, and prints what came back
+ *   refused PORT USER...         prints the error that a call for each user ends in
+ *   idle PORT                    one call, another once its input ends
  *   load PORT[,PORT] THREADS     calls until its input ends, then says how many failed
  */
 public class Dubbo {
+    /** 127.0.0.1 as one number: what begins with 127 Dubbo takes for every address. */
+    static final String LOOPBACK = "2130706433";
+
     public interface Payments {
         String pay(String user, long cents, Order order);
         Order find(Query query);
@@ -96,7 +100,7 @@ public class Dubbo {
 
     static void provider(int port, String name) throws Exception {
         ProtocolConfig protocol = new ProtocolConfig("dubbo", port);
-        protocol.setHost("127.0.0.1");
+        protocol.setHost(LOOPBACK);
         ServiceConfig<Payments> service = new ServiceConfig<>();
         service.setApplication(application("payments"));
         service.setRegistry(new RegistryConfig("N/A"));
@@ -105,7 +109,7 @@ public class Dubbo {
         service.setVersion("1.0");
         service.setRef(new Served(name));
         service.export();
-        System.out.println("ready");
+        System.out.println("provider is up");
         while (System.in.read() >= 0) {
         }
         System.exit(0);
@@ -127,7 +131,7 @@ public class Dubbo {
         reference.setVersion("1.0");
         List<String> urls = new ArrayList<>();
         for (String port : ports.split(",")) {
-            urls.add("dubbo://127.0.0.1:" + port + "?serialization=hessian2");
+            urls.add("dubbo://" + LOOPBACK + ":" + port + "?serialization=hessian2&heartbeat=500");
         }
         reference.setUrl(String.join(";", urls));
         reference.setMethods(new ArrayList<>(Arrays.asList(note)));
@@ -160,6 +164,27 @@ public class Dubbo {
         System.exit(0);
     }
 
+    static void refused(String ports, String[] users) throws Exception {
+        Payments payments = consumer(ports);
+        for (String user : users) {
+            try {
+                System.out.println("not refused: " + payments.pay(user, 100L, null));
+            } catch (Throwable error) {
+                System.out.println("refused " + user + ": " + error);
+            }
+        }
+        System.exit(0);
+    }
+
+    static void idle(String ports) throws Exception {
+        Payments payments = consumer(ports);
+        System.out.println(payments.pay("2088000000000420", 100L, null));
+        while (System.in.read() >= 0) {
+        }
+        System.out.println(payments.pay("2088000000000420", 200L, null));
+        System.exit(0);
+    }
+
     static void load(String ports, int threads) throws Exception {
         Payments payments = consumer(ports);
         AtomicInteger calls = new AtomicInteger();
@@ -167,7 +192,7 @@ public class Dubbo {
         boolean[] done = {false};
         List<Thread> all = new ArrayList<>();
         for (int n = 0; n < threads; n++) {
-            String user = "20880000000004" + String.format("%02d", n * 7 % 100);
+            String user = "20880000000004" + String.format("%02d", n % 20);
             boolean named = n % 2 == 0;
             Thread thread = new Thread(() -> {
                 for (long cents = 1; !done[0]; cents++) {
@@ -207,18 +232,12 @@ public class Dubbo {
         System.exit(0);
     }
 
-    /** Dubbo takes 127.0.0.1 for the machine's first other address, unless it knows that. */
-    static void stayOnLoopback() throws Exception {
-        var address = NetUtils.class.getDeclaredField("HOST_ADDRESS");
-        address.setAccessible(true);
-        address.set(null, "127.0.0.1");
-    }
-
     public static void main(String[] args) throws Exception {
-        stayOnLoopback();
         switch (args[0]) {
             case "provider" -> provider(Integer.parseInt(args[1]), args[2]);
             case "once" -> once(args[1]);
+            case "refused" -> refused(args[1], Arrays.copyOfRange(args, 2, args.length));
+            case "idle" -> idle(args[1]);
             case "load" -> load(args[1], Integer.parseInt(args[2]));
             default -> throw new IllegalArgumentException(args[0]);
         }

@@ -27,6 +27,8 @@ import java.util.concurrent.atomic.AtomicInteger;
  *
  *   provider PORT NAME           serves until its input ends
  *   once PORT                    one call of each kind, and prints what came back
+ *   refused PORT USER...         prints the error that a call for each user ends in
+ *   idle PORT                    one call, another once its input ends
  *   echo-provider PORT           as provider, of bare Bolt without SOFARPC
  *   echo PORT                    calls that one in each version of Bolt
  *   load PORT THREADS            calls until its input ends, then says how many failed
@@ -127,7 +129,7 @@ public class Sofa {
             .setApplication(new ApplicationConfig().setAppName("payments"))
             .setInterfaceId(Payments.class.getName())
             .setRef(new Served(name)).setServer(server).setRegister(false).export();
-        System.out.println("ready");
+        System.out.println("provider is up");
         while (System.in.read() >= 0) {
         }
         System.exit(0);
@@ -168,6 +170,27 @@ public class Sofa {
         System.exit(0);
     }
 
+    static void refused(int port, String[] users) throws Exception {
+        Payments payments = consumer(port).refer();
+        for (String user : users) {
+            try {
+                System.out.println("not refused: " + payments.pay(user, 100L, null));
+            } catch (Throwable error) {
+                System.out.println("refused " + user + ": " + error);
+            }
+        }
+        System.exit(0);
+    }
+
+    static void idle(int port) throws Exception {
+        Payments payments = consumer(port).refer();
+        System.out.println(payments.pay("2088000000000420", 100L, null));
+        while (System.in.read() >= 0) {
+        }
+        System.out.println(payments.pay("2088000000000420", 200L, null));
+        System.exit(0);
+    }
+
     static void load(int port, int threads) throws Exception {
         Payments payments = consumer(port).refer();
         AtomicInteger calls = new AtomicInteger();
@@ -175,7 +198,7 @@ public class Sofa {
         boolean[] done = {false};
         List<Thread> all = new ArrayList<>();
         for (int n = 0; n < threads; n++) {
-            String user = "20880000000004" + String.format("%02d", n * 7 % 100);
+            String user = "20880000000004" + String.format("%02d", n % 20);
             boolean named = n % 2 == 0;
             Thread thread = new Thread(() -> {
                 if (named) {
@@ -229,7 +252,7 @@ public class Sofa {
             }
         });
         server.startup();
-        System.out.println("ready");
+        System.out.println("provider is up");
         while (System.in.read() >= 0) {
         }
         System.exit(0);
@@ -255,6 +278,8 @@ public class Sofa {
         switch (args[0]) {
             case "provider" -> provider(port, args[2]);
             case "once" -> once(port);
+            case "refused" -> refused(port, Arrays.copyOfRange(args, 2, args.length));
+            case "idle" -> idle(port);
             case "echo-provider" -> echoProvider(port);
             case "echo" -> echo(port);
             case "load" -> load(port, Integer.parseInt(args[2]));

@@ -7,6 +7,7 @@
 mod estate;
 mod etcd;
 mod http;
+mod java;
 mod peer;
 mod process;
 mod scratch;
@@ -16,6 +17,7 @@ mod wait;
 pub use estate::{Estate, free_base_port};
 pub use etcd::Etcd;
 pub use http::{Answer, request};
+pub use java::Java;
 pub use peer::{etcdctl, etcdctl_until, etcdctl_with_input, kubectl};
 pub use process::{Running, polis, run};
 pub use scratch::Scratch;

@@ -11,12 +11,16 @@ use std::{
 use crate::wait_for;
 
 pub(crate) fn peer(name: &str) -> PathBuf {
+    peer_at(&format!("bin/{name}"))
+}
+
+pub(crate) fn peer_at(place: &str) -> PathBuf {
     let dir = std::env::var_os("POLIS_PEERS").map(PathBuf::from).or_else(|| {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
         cache.or_else(home).map(|cache| cache.join("polis/peers"))
     });
-    let path = dir.expect("HOME or POLIS_PEERS is set").join("bin").join(name);
+    let path = dir.expect("HOME or POLIS_PEERS is set").join(place);
     assert!(path.exists(), "{} is missing: run `cargo xtask peers`", path.display());
     path
 }

@@ -50,8 +50,19 @@ impl Running {
     /// Starts any other program.
     #[must_use]
     pub fn spawn(command: &mut Command) -> Running {
+        Running::spawn_with(command, Stdio::null())
+    }
+
+    /// As [`Running::spawn`], with an input that ends by [`Running::end_input`],
+    /// or with us.
+    #[must_use]
+    pub fn attach(command: &mut Command) -> Running {
+        Running::spawn_with(command, Stdio::piped())
+    }
+
+    fn spawn_with(command: &mut Command, input: Stdio) -> Running {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -70,6 +81,10 @@ impl Running {
             });
         }
         Running { child, lines }
+    }
+
+    pub fn end_input(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     #[must_use]

