@@ -1,7 +1,8 @@
 //! Every kind that is served, and where.
 
 use resources::{
-    CafeDeploymentSpec, CenterSpec, CitySpec, Scope, ShardMapSpec, ShardMoveSpec, UnitSpec,
+    CafeDeploymentSpec, CenterSpec, CitySpec, FailoverPolicySpec, FailoverSpec, Scope,
+    ShardMapSpec, ShardMoveSpec, UnitSpec,
 };
 
 use crate::{
@@ -19,7 +20,7 @@ const fn by(label: &'static str, pointer: &'static str) -> Selectable {
     Selectable { label, pointer }
 }
 
-static RESOURCES: [Resource; 12] = [
+static RESOURCES: [Resource; 14] = [
     Resource {
         short_names: &["ns"],
         scope: Scope::Cluster,
@@ -118,6 +119,8 @@ static RESOURCES: [Resource; 12] = [
         rules: shard_move::rules(),
         ..Resource::of::<ShardMoveSpec>(&schema::SHARD_MOVE, ours::SHARD_MOVE)
     },
+    Resource::of::<FailoverPolicySpec>(&schema::FAILOVER_POLICY, ours::FAILOVER_POLICY),
+    Resource::of::<FailoverSpec>(&schema::FAILOVER, ours::FAILOVER),
     Resource {
         names: NameRule::Subdomain,
         categories: &["polis", "all"],

@@ -21,7 +21,7 @@ use topology::{CenterName, CityName};
 
 use crate::{
     picture::Picture,
-    prober::{Answer, Prober, Probing},
+    prober::{Answer, Heard, Prober, Probing},
 };
 
 /// Answers that wait to be told: one probe per center is under way at a time.
@@ -39,6 +39,12 @@ pub struct Health {
     pub lost: BTreeSet<CenterName>,
     /// Too much evidence at once to act on.
     pub withheld: BTreeSet<CenterName>,
+    /// Half of the centers or more, suspected by us without evidence.
+    pub unsure: BTreeSet<CenterName>,
+    /// Those of all that seem to be paused only.
+    pub mute: BTreeSet<CenterName>,
+    /// Since when each suspect has not answered.
+    pub silent_since: BTreeMap<CenterName, Millis>,
     /// Silence of those that are lost, in milliseconds, when they were judged.
     pub silence_ms: u64,
 }
@@ -73,10 +79,15 @@ impl Health {
         self.me.as_ref() == Some(center) || self.heard.contains(center)
     }
 
-    /// Whether what was judged lost at some time still is, by the judgement of
+    /// Those that look lost, whether that may move anything by itself or not.
+    pub fn look_lost(&self) -> BTreeSet<CenterName> {
+        self.lost.iter().chain(&self.withheld).chain(&self.unsure).cloned().collect()
+    }
+
+    /// Whether what looked lost at some time still does, by the judgement of
     /// now.
-    pub fn confirms(&self, judged: &Health) -> bool {
-        self.fresh && judged.lost.is_subset(&self.lost)
+    pub fn confirms(&self, looked_lost: &BTreeSet<CenterName>) -> bool {
+        self.fresh && looked_lost.is_subset(&self.look_lost())
     }
 }
 
@@ -175,13 +186,18 @@ impl Watchman {
         let judgement = self.judge(tower, &seen, now);
         self.seen.send_if_modified(|before| replace(before, &seen));
 
-        let named = |wanted: Observation| {
-            seen.iter().filter(move |(_, seen)| **seen == wanted).map(|(name, _)| name.clone())
-        };
         let before = self.health.borrow().clone();
         let fresh = judgement.is_some();
-        let Judgement { lost, withheld } = judgement.unwrap_or_default();
-        let silence = lost.iter().filter_map(|center| tower.silent_ms(center, now)).min();
+        let Judgement { lost, withheld, unsure, mute } = judgement.unwrap_or_default();
+        let since = |center: &CenterName| Some((center.clone(), tower.silent_since(center)?));
+        let suspects: BTreeSet<_> = seen
+            .iter()
+            .filter(|(_, seen)| seen.is_suspicion())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let silent_since: BTreeMap<_, _> = suspects.iter().filter_map(since).collect();
+        let silence = lost.iter().filter_map(|center| silent_since.get(center));
+        let silence = silence.map(|since| now.since(*since)).min();
         let silence_ms = match lost.is_subset(&before.lost) {
             true => before.silence_ms,
             false => silence.unwrap_or(0),
@@ -189,10 +205,13 @@ impl Watchman {
         let health = Health {
             fresh,
             me: Some(self.me.clone()),
-            heard: named(Observation::Alive).collect(),
-            suspects: named(Observation::Suspect).collect(),
+            heard: seen.keys().filter(|name| !suspects.contains(*name)).cloned().collect(),
+            suspects,
             lost,
             withheld,
+            unsure,
+            mute,
+            silent_since,
             silence_ms,
         };
         if health != *before {
@@ -204,7 +223,7 @@ impl Watchman {
     fn judge(&self, tower: &mut Tower, seen: &Seen, now: Millis) -> Option<Judgement> {
         let city = self.city()?;
         // Most of the time there is nothing to judge, and no need to gather.
-        let anyone = seen.values().any(|seen| *seen == Observation::Suspect);
+        let anyone = seen.values().any(|seen| seen.is_suspicion());
         let reports = if anyone { self.reports() } else { Reports::new() };
         tower.judge(&city, &reports, now)
     }
@@ -225,7 +244,10 @@ impl Watchman {
 
 /// True when something looks different by this answer.
 fn tell(tower: &mut Tower, answer: &Answer) -> bool {
-    tower.answered(&answer.center, answer.sent, answer.received)
+    match answer.heard {
+        Heard::Answered { sent, received } => tower.answered(&answer.center, sent, received),
+        Heard::Knocked { taken, at } => tower.knocked(&answer.center, taken, at),
+    }
 }
 
 fn replace<T: Clone + PartialEq>(before: &mut T, after: &T) -> bool {
@@ -242,6 +264,14 @@ fn report(before: &Health, after: &Health) {
     }
     for center in before.suspects.difference(&after.suspects) {
         tracing::info!(%center, "center answers again");
+    }
+    if !after.unsure.is_subset(&before.unsure) {
+        tracing::warn!(
+            code = %errors::LOSS_WITHHELD,
+            centers = ?after.unsure,
+            "half of the centers or more do not answer us, and too few others confirm it. {}",
+            errors::LOSS_WITHHELD.remedy()
+        );
     }
     if !after.withheld.is_subset(&before.withheld) {
         tracing::error!(

@@ -35,6 +35,7 @@ pub enum Reason {
     CenterLost,
     CenterReady,
     Failover,
+    FailoverWaits,
     ShardsReturned,
     ReturnGivenUp,
     ShardsRetargeted,

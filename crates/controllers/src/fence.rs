@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use topology::{Epoch, Shard, ShardSet, UnitName};
 
 use crate::{
+    edges,
     picture::fenced,
     role::Shared,
     service::{Services, Standing},
@@ -177,6 +178,10 @@ impl Worker {
                 by_owner.entry(from).or_default().push(moving);
             }
         }
+        if by_owner.is_empty() {
+            return;
+        }
+        self.wait_for_edges().await;
         let mut asked = Vec::new();
         for service in services {
             for (owner, shards) in &by_owner {
@@ -190,6 +195,21 @@ impl Worker {
             }
         }
         join_all(asked).await;
+    }
+
+    /// Until the edges of the centers that answer hold what is moved.
+    async fn wait_for_edges(&self) {
+        let Shared { picture, health, metrics, clock, .. } = &self.shared;
+        let Some(map) = picture.map() else { return };
+        let health = health.borrow().clone();
+        let centers = picture.centers();
+        let edges = centers.iter().filter(|c| c.center().is_ok_and(|name| health.hears(&name)));
+        let edges: Vec<_> = edges.filter_map(|c| c.spec.edge_admin_address.clone()).collect();
+        let started = clock.now();
+        let in_time = edges::acknowledge(&edges, map.status.version).await;
+        metrics.edges_asked.add(edges.len());
+        metrics.edges_acknowledged.add(in_time);
+        metrics.acknowledge_ms.set(clock.now().since(started));
     }
 
     async fn raise(&self, service: &Service, moving: &[Moving]) -> Vec<Raised> {

@@ -13,7 +13,8 @@ use planner::{
     stuck::Moves,
     unit::{Places, Wellness, homecoming, refuge},
 };
-use resources::{Observation, SHARD_MAP_NAME, ShardMapObject, ShardMapSpec, ShardMove};
+use resources::{SHARD_MAP_NAME, ShardMapObject, ShardMapSpec, ShardMove};
+use rt::Millis;
 use topology::{CenterName, Epoch, Shard, ShardSet, UnitName};
 
 use crate::{
@@ -28,6 +29,8 @@ pub struct Homecoming {
     moves: Moves,
     holds: Holds,
     orders: Objects<ShardMove>,
+    /// When the last batch was sent.
+    sent: Option<Millis>,
     /// Shards that are not sent home any more, as they were reported.
     given_up: ShardSet,
 }
@@ -77,7 +80,11 @@ impl Rounds for Homecoming {
         }
         self.report_given_up(&map);
         let settled = self.wellness.settled(policy.after_ms, now);
-        self.send_home(&map, &settled, &stuck).await?;
+        // A new leader begins with a batch: the next waits for it anyway.
+        let rests = self.sent.is_some_and(|sent| now.since(sent) < policy.pause_ms);
+        if !rests && self.send_home(&map, &settled, &stuck).await? {
+            self.sent = Some(now);
+        }
         Ok(true)
     }
 }
@@ -91,6 +98,7 @@ impl Homecoming {
             wellness: Wellness::default(),
             moves: Moves::default(),
             holds: Holds::default(),
+            sent: None,
             given_up: ShardSet::default(),
         }
     }
@@ -116,7 +124,8 @@ impl Homecoming {
         let centers = self.shared.picture.centers();
         centers.iter().any(|observer| {
             let heard = observer.center().is_ok_and(|observer| health.hears(&observer));
-            heard && observer.status.observations.get(center) == Some(&Observation::Suspect)
+            let seen = observer.status.observations.get(center);
+            heard && seen.is_some_and(|seen| seen.is_suspicion())
         })
     }
 
@@ -160,7 +169,8 @@ impl Homecoming {
         self.given_up = shards;
     }
 
-    /// Sends the next batch home, by the map of our picture.
+    /// Sends the next batch home, by the map of our picture. True when one was
+    /// sent.
     ///
     /// Our picture of the orders may be older than that of the map, above all
     /// just after we were elected: it would show what an order has moved, and
@@ -173,12 +183,13 @@ impl Homecoming {
         map: &ShardMapObject,
         settled: &BTreeSet<UnitName>,
         stuck: &Stuck,
-    ) -> Result<(), client::Error> {
+    ) -> Result<bool, client::Error> {
+        let batch_max = usize::from(map.spec.return_policy.batch_shards);
         let plan = |claimed: &BTreeSet<Shard>| {
             let free = homes(&map.spec).filter(|(shard, home)| {
                 !claimed.contains(shard) && !self.holds.has_given_up(*shard, home)
             });
-            let batch = homecoming(&map.status, free, settled, stuck);
+            let batch = homecoming(&map.status, free, settled, stuck, batch_max);
             shard_map::move_planned(&map.status, batch)
         };
         // Most rounds end here, without asking anybody.
@@ -186,14 +197,14 @@ impl Homecoming {
         let mut known = claimed(picture.iter().map(|order| &**order));
         known.extend(self.holds.cool());
         if plan(&known).is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let orders = self.orders.list("").await?.items;
         let mut current = claimed(orders.iter());
         current.extend(self.holds.cool());
-        let Some(plan) = plan(&current) else { return Ok(()) };
+        let Some(plan) = plan(&current) else { return Ok(false) };
         if !self.shared.maps.commit_on(map, &plan).await? {
-            return Ok(());
+            return Ok(false);
         }
         self.shared.metrics.shards_sent_home.add(plan.steps.len());
         for (unit, shards) in by_unit(&plan) {
@@ -201,7 +212,7 @@ impl Homecoming {
             let message = format!("shards {shards} return home");
             self.shared.recorder.inform(Reason::ShardsReturned, "Unit", &unit, message);
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -4,8 +4,8 @@
 //! not wait for an election: probing the other centers ([`center`]), proposing
 //! a failover ([`failover`]), raising fences ([`fence`]). Rivals are harmless
 //! there: the map's compare-and-swap and the fence arbitrate. The rest is done
-//! by an elected leader: first assignment and return ([`homecoming`]), planned
-//! moves ([`shard_move`]), phases ([`phase`]), CafeDeployments
+//! by an elected leader: asking a person where the policy wants it ([`approval`]),
+//! first assignment and return ([`homecoming`]), planned moves ([`shard_move`]), phases ([`phase`]), CafeDeployments
 //! ([`cafe_deployment`]).
 //!
 //! ```text
@@ -19,9 +19,11 @@
 //! `planner`'s rules. What this crate must never know: how any other role is
 //! built; it meets them through the API and HTTP.
 
+mod approval;
 mod cafe_deployment;
 mod center;
 mod config;
+mod edges;
 mod events;
 mod failover;
 mod fence;
@@ -30,6 +32,7 @@ mod link;
 mod map;
 mod metrics;
 mod observations;
+mod pace;
 mod phase;
 mod picture;
 mod prober;

@@ -22,6 +22,10 @@ pub struct Metrics {
     pub shards_sent_home: Number,
     pub shards_moved: Number,
     pub holds_reverted: Number,
+    pub edges_asked: Number,
+    pub edges_acknowledged: Number,
+    /// Of the last batch, in milliseconds.
+    pub acknowledge_ms: Number,
     pub fences_raised: Number,
     pub fences_refused: Number,
     pub shards_published: Number,
@@ -63,6 +67,19 @@ impl Metrics {
             ("lost_centers", "gauge", "Centers lost by evidence.", &self.lost),
             ("leader", "gauge", "1 while this process leads.", &self.leads),
             ("shard_map_version", "gauge", "Version of the shard map.", &self.map_version),
+            ("edges_asked_total", "counter", "Edges asked to hold.", &self.edges_asked),
+            (
+                "edges_acknowledged_total",
+                "counter",
+                "Edges that held in time.",
+                &self.edges_acknowledged,
+            ),
+            (
+                "last_acknowledge_ms",
+                "gauge",
+                "Wait for the edges of the last batch.",
+                &self.acknowledge_ms,
+            ),
             (
                 "shard_map_conflicts_total",
                 "counter",

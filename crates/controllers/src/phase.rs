@@ -76,7 +76,8 @@ impl Phases {
 }
 
 fn phase(center: &CenterName, health: &Health) -> CenterPhase {
-    if health.lost.contains(center) {
+    // A pause is no loss, whatever the policy lets it move.
+    if health.lost.contains(center) && !health.mute.contains(center) {
         CenterPhase::Lost
     } else if health.suspects.contains(center) {
         CenterPhase::Suspect

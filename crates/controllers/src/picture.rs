@@ -9,8 +9,8 @@ use std::{
 use client::{Cache, Client, Entity, Scope, Snapshot, k8s_openapi::api::core::v1::Pod};
 use planner::unit::{Place, Places};
 use resources::{
-    CafeDeployment, Center, Fence, SHARD_MAP_NAME, Service, ShardMapObject, ShardMove, Unit,
-    UnitKind,
+    CafeDeployment, Center, FAILOVER_POLICY_NAME, Failover, FailoverPolicy, FailoverPolicySpec,
+    Fence, SHARD_MAP_NAME, Service, ShardMapObject, ShardMove, Unit, UnitKind,
 };
 use rt::{TaskKind, spawn};
 use tokio::sync::watch;
@@ -25,6 +25,8 @@ pub struct Picture {
     units: Cache<Unit>,
     maps: Cache<ShardMapObject>,
     moves: Cache<ShardMove>,
+    policies: Cache<FailoverPolicy>,
+    failovers: Cache<Failover>,
     deployments: Cache<CafeDeployment>,
     pods: watch::Receiver<Arc<BTreeMap<UnitName, Cache<Pod>>>>,
     changes: watch::Receiver<u64>,
@@ -42,6 +44,8 @@ impl Picture {
             units: federation.watch(Scope::everything()),
             maps: federation.watch(Scope::everything()),
             moves: federation.watch(Scope::everything()),
+            policies: federation.watch(Scope::everything()),
+            failovers: federation.watch(Scope::everything()),
             deployments: federation.watch(Scope::everything()),
             pods,
             changes,
@@ -50,6 +54,8 @@ impl Picture {
         follow(picture.units.clone(), marker.clone());
         follow(picture.maps.clone(), marker.clone());
         follow(picture.moves.clone(), marker.clone());
+        follow(picture.policies.clone(), marker.clone());
+        follow(picture.failovers.clone(), marker.clone());
         follow(picture.deployments.clone(), marker.clone());
         let units = picture.units.clone();
         let open = open_units(client.clone(), units, pods_sender, marker);
@@ -85,6 +91,16 @@ impl Picture {
         self.moves.current()
     }
 
+    /// The policy; the defaults where there is none.
+    pub fn failover_policy(&self) -> FailoverPolicySpec {
+        let policies = self.policies.current();
+        policies.get(FAILOVER_POLICY_NAME).map(|policy| policy.spec).unwrap_or_default()
+    }
+
+    pub fn failovers(&self) -> Arc<Snapshot<Failover>> {
+        self.failovers.current()
+    }
+
     /// The pods of a unit, once they have been listed.
     pub fn pods(&self, unit: &UnitName) -> Option<Arc<Snapshot<Pod>>> {
         let snapshot = self.pods.borrow().get(unit)?.current();
@@ -118,6 +134,7 @@ impl Picture {
                 ready: self.is_ready(&name),
                 city: home.spec.city.clone(),
                 standbys: unit.spec.standbys.clone(),
+                shards_max: unit.spec.shards_max.map(usize::from),
                 center,
             };
             places.insert(name, place);

@@ -3,8 +3,17 @@
 //!
 //! A probe that fails on an old connection is sent again at once on a new one,
 //! so that a restart of the other side costs no suspicion.
+//!
+//! While a probe waits for its answer, the machine is knocked at: it takes a
+//! connection even for a process that is paused, and a machine that is gone
+//! does not. The knocks of a whole estate must not fill the queue of a process
+//! that is paused for long (1,024), so they are few; filled, it looks silent.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -25,6 +34,12 @@ use crate::{
     role::SYSTEM_NAMESPACE,
 };
 
+/// A probe is answered well within this, unless something is wrong; what is
+/// learnt by then is known before a suspicion arises.
+const KNOCK_AFTER: Duration = Duration::from_millis(300);
+const KNOCK_INTERVAL: Duration = Duration::from_secs(1);
+const KNOCK_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// The service account of the processes that are probed.
 const API_SERVER: &str = "apiserver";
 
@@ -39,12 +54,24 @@ pub struct Prober {
     metrics: Arc<Metrics>,
 }
 
-/// A center answered.
+/// What was heard of a center.
 #[derive(Debug)]
 pub struct Answer {
     pub center: CenterName,
-    pub sent: Millis,
-    pub received: Millis,
+    pub heard: Heard,
+}
+
+#[derive(Debug)]
+pub enum Heard {
+    Answered {
+        sent: Millis,
+        received: Millis,
+    },
+    /// Its machine took a connection while it did not answer, or did not.
+    Knocked {
+        taken: bool,
+        at: Millis,
+    },
 }
 
 /// Ends with this value.
@@ -85,19 +112,21 @@ impl Prober {
         let mut ticks = tokio::time::interval_at(first, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut link = None;
+        let mut knock_at = Instant::now();
         loop {
             ticks.tick().await;
             self.metrics.probes.add(1);
-            let had_link = link.is_some();
-            let mut answered = self.probe(&mut link, &address).await;
-            if had_link && matches!(answered, Err(LinkError::Http(_))) {
-                answered = self.probe(&mut link, &address).await;
-            }
+            let answered = {
+                let probe = pin!(self.probe_twice(&mut link, &address));
+                let knock = || self.knock(&center, &address, &answers);
+                knocking(probe, &mut knock_at, knock).await
+            };
             match answered {
                 Ok((sent, StatusCode::OK)) => {
                     self.metrics.probes_answered.add(1);
                     let received = self.clock.now();
-                    let answer = Answer { center: center.clone(), sent, received };
+                    let heard = Heard::Answered { sent, received };
+                    let answer = Answer { center: center.clone(), heard };
                     if answers.send(answer).await.is_err() {
                         return;
                     }
@@ -106,6 +135,32 @@ impl Prober {
                 Err(error) => tracing::trace!(%center, %error, "no answer to a probe"),
             }
         }
+    }
+
+    async fn probe_twice(
+        &self,
+        link: &mut Option<Link>,
+        address: &str,
+    ) -> Result<(Millis, StatusCode), LinkError> {
+        let had_link = link.is_some();
+        let answered = self.probe(link, address).await;
+        match answered {
+            Err(LinkError::Http(_)) if had_link => self.probe(link, address).await,
+            answered => answered,
+        }
+    }
+
+    /// Finds out beside the probe whether the machine takes a connection.
+    fn knock(&self, center: &CenterName, address: &str, answers: &mpsc::Sender<Answer>) {
+        let (center, address) = (center.clone(), address.to_owned());
+        let (answers, clock) = (answers.clone(), self.clock.clone());
+        rt::spawn(TaskKind::Connection, "knock", async move {
+            let connect = tokio::net::TcpStream::connect(address);
+            let taken = matches!(tokio::time::timeout(KNOCK_TIMEOUT, connect).await, Ok(Ok(_)));
+            let heard = Heard::Knocked { taken, at: clock.now() };
+            // Ends with the watchman, who then wants to know nothing more.
+            let _ = answers.send(Answer { center, heard }).await;
+        });
     }
 
     async fn probe(
@@ -122,6 +177,24 @@ impl Prober {
         let (status, _) = open.send(Method::GET, "/livez", Bytes::new(), ANSWER_TIMEOUT).await?;
         *link = Some(open);
         Ok((sent, status))
+    }
+}
+
+/// Waits for `probe`, and knocks while it lasts.
+async fn knocking<T>(
+    mut probe: Pin<&mut impl Future<Output = T>>,
+    knock_at: &mut Instant,
+    knock: impl Fn(),
+) -> T {
+    *knock_at = (*knock_at).max(Instant::now() + KNOCK_AFTER);
+    loop {
+        tokio::select! {
+            answered = &mut probe => return answered,
+            () = tokio::time::sleep_until(*knock_at) => {
+                knock();
+                *knock_at += KNOCK_INTERVAL;
+            }
+        }
     }
 }
 

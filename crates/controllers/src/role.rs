@@ -12,6 +12,7 @@ use topology::CenterName;
 
 use crate::{
     Config, Error, Metrics,
+    approval::Approvals,
     cafe_deployment::CafeDeployments,
     center::{Health, Sights, Watchman},
     events::{self, Recorder},
@@ -135,10 +136,12 @@ async fn lead(shared: Shared, election: Election, drain: Drain) {
     let report = report_leadership(shared.metrics.clone(), leadership.clone());
     let homecoming = Homecoming::new(shared.clone(), leadership.clone());
     let moves = ShardMoves::new(shared.clone(), leadership.clone());
+    let approvals = Approvals::new(shared.clone(), leadership.clone());
     let phases = Phases::new(shared.clone(), leadership.clone());
     let deployments = CafeDeployments::new(shared, leadership);
     let (homecoming, moves) = (rounds::run(homecoming), rounds::run(moves));
-    tokio::join!(homecoming, moves, phases.run(), deployments.run(), report);
+    let approvals = rounds::run(approvals);
+    tokio::join!(homecoming, moves, approvals, phases.run(), deployments.run(), report);
 }
 
 async fn prepare_namespace(client: &Client) {

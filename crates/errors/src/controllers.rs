@@ -5,6 +5,7 @@ use crate::{Code, Entry};
 pub const LOSS_WITHHELD: Code = Code(300);
 pub const FENCE_AHEAD: Code = Code(301);
 pub const PORTS_USED_UP: Code = Code(302);
+pub const FAILOVER_WAITS: Code = Code(303);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -13,9 +14,9 @@ pub(crate) const TABLE: &[Entry] = &[
         cause: "Controllers never move more than a minority of the centers within ten seconds: \
                 when that many fall silent together, it is more likely that the observer is cut \
                 off than that they are all gone.",
-        remedy: "Check the network between the centers. If they are really lost, move their \
-                 shards by hand; if not, nothing needs to be done: they are heard again as soon \
-                 as the network is back.",
+        remedy: "Check the network between the centers. If they are really lost, approve their \
+                 failover (`polis failover list`, `polis failover approve NAME`); if not, nothing \
+                 needs to be done: they are heard again as soon as the network is back.",
     },
     Entry {
         code: FENCE_AHEAD,
@@ -31,5 +32,13 @@ pub(crate) const TABLE: &[Entry] = &[
         cause: "Pods of a unit share the host's ports and get theirs from the range in the Unit's \
                 spec.ports, which is used up.",
         remedy: "Widen spec.ports of the Unit, or ask for fewer replicas there.",
+    },
+    Entry {
+        code: FAILOVER_WAITS,
+        title: "centers look lost, and the policy does not let that move their shards by itself",
+        cause: "FailoverPolicy/main wants a person's word for this evidence, the failover before \
+                was too short a time ago, or half of the centers or more look lost at once.",
+        remedy: "See what it would do with `polis failover list`. If the centers are really lost, \
+                 `polis failover approve NAME`; if they answer again, it is withdrawn by itself.",
     },
 ];

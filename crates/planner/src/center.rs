@@ -13,13 +13,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use resources::Observation;
+pub use resources::SUSPECT_AFTER_MS;
 use rt::Millis;
 use topology::{CenterName, CityName};
 
 pub const PROBE_INTERVAL_MS: u64 = 200;
-
-/// Four probes without an answer.
-pub const SUSPECT_AFTER_MS: u64 = 800;
 
 /// Half the window: a gap between our own ticks beyond this voids it.
 pub const STALL_MS: u64 = SUSPECT_AFTER_MS / 2;
@@ -27,6 +25,10 @@ pub const STALL_MS: u64 = SUSPECT_AFTER_MS / 2;
 /// A center that was never heard since we started may simply not have started
 /// yet; longer than a whole estate takes to come up.
 pub const FIRST_ANSWER_MS: u64 = 20_000;
+
+/// How long it counts that a silent center's machine took a connection: it is
+/// knocked at once a second.
+pub const MUTE_MS: u64 = 2_500;
 
 /// Losses this close together are judged together: if they would be half of
 /// the centers or more, it is rather us who are cut off, and people decide.
@@ -52,6 +54,8 @@ struct Peer {
     answered: Option<Millis>,
     known_since: Millis,
     suspect: bool,
+    /// When its machine last took a connection while it did not answer.
+    knocked: Option<Millis>,
 }
 
 /// What another observer has written down.
@@ -64,6 +68,12 @@ pub struct Judgement {
     pub lost: BTreeSet<CenterName>,
     /// There is evidence, but too much of it at once to act on.
     pub withheld: BTreeSet<CenterName>,
+    /// Suspected by us without evidence, and half of the centers or more: either
+    /// they are lost, or we are cut off.
+    pub unsure: BTreeSet<CenterName>,
+    /// Those of all whose machine takes connections, in the eyes of most who
+    /// suspect them.
+    pub mute: BTreeSet<CenterName>,
 }
 
 // === impl Tower ===
@@ -89,8 +99,13 @@ impl Tower {
     ) {
         let mut before = std::mem::take(&mut self.peers);
         for (center, city) in centers {
-            let unknown =
-                Peer { city: city.clone(), answered: None, known_since: now, suspect: false };
+            let unknown = Peer {
+                city: city.clone(),
+                answered: None,
+                known_since: now,
+                suspect: false,
+                knocked: None,
+            };
             let peer = before.remove(&center).map_or(unknown, |peer| Peer { city, ..peer });
             self.peers.insert(center, peer);
         }
@@ -109,8 +124,18 @@ impl Tower {
         let news = peer.suspect || peer.answered.is_none();
         peer.answered = Some(now);
         peer.suspect = false;
+        peer.knocked = None;
         self.judged.remove(center);
         news
+    }
+
+    /// The machine of `center`, whose probe is not answered, took a connection at
+    /// `now`, or did not. True when something looks different now.
+    pub fn knocked(&mut self, center: &CenterName, taken: bool, now: Millis) -> bool {
+        let Some(peer) = self.peers.get_mut(center) else { return false };
+        let before = peer.knocked.is_some();
+        peer.knocked = taken.then_some(now);
+        peer.suspect && before != taken
     }
 
     /// To be called at least every [`PROBE_INTERVAL_MS`], after the answers
@@ -128,7 +153,14 @@ impl Tower {
         for center in &overdue {
             self.peers.get_mut(center).expect("it was found among them").suspect = true;
         }
-        stalled || !overdue.is_empty()
+        let mut forgotten = false;
+        for peer in self.peers.values_mut() {
+            if peer.knocked.is_some_and(|at| now.since(at) > MUTE_MS) {
+                peer.knocked = None;
+                forgotten |= peer.suspect;
+            }
+        }
+        stalled || forgotten || !overdue.is_empty()
     }
 
     /// When the next center will become suspect if it stays silent.
@@ -146,10 +178,11 @@ impl Tower {
         heard.max(self.watching_since).plus(patience_ms)
     }
 
-    /// How long a center has not answered.
+    /// Since when a suspect has not answered.
     #[must_use]
-    pub fn silent_ms(&self, center: &CenterName, now: Millis) -> Option<u64> {
-        Some(now.since(self.peers.get(center)?.answered?))
+    pub fn silent_since(&self, center: &CenterName) -> Option<Millis> {
+        let peer = self.peers.get(center).filter(|peer| peer.suspect)?;
+        Some(peer.answered.unwrap_or(peer.known_since))
     }
 
     /// What to tell the others. A center that was never heard and is not
@@ -160,7 +193,11 @@ impl Tower {
             .iter()
             .filter(|(_, peer)| peer.suspect || peer.answered.is_some())
             .map(|(center, peer)| {
-                let seen = if peer.suspect { Observation::Suspect } else { Observation::Alive };
+                let seen = match (peer.suspect, peer.knocked) {
+                    (false, _) => Observation::Alive,
+                    (true, None) => Observation::Suspect,
+                    (true, Some(_)) => Observation::Mute,
+                };
                 (center.clone(), seen)
             })
             .collect()
@@ -201,7 +238,15 @@ impl Tower {
         } else {
             new
         };
-        Some(Judgement { lost: self.judged.clone(), withheld })
+        let suspects = self.peers.iter().filter(|(_, peer)| peer.suspect);
+        let suspects: BTreeSet<_> = suspects.map(|(center, _)| center.clone()).collect();
+        let unsure = match suspects.len() * 2 >= centers {
+            true => suspects.difference(&evident).cloned().collect(),
+            false => BTreeSet::new(),
+        };
+        let all = suspects.iter();
+        let mute = all.filter(|center| self.is_mute(center, reports)).cloned().collect();
+        Some(Judgement { lost: self.judged.clone(), withheld, unsure, mute })
     }
 
     /// Our suspicion, confirmed from two cities by a majority of the observers
@@ -218,12 +263,30 @@ impl Tower {
                 continue;
             }
             heard += 1;
-            if observations.get(center) == Some(&Observation::Suspect) {
+            if observations.get(center).is_some_and(|seen| seen.is_suspicion()) {
                 agree += 1;
                 cities.insert(&peer.city);
             }
         }
         cities.len() >= 2 && agree * 2 > heard
+    }
+
+    /// Whether most of those who suspect the center, and whom we hear, see its
+    /// machine take connections.
+    fn is_mute(&self, center: &CenterName, reports: &Reports) -> bool {
+        let ours = self.peers.get(center).is_some_and(|peer| peer.knocked.is_some());
+        let (mut mute, mut suspect) = (usize::from(ours), 1);
+        for (observer, observations) in reports {
+            if !self.hears(observer) || observer == center {
+                continue;
+            }
+            match observations.get(center) {
+                Some(Observation::Mute) => (mute, suspect) = (mute + 1, suspect + 1),
+                Some(Observation::Suspect) => suspect += 1,
+                Some(Observation::Alive) | None => {}
+            }
+        }
+        mute * 2 > suspect
     }
 }
 
@@ -329,7 +392,9 @@ mod tests {
         watch.run(800, &[]);
         let all: [(&str, &[&str]); 4] =
             [("east-1", &SOUTH), ("east-2", &SOUTH), ("south-1", &EAST), ("south-2", &EAST)];
-        assert_eq!(watch.judge(&all), Judgement::default());
+        let judgement = watch.judge(&all);
+        assert!(judgement.lost.is_empty() && judgement.withheld.is_empty());
+        assert_eq!(judgement.unsure.len(), 4, "they are lost, or we are cut off");
     }
 
     #[test]
@@ -367,6 +432,32 @@ mod tests {
         assert!(!watch.tower.suspects(&center("east-1")));
         watch.run(800, &SOUTH);
         assert_eq!(watch.judge(&agreed).lost.len(), 2);
+    }
+
+    #[test]
+    fn a_silent_center_whose_machine_takes_connections_is_mute_for_most_who_suspect_it() {
+        let mut watch = Watch::start();
+        let reports: [(&str, &[&str]); 2] = [("south-1", &EAST), ("south-2", &EAST)];
+        watch.run(400, &SOUTH);
+        let east = center("east-1");
+        assert!(!watch.tower.knocked(&east, true, Millis(watch.now)), "it is no suspect yet");
+        watch.run(400, &SOUTH);
+        assert_eq!(watch.tower.observations()[&east], Observation::Mute);
+        assert!(watch.judge(&reports).mute.is_empty(), "the others find its machine silent");
+
+        let mut judge = |mute: &[&str]| {
+            let seen = |observer: &str| match mute.contains(&observer) {
+                true => [(east.clone(), Observation::Mute)].into(),
+                false => [(east.clone(), Observation::Suspect)].into(),
+            };
+            let reports = SOUTH.iter().map(|name| (center(name), seen(name))).collect();
+            watch.tower.judge(&city("west"), &reports, Millis(watch.now)).expect("a window")
+        };
+        assert!(judge(&["south-1"]).mute.contains(&east));
+        assert!(judge(&["south-1"]).lost.contains(&east), "whether it moves is for the policy");
+        assert!(judge(&[]).mute.is_empty());
+        watch.tower.knocked(&east, false, Millis(watch.now));
+        assert_eq!(watch.tower.observations()[&east], Observation::Suspect);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Pure rules of the control plane: how the shard map may change
 //! ([`shard_map`]), how a planned move goes ([`shard_move`]), which moves are [`stuck`], when a center
-//! counts as lost ([`center`]), which unit takes over and when shards go home ([`unit`]), which pods a
-//! CafeDeployment needs ([`cafe_deployment`]). Callers bring the time and carry out the plans; a plan
+//! counts as lost ([`center`]) and may be moved ([`failover`]), who takes over ([`takeover`]), when
+//! shards go home ([`unit`]), which pods a CafeDeployment needs ([`cafe_deployment`]). Callers bring the time and carry out the plans; a plan
 //! that has grown stale fails on the version it was made from.
 //!
 //! What this crate must never know: tokio, clocks, sockets, the API.
@@ -12,8 +12,10 @@
 
 pub mod cafe_deployment;
 pub mod center;
+pub mod failover;
 pub mod shard_map;
 pub mod shard_move;
 pub mod stuck;
+pub mod takeover;
 pub mod template;
 pub mod unit;

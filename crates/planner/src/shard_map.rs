@@ -65,7 +65,7 @@ pub fn assign_homes<'a>(
 pub fn fail_over(
     map: &ShardMap,
     lost: &BTreeSet<UnitName>,
-    target: impl Fn(&UnitName, Shard) -> Option<UnitName>,
+    mut target: impl FnMut(&UnitName, Shard) -> Option<UnitName>,
 ) -> Option<Plan> {
     let mut draft = Draft::of(map);
     for (shard, assignment) in &map.assignments {

@@ -5,10 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use rt::Millis;
 use topology::{CenterName, CityName, Epoch, Shard, ShardMap, ShardState, UnitName};
 
-/// Shards sent home in one step. The rest wait until these serve, so that a
-/// home that turns out to be unwell has cost little.
-pub const RETURN_BATCH_SHARDS: usize = 10;
-
 /// A unit that can own shards, as seen now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -20,6 +16,8 @@ pub struct Place {
     pub alive: bool,
     /// Its service has a pod that is ready.
     pub ready: bool,
+    /// How many shards it can carry.
+    pub shards_max: Option<usize>,
 }
 
 /// All units that can own shards.
@@ -75,14 +73,16 @@ impl Wellness {
     }
 }
 
-/// The next shards to send home: none while others are on their way, save for
-/// those that are `stuck`, which may be on their way for long.
+/// The next shards to send home, at most `batch_max`: none while others are on
+/// their way, save for those that are `stuck`, which may be on their way for
+/// long.
 #[must_use]
 pub fn homecoming<'a>(
     map: &ShardMap,
     homes: impl IntoIterator<Item = (Shard, &'a UnitName)>,
     settled: &BTreeSet<UnitName>,
     stuck: &BTreeSet<(Shard, Epoch)>,
+    batch_max: usize,
 ) -> Vec<(Shard, &'a UnitName)> {
     let moves = map.assignments.iter().any(|(shard, assignment)| {
         let moving = matches!(assignment.state, ShardState::Moving { .. });
@@ -97,7 +97,7 @@ pub fn homecoming<'a>(
     homes
         .into_iter()
         .filter(|(shard, home)| settled.contains(*home) && is_away(shard, home))
-        .take(RETURN_BATCH_SHARDS)
+        .take(batch_max)
         .collect()
 }
 
@@ -125,6 +125,7 @@ mod tests {
                 standbys: standbys.collect(),
                 alive: !rest.contains(&"x"),
                 ready: !rest.contains(&"!"),
+                shards_max: None,
             };
             (unit(name), place)
         };
@@ -183,18 +184,18 @@ mod tests {
         let settled = BTreeSet::from([home.clone()]);
 
         let none = BTreeSet::new();
-        let batch = homecoming(&map(&states), homes(), &settled, &none);
-        assert_eq!(batch.len(), RETURN_BATCH_SHARDS);
-        assert!(homecoming(&map(&states), homes(), &BTreeSet::new(), &none).is_empty());
+        let batch = homecoming(&map(&states), homes(), &settled, &none, 10);
+        assert_eq!(batch.len(), 10);
+        assert!(homecoming(&map(&states), homes(), &BTreeSet::new(), &none, 10).is_empty());
         states[25].1 = ShardState::Moving { from: None, to: home.clone() };
         let shard = Shard::new(25).expect("a shard");
         let earlier = BTreeSet::from([(shard, Epoch(1))]);
-        assert!(homecoming(&map(&states), homes(), &settled, &none).is_empty());
-        assert!(homecoming(&map(&states), homes(), &settled, &earlier).is_empty());
+        assert!(homecoming(&map(&states), homes(), &settled, &none, 10).is_empty());
+        assert!(homecoming(&map(&states), homes(), &settled, &earlier, 10).is_empty());
 
         let stuck = BTreeSet::from([(shard, Epoch(2))]);
-        let batch = homecoming(&map(&states), homes(), &settled, &stuck);
-        assert_eq!(batch.len(), RETURN_BATCH_SHARDS, "a stuck shard blocks no other");
+        let batch = homecoming(&map(&states), homes(), &settled, &stuck, 10);
+        assert_eq!(batch.len(), 10, "a stuck shard blocks no other");
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Checker {
     ) -> Result<(), TestCaseError> {
         let fresh = now - self.watching_since >= SUSPECT_AFTER_MS;
         prop_assert_eq!(judgement.is_some(), fresh, "judged exactly when watched for a window");
-        let Some(Judgement { lost, withheld }) = judgement else { return Ok(()) };
+        let Some(Judgement { lost, withheld, .. }) = judgement else { return Ok(()) };
         let silent = |center: &CenterName| {
             self.answered.get(center).is_none_or(|at| now - at >= SUSPECT_AFTER_MS)
         };

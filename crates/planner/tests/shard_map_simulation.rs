@@ -86,6 +86,7 @@ fn places() -> Places {
         standbys: vec![UNITS[(index + 1) % UNITS.len()].parse().expect("a name")],
         alive: true,
         ready: true,
+        shards_max: None,
     };
     (0..UNITS.len()).map(|index| (unit(index as u64), place(index))).collect()
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, drill, explain, load, role, shard, status, unit, up};
+use crate::{bench, drill, explain, failover, load, role, shard, status, unit, up};
 
 /// A financial-grade hybrid cloud in one binary
 #[derive(Debug, Parser)]
@@ -26,6 +26,9 @@ pub enum Command {
     /// Empty a unit
     #[command(subcommand)]
     Unit(unit::Command),
+    /// Show failovers, and approve what waits for a person
+    #[command(subcommand)]
+    Failover(failover::Command),
     /// Send steady payments and record every answer
     Load(load::Args),
     /// Inject a fault, measure the recovery, prove that nothing is lost
@@ -60,6 +63,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => done(on_this_thread(status::run(args))),
         Command::Shard(command) => on_this_thread(shard::run(command)),
         Command::Unit(command) => on_this_thread(unit::run(command)),
+        Command::Failover(command) => on_this_thread(failover::run(command)),
         Command::Load(args) => on_this_thread(load::run(args)),
         Command::Drill(args) => on_this_thread(drill::run(args)),
         Command::Bench(command) => bench::run(command),

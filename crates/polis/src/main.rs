@@ -9,6 +9,7 @@ mod connect;
 mod data;
 mod drill;
 mod explain;
+mod failover;
 mod http;
 mod kubeconfig;
 mod layout;

@@ -9,8 +9,8 @@ use std::{
 use anyhow::Context;
 use client::Client;
 use resources::{
-    CafeDeployment, Center, CenterPhase, City, DrillPolicy, Fence, SHARD_MAP_NAME, ShardMapObject,
-    Unit,
+    CafeDeployment, Center, CenterPhase, City, DrillPolicy, FAILOVER_POLICY_NAME, Failover,
+    FailoverPolicy, Fence, SHARD_MAP_NAME, ShardMapObject, Unit,
 };
 use serde::Serialize;
 use topology::{ShardMap, ShardSet, ShardState, UnitName};
@@ -20,7 +20,9 @@ use crate::{
     data::{DEFAULT_DATA, DataDir},
     output::{self, Format},
     pki::Pki,
+    shard::effect::places,
 };
+use planner::shard_move::effect::{Change, Traffic, effect};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -55,6 +57,8 @@ struct CenterLine {
     moving: ShardSet,
     /// Shards that it serves for another unit.
     guests: ShardSet,
+    /// What it would carry if the unit whose loss hits it most were lost (N-1).
+    worst: Option<String>,
     edge: String,
 }
 
@@ -83,19 +87,29 @@ async fn observe(client: &Client) -> anyhow::Result<Estate> {
     let door = client.federation();
     let (cities, centers, units) = (door.all::<City>(), door.all::<Center>(), door.all::<Unit>());
     let (maps, releases) = (door.all::<ShardMapObject>(), door.all::<CafeDeployment>());
-    let (cities, centers, units, map, releases) = tokio::try_join!(
+    let (failovers, policies) = (door.all::<Failover>(), door.all::<FailoverPolicy>());
+    let (cities, centers, units, map, releases, failovers, policy) = tokio::try_join!(
         cities.list(""),
         centers.list(""),
         units.list(""),
         maps.get(SHARD_MAP_NAME),
-        releases.list("")
+        releases.list(""),
+        failovers.list(""),
+        policies.find(FAILOVER_POLICY_NAME)
     )
     .context("read the estate from the API")?;
     let unit_of = |center: &Center| {
         units.items.iter().find(|unit| unit.spec.center.as_str() == center.name())
     };
     let lines = centers.items.iter().map(|center| line(center, unit_of(center), &map));
-    let lines: Vec<_> = lines.collect();
+    let mut lines: Vec<_> = lines.collect();
+    let places = places(&units.items, &centers.items);
+    let prefer = policy.map(|policy| policy.spec.prefer).unwrap_or_default();
+    let changes = effect(&map.status, &[], &Traffic::new(), &places, prefer);
+    for line in &mut lines {
+        let change = line.unit.as_ref().and_then(|unit| changes.get(&unit.parse().ok()?));
+        line.worst = change.and_then(worst);
+    }
     let release = |deployment: &CafeDeployment| ReleaseLine {
         name: deployment.name().into(),
         ready: deployment.status.ready_replicas,
@@ -111,7 +125,7 @@ async fn observe(client: &Client) -> anyhow::Result<Estate> {
             .iter()
             .map(|city| (city.name().to_owned(), city.spec.drills))
             .collect(),
-        alarms: alarms(&lines, &releases, &map),
+        alarms: waiting(&failovers.items).chain(alarms(&lines, &releases, &map)).collect(),
         centers: lines,
         releases,
         guarantees: services.map(|service| (service.name.clone(), service.fence)).collect(),
@@ -137,8 +151,20 @@ fn line(center: &Center, unit: Option<&Unit>, map: &ShardMapObject) -> CenterLin
         serving,
         moving: shards(false),
         unit: unit.map(|unit| unit.to_string()),
+        worst: None,
         edge: format!("http://{}", center.spec.edge_address),
     }
+}
+
+/// `40 if rz05 is lost`.
+fn worst(change: &Change) -> Option<String> {
+    let lost = change.worst_if_lost.as_ref()?;
+    Some(format!("{} if {lost} is lost", change.worst.shards))
+}
+
+fn waiting(failovers: &[Failover]) -> impl Iterator<Item = String> {
+    let open = failovers.iter().filter(|one| !one.status.phase.is_final());
+    open.map(|one| format!("{}: {}", one.name(), one.status.message))
 }
 
 fn alarms(centers: &[CenterLine], releases: &[ReleaseLine], map: &ShardMapObject) -> Vec<String> {
@@ -176,10 +202,12 @@ fn show(out: &mut impl Write, estate: &Estate) -> anyhow::Result<()> {
             dash(&line.serving),
             dash(&line.guests),
             dash(&line.moving),
+            line.worst.clone().unwrap_or_else(|| "-".into()),
             line.edge.clone(),
         ]
     };
-    let header = ["CITY", "CENTER", "PHASE", "UNIT", "SERVES", "OF OTHERS", "MOVING IN", "EDGE"];
+    let header =
+        ["CITY", "CENTER", "PHASE", "UNIT", "SERVES", "OF OTHERS", "MOVING IN", "N-1", "EDGE"];
     output::table(out, &header, &estate.centers.iter().map(row).collect::<Vec<_>>())?;
     writeln!(out)?;
     let row = |release: &ReleaseLine| {

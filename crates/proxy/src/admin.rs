@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
-use topology::{Shard, ShardState};
+use topology::{MapVersion, Shard, ShardState};
 
 use crate::{
     config::{Limits, Place},
@@ -28,6 +28,8 @@ use crate::{
 /// A scraper, a prober and a few people.
 const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than a move waits for anybody.
+const VERSION_WAIT: Duration = Duration::from_secs(1);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What the pages show.
@@ -35,6 +37,8 @@ pub(crate) struct Admin {
     pub(crate) place: Place,
     pub(crate) limits: Limits,
     pub(crate) views: watch::Receiver<(Origin, Arc<View>)>,
+    /// Changes whenever a thread has taken over a view.
+    pub(crate) installs: watch::Receiver<()>,
     pub(crate) threads: Vec<Arc<ThreadMetrics>>,
     pub(crate) draining: rt::drain::Drain,
 }
@@ -56,8 +60,8 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
         rt::spawn(rt::TaskKind::Connection, "admin", async move {
             let _permit = permit;
             let service = service_fn(|request: Request<Incoming>| {
-                let response = admin.answer(request.method(), request.uri().path());
-                async move { Ok::<_, Infallible>(response) }
+                let admin = admin.clone();
+                async move { Ok::<_, Infallible>(admin.respond(&request).await) }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -74,6 +78,32 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
 // === impl Admin ===
 
 impl Admin {
+    async fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (method, uri) = (request.method(), request.uri());
+        if *method == Method::GET && uri.path() == "/map/version" {
+            return self.map_version(wanted_version(uri.query())).await;
+        }
+        self.answer(method, uri.path())
+    }
+
+    /// The version that every thread routes by, as soon as it is `wanted`.
+    /// Whoever moves shards waits here before the old owner is drained.
+    async fn map_version(&self, wanted: MapVersion) -> Response<Full<Bytes>> {
+        let mut installs = self.installs.clone();
+        let wait = async {
+            loop {
+                installs.mark_unchanged();
+                let there = metrics::oldest_table(&self.threads) >= wanted;
+                if there || installs.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // At its end they are told what there is.
+        let _ = timeout(VERSION_WAIT, wait).await;
+        page(&json!({ "version": metrics::oldest_table(&self.threads) }))
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if *method != Method::GET && *method != Method::HEAD {
             let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -92,8 +122,10 @@ impl Admin {
             "/map" => page(&self.map(&view)),
             "/config" => page(&self.config()),
             _ => {
-                let message =
-                    format!("{} is none of /livez, /readyz, /metrics, /map, /config", quote(path));
+                let message = format!(
+                    "{} is none of /livez, /readyz, /metrics, /map, /map/version, /config",
+                    quote(path)
+                );
                 Refusal::new(StatusCode::NOT_FOUND, errors::UNKNOWN_PATH, message).into_response()
             }
         }
@@ -156,6 +188,13 @@ impl Admin {
             "limits": format!("{:?}", self.limits),
         })
     }
+}
+
+/// Of `atLeast=7`; whoever wants none is answered at once.
+fn wanted_version(query: Option<&str>) -> MapVersion {
+    let mut pairs = query.unwrap_or_default().split('&');
+    let wanted = pairs.find_map(|pair| pair.strip_prefix("atLeast=")?.parse().ok());
+    MapVersion(wanted.unwrap_or_default())
 }
 
 fn page(value: &serde_json::Value) -> Response<Full<Bytes>> {

@@ -98,6 +98,7 @@ impl Edge {
         let timeouts = (limits.connect_timeout, limits.handshake_timeout);
         let transport = Arc::new(Transport::new(upstream, timeouts.0, timeouts.1));
         let (views, seen) = watch::channel(source::first(&source, snapshot.as_ref()));
+        let (installed, installs) = watch::channel(());
         let refresh = Refresh::default();
 
         let mut running = Vec::new();
@@ -107,9 +108,10 @@ impl Edge {
             threads.push(metrics.clone());
             let (limits, transport) = (limits.clone(), transport.clone());
             let (refresh, seen, drain) = (refresh.clone(), seen.clone(), drain.clone());
+            let installed = installed.clone();
             running.push(start(format!("edge-{index}"), move || async move {
                 let worker = Worker::new(limits, transport, metrics, refresh);
-                carry(worker, listener, seen, drain).await;
+                carry(worker, listener, (seen, installed), drain).await;
             })?);
         }
 
@@ -117,7 +119,8 @@ impl Edge {
         let (stop, stopped) = oneshot::channel::<()>();
         let draining = drain.clone();
         let admin_thread = start("edge-admin".into(), move || async move {
-            let admin_page = Arc::new(Admin { place, limits, views: seen, threads, draining });
+            let admin_page =
+                Arc::new(Admin { place, limits, views: seen, installs, threads, draining });
             let listener = TcpListener::from_std(admin).expect("built non-blocking");
             let follow = async move {
                 match source {
@@ -155,18 +158,20 @@ impl Edge {
 async fn carry(
     worker: std::rc::Rc<Worker>,
     listener: std::net::TcpListener,
-    mut seen: watch::Receiver<(Origin, Arc<View>)>,
+    (mut seen, installed): (watch::Receiver<(Origin, Arc<View>)>, watch::Sender<()>),
     drain: Drain,
 ) {
     let listener = TcpListener::from_std(listener).expect("built non-blocking");
     let view = seen.borrow_and_update().1.clone();
     worker.install(&view);
+    installed.send_replace(());
     let install = {
         let worker = worker.clone();
         async move {
             while seen.changed().await.is_ok() {
                 let view = seen.borrow_and_update().1.clone();
                 worker.install(&view);
+                installed.send_replace(());
             }
         }
     };

@@ -128,6 +128,12 @@ fn class(status: StatusCode) -> usize {
     usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1
 }
 
+/// What every thread routes by at least.
+pub(crate) fn oldest_table(threads: &[Arc<ThreadMetrics>]) -> MapVersion {
+    let versions = threads.iter().map(|thread| thread.table_version.get());
+    MapVersion(versions.min().unwrap_or_default())
+}
+
 /// All threads together, in Prometheus' text form (version 0.0.4).
 pub(crate) fn render(place: &Place, version: MapVersion, threads: &[Arc<ThreadMetrics>]) -> String {
     let mut page = Page { text: String::with_capacity(8 << 10) };
@@ -167,8 +173,7 @@ pub(crate) fn render(place: &Place, version: MapVersion, threads: &[Arc<ThreadMe
     page.line("polis_edge_map_version", "", version.0);
     // The slowest thread says what traffic may still be routed by.
     page.head("polis_edge_table_version", "gauge", "Version of the oldest table in use.");
-    let oldest = threads.iter().map(|thread| thread.table_version.get()).min().unwrap_or_default();
-    page.line("polis_edge_table_version", "", oldest);
+    page.line("polis_edge_table_version", "", oldest_table(threads).0);
 
     type Get = fn(&ThreadMetrics) -> &Counter;
     let sums: [(&str, &str, &str, Get); 14] = [

@@ -231,7 +231,12 @@ async fn the_edge_follows_units_pods_and_the_map_and_keeps_what_it_saw() {
     assert_eq!(within(waiting).await.expect("no panic").body, "first");
 
     api.set(pods_path("rz02"), vec![pod(second.address.port(), true)]);
+    // Whoever moves the shard is told once every thread routes by it.
+    let admin = edge.admin;
+    let asked = tokio::spawn(async move { get(admin, "/map/version?atLeast=2").await.body });
     api.set(MAPS, vec![map_object(2, "rz02", 2)]);
+    let told: Value = serde_json::from_str(&within(asked).await.expect("no panic")).expect("json");
+    assert_eq!(told["version"], 2);
     edge.metric_is("polis_edge_table_version", 2).await;
     assert_eq!(send(edge.address, PAY, "{}").await.body, "second");
 

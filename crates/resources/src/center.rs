@@ -17,6 +17,9 @@ pub struct CenterSpec {
     pub api_address: String,
     /// `host:port` of this center's edge, for users.
     pub edge_address: String,
+    /// `host:port` where its edge tells operators and controllers how it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge_admin_address: Option<String>,
 }
 
 /// `phase` is written by the leader among the controllers; `observations` by
@@ -50,6 +53,18 @@ pub enum CenterPhase {
 pub enum Observation {
     Alive,
     Suspect,
+    /// Suspect, and its machine still takes connections: paused, or drowned.
+    Mute,
+}
+
+// === impl Observation ===
+
+impl Observation {
+    /// Whether it says that the center does not answer.
+    #[must_use]
+    pub fn is_suspicion(self) -> bool {
+        matches!(self, Observation::Suspect | Observation::Mute)
+    }
 }
 
 impl Kind for CenterSpec {
@@ -65,8 +80,10 @@ impl Kind for CenterSpec {
     fn validate(&self) -> Vec<FieldError> {
         let addresses =
             [("spec.apiAddress", &self.api_address), ("spec.edgeAddress", &self.edge_address)];
+        let admin = self.edge_admin_address.as_ref();
         addresses
             .into_iter()
+            .chain(admin.map(|address| ("spec.edgeAdminAddress", address)))
             .filter(|(_, address)| !is_host_port(address))
             .map(|(path, address)| FieldError::invalid(path, address, "must be HOST:PORT"))
             .collect()

@@ -7,6 +7,8 @@
 mod cafe_deployment;
 mod center;
 mod city;
+mod failover;
+mod failover_policy;
 mod field;
 mod kind;
 mod meta;
@@ -20,6 +22,13 @@ pub use cafe_deployment::{
 };
 pub use center::{Center, CenterPhase, CenterSpec, CenterStatus, Observation};
 pub use city::{City, CitySpec, DrillPolicy};
+pub use failover::{
+    Evidence, Failover, FailoverLoad, FailoverPhase, FailoverSpec, FailoverStatus, FailoverStep,
+};
+pub use failover_policy::{
+    FAILOVER_POLICY_NAME, FailoverPolicy, FailoverPolicySpec, PausedRule, Preference, Rule,
+    SUSPECT_AFTER_MS,
+};
 pub use field::FieldError;
 pub use kind::{Kind, Object, Scope};
 pub use meta::Metadata;

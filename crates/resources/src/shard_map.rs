@@ -39,6 +39,12 @@ pub struct ReturnPolicy {
     /// How long the home unit must have been well, in milliseconds.
     #[serde(default = "return_after_ms")]
     pub after_ms: u64,
+    /// So many shards go home at a time; the rest wait until these serve.
+    #[serde(default = "return_batch_shards")]
+    pub batch_shards: u16,
+    /// Least time between two batches, in milliseconds.
+    #[serde(default)]
+    pub pause_ms: u64,
 }
 
 fn return_automatic() -> bool {
@@ -50,9 +56,19 @@ fn return_after_ms() -> u64 {
     5_000
 }
 
+/// A home that turns out to be unwell has cost little by then.
+fn return_batch_shards() -> u16 {
+    10
+}
+
 impl Default for ReturnPolicy {
     fn default() -> ReturnPolicy {
-        ReturnPolicy { automatic: return_automatic(), after_ms: return_after_ms() }
+        ReturnPolicy {
+            automatic: return_automatic(),
+            after_ms: return_after_ms(),
+            batch_shards: return_batch_shards(),
+            pause_ms: 0,
+        }
     }
 }
 
@@ -68,6 +84,13 @@ impl Kind for ShardMapSpec {
 
     fn validate(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
+        if self.return_policy.batch_shards == 0 {
+            errors.push(FieldError::invalid(
+                "spec.returnPolicy.batchShards",
+                0,
+                "must be at least 1",
+            ));
+        }
         for (index, home) in self.homes.iter().enumerate() {
             let path = format!("spec.homes[{index}].shards");
             if home.shards.is_empty() {

@@ -17,6 +17,10 @@ pub struct UnitSpec {
     pub standbys: Vec<UnitName>,
     /// Host ports that pods of this unit may be given.
     pub ports: PortRange,
+    /// Shards that it can carry; failovers fill other units first. As many as
+    /// there are, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards_max: Option<u16>,
     /// What runs here that writes shards, and what keeps two writers apart.
     #[serde(default)]
     pub services: Vec<Service>,

@@ -11,7 +11,9 @@ mod openapi;
 mod ours;
 
 pub use core::{CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, POD};
-pub use ours::{CAFE_DEPLOYMENT, CENTER, CITY, SHARD_MAP, SHARD_MOVE, UNIT};
+pub use ours::{
+    CAFE_DEPLOYMENT, CENTER, CITY, FAILOVER, FAILOVER_POLICY, SHARD_MAP, SHARD_MOVE, UNIT,
+};
 
 use std::fmt::Write as _;
 

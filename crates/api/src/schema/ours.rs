@@ -1,4 +1,4 @@
-//! The six kinds of the federation, field by field; the types are in
+//! The kinds of the federation, field by field; the types are in
 //! `resources`, and a test keeps the two together.
 
 use topology::{CenterName, CityName, ShardSet, UnitName};
@@ -56,6 +56,7 @@ kind!(
         required("city", "The City it stands in.", CITY_NAME),
         required("apiAddress", "host:port of its API server, which others probe.", Shape::Text),
         required("edgeAddress", "host:port of its edge, for users.", Shape::Text),
+        optional("edgeAdminAddress", "host:port where its edge tells operators and controllers how it is.", Shape::Text),
     ],
     status: Shape::Object(&[
         optional(
@@ -67,7 +68,7 @@ kind!(
         optional(
             "observations",
             "What this center sees of each other center.",
-            Shape::Map(&item(Shape::OneOf(&["Alive", "Suspect"]))),
+            Shape::Map(&item(Shape::OneOf(&["Alive", "Suspect", "Mute"]))),
         ),
     ])
 );
@@ -95,6 +96,7 @@ kind!(
                 required("last", "Highest port.", Shape::Integer),
             ]),
         ),
+        optional("shardsMax", "Shards that it can carry; failovers fill other units first.", Shape::Integer),
         optional(
             "services",
             "What runs here that writes shards.",
@@ -130,6 +132,8 @@ kind!(
             Shape::Object(&[
                 optional("automatic", "True unless said.", Shape::Boolean),
                 optional("afterMs", "How long the home must have been well.", Shape::Integer),
+                optional("batchShards", "Shards that go home at a time; 10 unless said.", Shape::Integer),
+                optional("pauseMs", "Least time between two batches.", Shape::Integer),
             ]),
         ),
     ],
@@ -194,6 +198,66 @@ kind!(
                 required("state", "What became of them.", MOVE_STATES),
                 required("unit", "Who serves or shall.", UNIT_NAME),
                 required("reason", "Why.", Shape::Text),
+            ]))),
+        ),
+    ])
+);
+
+const RULE: Shape = Shape::OneOf(&["Automatic", "Manual"]);
+
+kind!(
+    FAILOVER_POLICY,
+    "FailoverPolicy says which evidence may move shards by itself. The one named main counts; without it everything is Automatic.",
+    spec: &[
+        optional("city", "Every center of a city is silent.", RULE),
+        optional("center", "A center is silent, and another of its city answers.", RULE),
+        optional(
+            "paused",
+            "The center's machine takes connections and its process does not answer.",
+            Shape::Object(&[
+                optional("rule", "Automatic unless said.", RULE),
+                optional("afterMs", "How long it must have been silent; 800 unless said.", Shape::Integer),
+            ]),
+        ),
+        optional(
+            "prefer",
+            "Who takes over first: the unit's standbys, or a unit of the same city.",
+            Shape::OneOf(&["Standbys", "SameCity"]),
+        ),
+        optional("minIntervalMs", "Least time from one failover to the next; none unless said.", Shape::Integer),
+    ],
+    status: Shape::Object(&[])
+);
+
+kind!(
+    FAILOVER,
+    "Failover is of centers that look lost: what moving their shards would do, and a person's word where the policy asks for it.",
+    spec: &[
+        required("centers", "Those that look lost.", Shape::List(&item(CENTER_NAME))),
+        required("evidence", "What was seen of them.", Shape::OneOf(&["City", "Center", "Paused", "Majority"])),
+        optional("approved", "A person's word that their shards are to move.", Shape::Boolean),
+    ],
+    status: Shape::Object(&[
+        optional("phase", "How far it is.", Shape::OneOf(&["Waiting", "Done", "Withdrawn"])),
+        optional("message", "Why it waits, or how it ended.", Shape::Text),
+        optional(
+            "plan",
+            "Where the shards would go, or went.",
+            Shape::List(&item(Shape::Object(&[
+                required("shards", "Ranges of shards.", SHARDS),
+                required("from", "Who had them.", UNIT_NAME),
+                required("to", "Who takes them.", UNIT_NAME),
+            ]))),
+        ),
+        optional(
+            "loads",
+            "What each unit that takes some would carry.",
+            Shape::List(&item(Shape::Object(&[
+                required("unit", "The unit.", UNIT_NAME),
+                required("shardsBefore", "Before the failover.", Shape::Integer),
+                required("shardsAfter", "After it.", Shape::Integer),
+                required("shardsIfAnotherIsLost", "If one more unit were lost then.", Shape::Integer),
+                optional("another", "The one whose loss would hit it most.", UNIT_NAME),
             ]))),
         ),
     ])

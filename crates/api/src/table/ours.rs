@@ -71,6 +71,34 @@ pub const SHARD_MOVE: &[Column] = &[
     AGE,
 ];
 
+pub const FAILOVER_POLICY: &[Column] = &[
+    NAME,
+    text("City", |row| rule(row.text("/spec/city"))),
+    text("Center", |row| rule(row.text("/spec/center"))),
+    text("Paused", |row| rule(row.text("/spec/paused/rule"))),
+    AGE,
+];
+
+pub const FAILOVER: &[Column] = &[
+    NAME,
+    text("Phase", |row| match row.text("/status/phase") {
+        "" => "Waiting".into(),
+        phase => phase.into(),
+    }),
+    text("Evidence", |row| row.text("/spec/evidence").into()),
+    text("Centers", |row| join(row.list("/spec/centers"))),
+    text("Approved", |row| match row.object.pointer("/spec/approved") {
+        Some(Value::Bool(true)) => "True".into(),
+        _ => "False".into(),
+    }),
+    wide("Message", |row| row.text_or_none("/status/message")),
+    AGE,
+];
+
+fn rule(text: &str) -> Value {
+    if text.is_empty() { "Automatic".into() } else { text.into() }
+}
+
 pub const CAFE_DEPLOYMENT: &[Column] = &[
     NAME,
     integer("Replicas", |row| wanted_replicas(row).into()),

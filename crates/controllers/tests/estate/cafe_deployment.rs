@@ -69,9 +69,9 @@ async fn a_deployment_that_makes_no_pod_stops_no_other_and_its_author_is_told() 
     })
     .await;
 
-    let mut changed = deployments.get("ledger").await.expect("deployment");
-    changed.spec = ledger_deployment("2").spec;
-    deployments.update(&changed).await.expect("update");
+    // The controllers write its status at the same time.
+    let patch = serde_json::json!({ "spec": ledger_deployment("2").spec });
+    deployments.patch("ledger", &patch).await.expect("patch");
     eventually("the other is rolled out", async || {
         let status = deployments.get("ledger").await.expect("deployment").status;
         status.observed_generation == 2

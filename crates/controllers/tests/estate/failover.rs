@@ -4,7 +4,10 @@
 
 use crate::support::{Estate, LAYOUT, all_serve, eventually, served};
 use client::k8s_openapi::api::core::v1::{Event, Pod};
-use resources::{Center, CenterPhase, SHARD_MAP_NAME, ShardMapObject, Unit};
+use resources::{
+    Center, CenterPhase, Evidence, FAILOVER_POLICY_NAME, Failover, FailoverPhase, FailoverPolicy,
+    FailoverPolicySpec, Metadata, Rule, SHARD_MAP_NAME, ShardMapObject, Unit,
+};
 use serde_json::json;
 use tokio::time::Instant;
 use topology::{Assignment, Epoch, MapVersion, Shard, ShardMap, ShardState};
@@ -87,6 +90,59 @@ async fn a_killed_center_costs_only_its_own_shards() {
     let moved = |map: &ShardMap| all_serve(map) && served(map, "rz01") == 40;
     estate.wait_for_map("west-1", "takeover by rz01", moved).await;
     println!("failover of a center: {} ms", killed.elapsed().as_millis());
+}
+
+/// The failover in this phase, once there is one.
+async fn failover_in(estate: &Estate, phase: FailoverPhase) -> Failover {
+    let failovers = estate.client("west-1").federation().all::<Failover>();
+    let mut found = None;
+    eventually("a failover gets so far", async || {
+        let items = failovers.list("").await.expect("failovers").items;
+        found = items
+            .into_iter()
+            .find(|one| one.status.phase == phase && !one.status.message.is_empty());
+        found.is_some()
+    })
+    .await;
+    found.expect("it was found a line before")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_policy_wants_approved_waits_for_a_person_or_until_it_answers_again() {
+    let mut estate = Estate::start().await;
+    estate.wait_for_map("west-1", "first assignment", all_home).await;
+    let federation = estate.client("west-1").federation();
+    let spec = FailoverPolicySpec {
+        city: Rule::Manual,
+        center: Rule::Manual,
+        ..FailoverPolicySpec::default()
+    };
+    let policy = FailoverPolicy::new(Metadata::named(FAILOVER_POLICY_NAME), spec);
+    federation.all().create(&policy).await.expect("create the policy");
+
+    estate.kill("south-2");
+    let waits = failover_in(&estate, FailoverPhase::Waiting).await;
+    assert_eq!(waits.spec.evidence, Evidence::Center);
+    let moves: Vec<_> =
+        waits.status.plan.iter().map(|s| format!("{} {}", s.shards, s.to)).collect();
+    assert_eq!(moves, ["60-79 rz01"]);
+    let load = &waits.status.loads[0];
+    assert_eq!((load.shards_before, load.shards_after), (20, 40));
+    assert!(load.shards_if_another_is_lost >= 40, "{load:?}");
+    assert!(all_home(&estate.map("west-1").await), "nothing was moved");
+    estate.power_on("south-2");
+    failover_in(&estate, FailoverPhase::Withdrawn).await;
+    assert!(all_home(&estate.map("west-1").await), "and nothing is");
+
+    estate.kill("east-1");
+    let waits = failover_in(&estate, FailoverPhase::Waiting).await;
+    assert_eq!(waits.spec.evidence, Evidence::Center);
+    let patch = json!({ "spec": { "approved": true } });
+    federation.all::<Failover>().patch(waits.name(), &patch).await.expect("approve");
+    let moved = |map: &ShardMap| served(map, "rz03") == 40;
+    estate.wait_for_map("west-1", "takeover by the standby", moved).await;
+    let done = failover_in(&estate, FailoverPhase::Done).await;
+    assert_eq!((done.name(), done.status.message.as_str()), (waits.name(), "approved, and moved"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

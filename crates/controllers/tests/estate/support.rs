@@ -216,6 +216,7 @@ impl Estate {
                 city: city.parse().expect("a name"),
                 api_address: address.clone(),
                 edge_address: address,
+                edge_admin_address: None,
             };
             let object = Center::new(Metadata::named(*center), spec);
             federation.all().create(&object).await.expect("create center");
@@ -230,6 +231,7 @@ impl Estate {
                 center: center.parse().expect("a name"),
                 standbys: vec![standby.parse().expect("a name")],
                 ports: PortRange { first, last: first + 3 },
+                shards_max: None,
                 services: vec![service],
             };
             federation.all().create(&Unit::new(Metadata::named(*unit), spec)).await.expect("unit");
@@ -238,7 +240,7 @@ impl Estate {
             shards: shards.parse().expect("shards"),
             unit: unit.parse().expect("a name"),
         });
-        let return_policy = ReturnPolicy { automatic: true, after_ms: RETURN_AFTER_MS };
+        let return_policy = ReturnPolicy { after_ms: RETURN_AFTER_MS, ..ReturnPolicy::default() };
         let spec = ShardMapSpec { homes: homes.collect(), return_policy };
         let map = ShardMapObject::new(Metadata::named(SHARD_MAP_NAME), spec);
         federation.all().create(&map).await.expect("create map");

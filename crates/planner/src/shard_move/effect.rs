@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use topology::{Shard, ShardMap, UnitName};
+use resources::Preference;
+use topology::{Shard, ShardMap, ShardState, UnitName};
 
 use super::selection::Leg;
-use crate::unit::{Places, successor};
+use crate::{takeover::Takeover, unit::Places};
 
 /// Requests of each shard in some span of time; none where nobody counted.
 pub type Traffic = BTreeMap<Shard, u64>;
@@ -37,6 +38,7 @@ pub fn effect(
     legs: &[Leg],
     traffic: &Traffic,
     places: &Places,
+    prefer: Preference,
 ) -> BTreeMap<UnitName, Change> {
     let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
     for (shard, assignment) in &map.assignments {
@@ -48,9 +50,10 @@ pub fn effect(
     let load = |loads: &BTreeMap<UnitName, Load>, unit: &UnitName| {
         loads.get(unit).copied().unwrap_or_default()
     };
+    let guests = guests(map, legs, traffic, places, prefer);
     let change = |unit: &UnitName| {
-        let guests = places.keys().filter(|lost| successor(places, lost).as_ref() == Some(unit));
-        let guests = guests.map(|lost| (load(&after, lost), lost));
+        let guests = guests.iter().filter(|((_, to), _)| to == unit);
+        let guests = guests.map(|((lost, _), load)| (*load, lost));
         let worst = guests.max_by_key(|(load, _)| (load.buckets, load.requests));
         let own = load(&after, unit);
         Change {
@@ -63,19 +66,50 @@ pub fn effect(
     places.keys().map(|unit| (unit.clone(), change(unit))).collect()
 }
 
+/// What each unit would get of each other one, were that lost after the move.
+fn guests(
+    map: &ShardMap,
+    legs: &[Leg],
+    traffic: &Traffic,
+    places: &Places,
+    prefer: Preference,
+) -> BTreeMap<(UnitName, UnitName), Load> {
+    let to: BTreeMap<_, _> = legs.iter().map(|leg| (leg.shard, &leg.to)).collect();
+    let mut after = map.clone();
+    for (shard, assignment) in &mut after.assignments {
+        if let Some(unit) = to.get(shard) {
+            assignment.state = ShardState::Serving { unit: (*unit).clone() };
+        }
+    }
+    let mut guests = BTreeMap::<_, Load>::new();
+    // What is dead has nothing more to lose.
+    for lost in places.iter().filter(|(_, place)| place.alive).map(|(lost, _)| lost) {
+        let mut takeover = Takeover::of(&after, places, prefer);
+        for shard in after.of_unit(lost) {
+            let Some(to) = takeover.next(lost) else { continue };
+            let load = guests.entry((lost.clone(), to)).or_default();
+            *load = load.with(Load::one(shard, traffic));
+        }
+    }
+    guests
+}
+
 fn add(loads: &mut BTreeMap<UnitName, Load>, unit: &UnitName, shard: Shard, traffic: &Traffic) {
-    let one = Load {
-        shards: 1,
-        buckets: shard.buckets().count(),
-        requests: traffic.get(&shard).copied().unwrap_or_default(),
-    };
     let load = loads.entry(unit.clone()).or_default();
-    *load = load.with(one);
+    *load = load.with(Load::one(shard, traffic));
 }
 
 // === impl Load ===
 
 impl Load {
+    fn one(shard: Shard, traffic: &Traffic) -> Load {
+        Load {
+            shards: 1,
+            buckets: shard.buckets().count(),
+            requests: traffic.get(&shard).copied().unwrap_or_default(),
+        }
+    }
+
     #[must_use]
     pub fn with(self, other: Load) -> Load {
         Load {
@@ -104,7 +138,7 @@ mod tests {
             to: unit("rz03"),
         };
         let traffic = Traffic::from([(Shard::new(0).expect("a shard"), 7)]);
-        let effect = effect(&map, &[leg(0), leg(1)], &traffic, &places);
+        let effect = effect(&map, &[leg(0), leg(1)], &traffic, &places, Preference::Standbys);
         let shown: Vec<_> = effect
             .iter()
             .map(|(name, change)| {

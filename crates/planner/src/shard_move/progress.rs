@@ -237,6 +237,7 @@ pub mod tests {
                 standbys: Vec::new(),
                 alive: !name.ends_with('x'),
                 ready: !name.ends_with(['!', 'x']),
+                shards_max: None,
             };
             (unit(bare), place)
         };

@@ -13,7 +13,8 @@ use planner::{
     unit::{Place, Places},
 };
 use resources::{
-    Center, CenterPhase, SHARD_MAP_NAME, ShardMapObject, ShardMoveSpec, Unit, UnitKind,
+    Center, CenterPhase, FAILOVER_POLICY_NAME, FailoverPolicy, Preference, SHARD_MAP_NAME,
+    ShardMapObject, ShardMoveSpec, Unit, UnitKind,
 };
 use serde_json::{Value, json};
 use topology::{BUCKETS, Shard, UnitName};
@@ -32,6 +33,7 @@ const GROUP_SHARDS: u16 = 10;
 struct Choice {
     map: ShardMapObject,
     places: Places,
+    prefer: Preference,
     legs: Vec<Leg>,
 }
 
@@ -44,18 +46,24 @@ async fn choose(client: &Client, order: &ShardMoveSpec) -> anyhow::Result<Choice
     let door = client.federation();
     let (maps, units, centers) =
         (door.all::<ShardMapObject>(), door.all::<Unit>(), door.all::<Center>());
-    let (map, units, centers) =
-        tokio::try_join!(maps.get(SHARD_MAP_NAME), units.list(""), centers.list(""))
-            .context("read the estate from the API")?;
+    let policies = door.all::<FailoverPolicy>();
+    let (map, units, centers, policy) = tokio::try_join!(
+        maps.get(SHARD_MAP_NAME),
+        units.list(""),
+        centers.list(""),
+        policies.find(FAILOVER_POLICY_NAME)
+    )
+    .context("read the estate from the API")?;
     let places = places(&units.items, &centers.items);
     let legs = select(order, &map.status, &places)?;
-    Ok(Choice { map, places, legs })
+    let prefer = policy.map(|policy| policy.spec.prefer).unwrap_or_default();
+    Ok(Choice { map, places, prefer, legs })
 }
 
 pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
-    let Choice { map, places, legs } = choose(client, order).await?;
+    let Choice { map, places, prefer, legs } = choose(client, order).await?;
     let traffic = traffic(&common.data().layout()?).await;
-    let changes = effect(&map.status, &legs, &traffic, &places);
+    let changes = effect(&map.status, &legs, &traffic, &places, prefer);
     let all: u64 = traffic.values().sum();
     let mut out = std::io::stdout().lock();
     if common.output == Format::Json {
@@ -80,7 +88,7 @@ pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> an
 }
 
 /// As the controllers see it, by what they write down.
-fn places(units: &[Unit], centers: &[Center]) -> Places {
+pub fn places(units: &[Unit], centers: &[Center]) -> Places {
     let place = |unit: &Unit| {
         let center = centers.iter().find(|center| center.name() == unit.spec.center.as_str())?;
         let place = Place {
@@ -89,6 +97,7 @@ fn places(units: &[Unit], centers: &[Center]) -> Places {
             standbys: unit.spec.standbys.clone(),
             alive: center.status.phase == CenterPhase::Ready,
             ready: unit.status.ready,
+            shards_max: unit.spec.shards_max.map(usize::from),
         };
         Some((unit.unit().ok()?, place))
     };

@@ -40,6 +40,7 @@ pub async fn objects(
             city: plan.city.clone(),
             api_address: plan.api().to_string(),
             edge_address: plan.edge().to_string(),
+            edge_admin_address: Some(plan.edge_admin().to_string()),
         };
         let center = Center::new(Metadata::named(plan.center.to_string()), spec);
         let centers = federation.all::<Center>();
@@ -59,6 +60,7 @@ pub async fn objects(
             center: plan.center.clone(),
             standbys: plan.standbys.clone(),
             ports: plan.pod_ports,
+            shards_max: None,
             services: vec![service],
         };
         let unit = Unit::new(Metadata::named(plan.unit.to_string()), spec);
