@@ -6,12 +6,14 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::{
+    drills::drills,
     peers,
     run::{cargo, run},
 };
 
 const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak store --minutes N | soak keys \
-                     --count N | soak moves --count N --rate N";
+                     --count N | soak moves --count N --rate N | \
+                     soak drills --plan FILE --rounds N --folder FOLDER";
 
 /// `words` after `soak`.
 pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
@@ -32,6 +34,11 @@ pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
             let count: u64 = count.parse().with_context(|| format!("--count {count:?}"))?;
             let rate: u64 = rate.parse().with_context(|| format!("--rate {rate:?}"))?;
             moves(root, count, rate)
+        }
+        ["drills", "--plan", plan, "--rounds", rounds, "--folder", folder] => {
+            let rounds = rounds.parse().with_context(|| format!("--rounds {rounds:?}"))?;
+            let [plan, folder] = [plan, folder].map(std::path::absolute);
+            drills(root, &plan?, rounds, &folder?)
         }
         _ => bail!("{USAGE}"),
     }

@@ -32,7 +32,7 @@ const AUDITED: [u8; 6] = [1, 2, 3, 4, 6, 9];
 /// Acknowledged is present, refused is absent, unknown is resolved.
 const PRESENCE: u8 = 7;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Invariant {
     #[serde(rename = "ok")]
     Ok,
@@ -58,6 +58,10 @@ pub struct Check {
     pub invariants: BTreeMap<u8, Invariant>,
     /// The first lost ids and violations, for a person.
     pub findings: Vec<String>,
+    /// What the shards hold of the run: with the history, all that the counts
+    /// follow from.
+    #[serde(skip)]
+    pub listed: Vec<Present>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +83,24 @@ struct Violation {
 /// When an answer cannot be had: nothing is concluded from silence.
 pub async fn check(edges: &[EdgeUrl], records: &[Record]) -> Result<Check, Error> {
     let edges = Arc::new(Edges::new(edges.to_vec()));
+    let mut listed = Vec::new();
+    if let Some(keys) = records.first().and_then(keys_of) {
+        let mut exports = stream::iter(Shard::all())
+            .map(|shard| present(edges.clone(), shard, keys.to_owned()))
+            .buffer_unordered(EXPORTS);
+        while let Some(export) = exports.next().await {
+            listed.append(&mut export?);
+        }
+    }
+    let mut check = compare(records, listed);
+    check.audit(&edges).await?;
+    Ok(check)
+}
+
+/// What was told about the payments of one run against what is there. Pure: a
+/// history and a list that were kept give the same counts again.
+#[must_use]
+pub fn compare(records: &[Record], listed: Vec<Present>) -> Check {
     let mut check = Check {
         acked: 0,
         present: 0,
@@ -89,26 +111,17 @@ pub async fn check(edges: &[EdgeUrl], records: &[Record]) -> Result<Check, Error
         unresolved: 0,
         invariants: INVARIANTS.map(|number| (number, Invariant::NotApplicable)).collect(),
         findings: Vec::new(),
+        listed: Vec::new(),
     };
-    let mut told: BTreeMap<Shard, BTreeMap<&str, &Record>> = BTreeMap::new();
-    for record in records {
-        // A later line says what an unknown payment was resolved to.
-        told.entry(record.shard).or_default().insert(&record.id, record);
-    }
-    if let Some(keys) = records.first().and_then(keys_of) {
-        let mut exports = stream::iter(Shard::all())
-            .map(|shard| present(edges.clone(), shard, keys.to_owned()))
-            .buffer_unordered(EXPORTS);
-        while let Some(export) = exports.next().await {
-            let (shard, present) = export?;
-            check.compare(told.remove(&shard).unwrap_or_default(), present);
-        }
-    }
+    // A later line says what an unknown payment was resolved to.
+    let told = records.iter().map(|record| (record.id.as_str(), record)).collect();
+    let present = listed.iter().map(|present| (present.id.as_str(), present)).collect();
+    check.compare(told, present);
+    check.listed = listed;
     let presence = check.lost == 0 && check.refused_present == 0 && check.unresolved == 0;
     let verdict = |ok| if ok { Invariant::Ok } else { Invariant::Violated };
     check.invariants.insert(PRESENCE, verdict(presence));
-    check.audit(&edges).await?;
-    Ok(check)
+    check
 }
 
 /// What all keys of the run start with: a key is `RUN-N`.
@@ -117,14 +130,9 @@ fn keys_of(record: &Record) -> Option<&str> {
     key.rfind('-').map(|dash| &key[..=dash])
 }
 
-async fn present(
-    edges: Arc<Edges>,
-    shard: Shard,
-    keys: String,
-) -> Result<(Shard, BTreeMap<String, Present>), Error> {
+async fn present(edges: Arc<Edges>, shard: Shard, keys: String) -> Result<Vec<Present>, Error> {
     let present = export(&edges, shard, &keys).await;
-    let failed = |reason| Error::Audit { shard: shard.to_string(), reason };
-    present.map(|present| (shard, present)).map_err(failed)
+    present.map_err(|reason| Error::Audit { shard: shard.to_string(), reason })
 }
 
 // === impl Check ===
@@ -140,13 +148,12 @@ impl Check {
             && !self.invariants.values().any(|invariant| *invariant == Invariant::Violated)
     }
 
-    /// What was told about one shard's payments against what is there.
-    fn compare(&mut self, told: BTreeMap<&str, &Record>, mut present: BTreeMap<String, Present>) {
+    fn compare(&mut self, told: BTreeMap<&str, &Record>, mut present: BTreeMap<&str, &Present>) {
         for (id, record) in told {
             let found = present.remove(id);
-            let committed = found.as_ref().filter(|found| found.committed);
+            let committed = found.filter(|found| found.committed);
             let there = committed.is_some_and(|found| found.amount == record.amount);
-            if found.as_ref().is_some_and(|found| found.times > 1) {
+            if found.is_some_and(|found| found.times > 1) {
                 self.doubled += 1;
                 self.finding(format_args!("listed more than once: {id}"));
             }

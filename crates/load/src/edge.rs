@@ -31,11 +31,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// keep them, so that no payment is sent on one that is being closed.
 const IDLE_MAX: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// An edge that failed is passed over until it answers a request that is no
-/// payment, as a load balancer before the edges would see to it: one that has
-/// gone silent costs only the payments that were on their way to it.
-const PROBE_EVERY: Duration = Duration::from_millis(250);
-const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// Edges are asked all the time with a request that is no payment, as the load
+/// balancer before them would, and passed over while they do not answer: one
+/// that has gone silent costs only the payments that were on their way to it.
+const PROBE_EVERY: Duration = Duration::from_millis(200);
+const PROBE_LIMIT: Duration = Duration::from_millis(400);
 
 /// `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct EdgeUrl(String);
 
 pub(crate) struct Edges {
     urls: Vec<EdgeUrl>,
-    /// By edge: whether it answered last.
+    /// By edge: whether it answered last, to a payment or to a probe.
     up: Arc<[AtomicBool]>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -86,7 +86,9 @@ impl Edges {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
         let up = urls.iter().map(|_| AtomicBool::new(true)).collect();
-        Edges { urls, up, client }
+        let edges = Edges { urls, up, client };
+        (0..edges.len()).for_each(|edge| edges.probe(edge));
+        edges
     }
 
     /// The edge for try number `attempt` of something whose own edge is
@@ -118,26 +120,24 @@ impl Edges {
             Ok(Answer { status, body })
         };
         let outcome = timeout(limit, exchange).await.unwrap_or(Err(TryFailure::TimedOut));
-        // The first of many to find out sees to it that it is probed.
-        if outcome.is_err() && self.up[edge].swap(false, Ordering::Relaxed) {
-            self.probe(edge);
+        if outcome.is_err() {
+            self.up[edge].store(false, Ordering::Relaxed);
         }
         outcome
     }
 
-    /// Asks until it answers, whatever it answers, or nobody sends any more.
+    /// Asks until nobody sends any more. Any answer is a sign of life.
     fn probe(&self, edge: usize) {
         let (up, client) = (Arc::downgrade(&self.up), self.client.clone());
         let url = format!("{}/", self.urls[edge]);
         rt::spawn(TaskKind::Connection, "probe", async move {
-            while let Some(up) = up.upgrade() {
+            loop {
                 tokio::time::sleep(PROBE_EVERY).await;
                 let request = Request::get(&url).body(Full::new(Bytes::new()));
                 let request = request.expect("the address of an edge was checked");
-                if let Ok(Ok(_)) = timeout(PROBE_LIMIT, client.request(request)).await {
-                    up[edge].store(true, Ordering::Relaxed);
-                    return;
-                }
+                let answer = timeout(PROBE_LIMIT, client.request(request)).await;
+                let Some(up) = up.upgrade() else { return };
+                up[edge].store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
             }
         });
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 use http::Method;
 use http_body_util::BodyExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use topology::Shard;
 
@@ -22,9 +22,10 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 
 const TRIES_MAX: usize = 20;
 
-/// A payment that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Present {
+/// A payment that is there, as a line of the list that a check was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    pub id: String,
     pub committed: bool,
     pub amount: u64,
     /// How often it is listed: more than once is once too often.
@@ -50,13 +51,13 @@ pub(crate) async fn export(
     edges: &Edges,
     shard: Shard,
     keys: &str,
-) -> Result<BTreeMap<String, Present>, String> {
+) -> Result<Vec<Present>, String> {
     let path = format!("/v1/shards/{shard}/payments?keys={keys}");
     let mut reason = String::new();
     for attempt in 0..TRIES_MAX {
         let edge = edges.choose(usize::from(shard.number()), attempt);
         match read(edges, edge, &path).await {
-            Ok(present) => return Ok(present),
+            Ok(present) => return Ok(present.into_values().collect()),
             Err(why) => reason = format!("{path}: {why}"),
         }
         tokio::time::sleep(PAUSE).await;
@@ -86,8 +87,9 @@ async fn read(edges: &Edges, edge: usize, path: &str) -> Result<BTreeMap<String,
                 return Ok(present);
             }
             let committed = line.status == "Committed";
-            let new = Present { committed, amount: line.amount, times: 0 };
-            present.entry(line.id).or_insert(new).times += 1;
+            let id = line.id.clone();
+            let new = || Present { id, committed, amount: line.amount, times: 0 };
+            present.entry(line.id).or_insert_with(new).times += 1;
         }
         if rest.len() > LINE_BYTES_MAX {
             return Err("a line does not end".into());

@@ -21,10 +21,11 @@ mod run;
 mod stats;
 mod users;
 
-pub use check::{Check, Invariant, check};
+pub use check::{Check, Invariant, check, compare};
 pub use config::{Config, RunId};
 pub use edge::EdgeUrl;
 pub use error::Error;
+pub use export::Present;
 pub use history::{Outcome, Record, Try, TryFailure, read as read_history};
 pub use run::{Load, Report};
 pub use stats::{Second, Summary};

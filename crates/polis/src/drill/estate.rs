@@ -3,15 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use client::{Client, Scope};
+use client::{Client, k8s_openapi::api::coordination::v1::Lease};
 use resources::{
     CafeDeployment, Center, CenterPhase, City, DrillPolicy, SHARD_MAP_NAME, ShardMapObject,
 };
 use tokio::time::{Instant, timeout_at};
 use topology::{DEFAULT_SHARDS, ShardState};
 
-use super::timeline::Hit;
-use crate::layout::{CenterPlan, Layout};
+use super::{
+    order::{Scope, Spec},
+    timeline::Hit,
+};
+use crate::{
+    layout::{CenterPlan, Layout},
+    pki::SYSTEM_NAMESPACE,
+};
 
 /// Every city that would be hit allows drills.
 pub async fn check_allowed(client: &Client, hit: &[CenterPlan]) -> anyhow::Result<()> {
@@ -28,6 +34,21 @@ pub async fn check_allowed(client: &Client, hit: &[CenterPlan]) -> anyhow::Resul
         }
     }
     Ok(())
+}
+
+/// The fault as it is now: who leads is found out just before it is hit.
+pub async fn concrete(client: &Client, spec: &Spec) -> anyhow::Result<Spec> {
+    if spec.scope != Scope::Leader {
+        return Ok(spec.clone());
+    }
+    let leases = client.federation().namespaced::<Lease>(SYSTEM_NAMESPACE);
+    let lease = leases.find(&spec.name).await.context("read the lease")?;
+    let holder = lease.and_then(|lease| lease.spec).and_then(|spec| spec.holder_identity);
+    let Some(holder) = holder.filter(|holder| !holder.is_empty()) else {
+        let code = errors::DRILL_TARGET;
+        bail!("{code}: nobody leads {}. {}", spec.name, code.remedy());
+    };
+    Ok(spec.led_by(&holder))
 }
 
 /// What is at stake if these centers are hit now.
@@ -53,7 +74,7 @@ pub async fn centers_ready(
     limit: Duration,
 ) -> anyhow::Result<()> {
     let deadline = Instant::now() + limit;
-    let mut cache = client.federation().watch::<Center>(Scope::everything());
+    let mut cache = client.federation().watch::<Center>(client::Scope::everything());
     let wait = async {
         let mut now = cache.synced().await;
         let ready = |name: &str, center: &Arc<Center>| {
@@ -80,8 +101,8 @@ pub async fn centers_ready(
 pub async fn well(client: &Client, layout: &Layout, limit: Duration) -> anyhow::Result<()> {
     centers_ready(client, &layout.centers, limit).await?;
     let deadline = Instant::now() + limit;
-    let mut maps = client.federation().watch::<ShardMapObject>(Scope::everything());
-    let mut releases = client.federation().watch::<CafeDeployment>(Scope::everything());
+    let mut maps = client.federation().watch::<ShardMapObject>(client::Scope::everything());
+    let mut releases = client.federation().watch::<CafeDeployment>(client::Scope::everything());
     let wait = async {
         let mut map = maps.synced().await;
         while !map.iter().any(|map| home(map)) {

@@ -6,41 +6,35 @@
 //! that nothing acknowledged is lost. It refuses to start on an estate that is
 //! not well; `polis up` heals what a drill leaves behind when it is killed.
 
+mod chain;
+mod earlier;
 mod estate;
+mod exercise;
+mod html;
+mod keep;
 mod measure;
 mod order;
+mod plan;
 mod report;
+mod series;
+mod summary;
 mod timeline;
+mod verify;
 
-use std::{
-    io::{IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
-use client::Client;
-use load::{Config, EdgeUrl, Load, Outcome, Record};
-use tokio::time::Instant;
 
 use crate::{
-    connect,
     data::{DEFAULT_DATA, DataDir},
-    layout::{CenterPlan, Layout},
-    load::{edges, new_run_id},
     output::Format,
-    pki::Pki,
     stop::StopSignal,
-    up::{
-        control::Session,
-        fault::{Direction, Fault},
-    },
+    up::fault::Direction,
 };
-use measure::Injected;
+use exercise::Exercise;
 use order::{Kind, Scope, Spec};
-use report::{Drill, Report, Rto};
-use timeline::{Hit, Timeline};
+use plan::{Plan, Step};
+use report::Report;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -50,6 +44,27 @@ pub struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Fault(FaultCommand),
+    /// Carry out a plan of drills: a game day
+    Run(PlanOrder),
+    /// Make one report of many
+    Gather {
+        /// drill-report-RUN.json, each beside its histories
+        #[arg(required = true)]
+        reports: Vec<PathBuf>,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Check a report against the chain and the raw history beside it
+    Verify {
+        /// drill-report-RUN.json
+        report: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum FaultCommand {
     /// Kill every process of a city or a center with SIGKILL
     Kill(One),
     /// Stop every process of a center with SIGSTOP, and go on with it later
@@ -113,6 +128,26 @@ struct Order {
     /// Seconds after which a fault that is not recovered from is healed
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     abort_after: u64,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct PlanOrder {
+    /// The plan (TOML)
+    plan: PathBuf,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How often the whole plan is carried out, instead of what it says
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: Option<u32>,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Where {
     /// Do not ask for the name again
     #[arg(long)]
     yes: bool,
@@ -127,278 +162,122 @@ struct Order {
     output: Format,
 }
 
-/// Steady load before the fault: the rate before is taken over 5 s of it.
-const WARM_UP: Duration = Duration::from_secs(6);
-/// How much longer than it should a fault may last before `up` heals it: the
-/// seconds that must hold, and time to say so.
-const HEAL_MARGIN: Duration = Duration::from_secs(30);
-/// Longest wait for centers to come back and shards to go home.
-const RETURN_MAX: Duration = Duration::from_secs(120);
-/// Load that goes on after everything is home.
-const COOL_DOWN: Duration = Duration::from_secs(1);
-
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (spec, order) = args.command.resolve();
-    let data = DataDir::new(&order.data);
-    let layout = data.layout()?;
-    let hit = spec.hit(&layout)?;
-    let fault = spec.fault(&layout)?;
-    // Watched from where the fault is not: a paused API server answers nothing,
-    // and its clients take seconds to notice.
-    let mut centers = layout.centers.clone();
-    centers.sort_by_key(|plan| hit.iter().any(|hit| hit.center == plan.center));
-    let client = connect::through(&centers, &Pki::new(&data.pki()))?;
-    estate::check_allowed(&client, &hit).await?;
-    confirm(&spec, order.yes)?;
-    let exercise = Exercise { spec, fault, order, edges: edges(&data)?, data, layout, client };
+    match args.command {
+        Command::Fault(fault) => one(fault).await,
+        Command::Run(order) => planned(order).await,
+        Command::Gather { reports, place } => gather(&reports, &place),
+        Command::Verify { report } => verify::run(&report).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// One fault, as often as it was asked for.
+async fn one(fault: FaultCommand) -> anyhow::Result<ExitCode> {
+    let (spec, repeat, order) = fault.resolve();
+    let plan = Plan {
+        rate: order.rate,
+        users: order.users,
+        abort_after_s: order.abort_after,
+        steps: vec![Step { repeat, ..Step::once(spec) }],
+        ..Plan::default()
+    };
+    carry_out(plan, &order.place).await
+}
+
+/// A whole day of them.
+async fn planned(order: PlanOrder) -> anyhow::Result<ExitCode> {
+    let mut plan = Plan::read(&order.plan)?;
+    plan.repeat = order.repeat.unwrap_or(plan.repeat);
+    if order.dry_run {
+        let layout = DataDir::new(&order.place.data).layout()?;
+        let mut out = std::io::stdout().lock();
+        plan.show(&layout, &mut out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    carry_out(plan, &order.place).await
+}
+
+async fn carry_out(plan: Plan, place: &Where) -> anyhow::Result<ExitCode> {
+    confirm(&plan, place.yes)?;
+    let (rate, count) = (plan.rate, plan.drills());
+    let data = DataDir::new(&place.data);
+    let dir = data.reports();
+    let exercise = Exercise::prepare(plan, data).await?;
     let mut stop = StopSignal::new()?;
-    let drills = tokio::select! {
-        drills = exercise.all(&hit) => drills?,
+    let mut drills = Vec::new();
+    let ended = tokio::select! {
+        ended = exercise.all(&mut drills) => ended,
         () = stop.received() => bail!("interrupted; `polis up` heals what was injected"),
     };
-    let report = Report::new(exercise.order.rate, drills);
-    exercise.keep(&report)?;
-    let good = report.drills.iter().all(Drill::passed);
+    if drills.is_empty() {
+        return ended.map(|()| ExitCode::SUCCESS);
+    }
+    let mut report = Report::new(rate, exercise.layout(), drills, Vec::new());
+    report.earlier = earlier::of(&dir, &report.faults());
+    keep::report(&dir, &report, place.report.as_ref(), place.output)?;
+    ended?;
+    let good = report.passed() == count;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One report of the drills of many.
+fn gather(reports: &[PathBuf], place: &Where) -> anyhow::Result<ExitCode> {
+    let data = DataDir::new(&place.data);
+    let (mut drills, mut rate) = (Vec::new(), 0);
+    for path in reports {
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("read {}", path.display()))?;
+        let report: Report =
+            serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+        rate = report.rate;
+        drills.extend(report.drills);
+    }
+    let report = Report::new(rate, &data.layout()?, drills, Vec::new());
+    keep::report(&data.reports(), &report, place.report.as_ref(), place.output)?;
+    let good = report.passed() == report.drills.len();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Has the name typed back: what is hit carries real traffic.
-fn confirm(spec: &Spec, yes: bool) -> anyhow::Result<()> {
+fn confirm(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());
     }
-    let code = errors::DRILL_UNCONFIRMED;
+    let (code, named) = (errors::DRILL_UNCONFIRMED, plan.named());
     if !std::io::stdin().is_terminal() {
-        bail!("{code}: {spec}: nobody can be asked. {}", code.remedy());
+        bail!("{code}: {named}: nobody can be asked. {}", code.remedy());
     }
-    eprint!("{spec}: type {} to go on: ", spec.name);
+    eprint!("{} drills: type {named} to go on: ", plan.drills());
     let mut typed = String::new();
     std::io::stdin().read_line(&mut typed).context("read the answer")?;
-    if typed.trim() != spec.name {
-        bail!("{code}: {spec}. {}", code.remedy());
+    if typed.trim() != named {
+        bail!("{code}: {named}. {}", code.remedy());
     }
     Ok(())
 }
 
-/// Everything that stays the same from one drill to the next.
-struct Exercise {
-    spec: Spec,
-    fault: Fault,
-    order: Order,
-    data: DataDir,
-    layout: Layout,
-    edges: Vec<EdgeUrl>,
-    client: Client,
-}
+// === impl FaultCommand ===
 
-// === impl Command ===
-
-impl Command {
-    fn resolve(self) -> (Spec, Order) {
-        let on = |kind, one: One| (Spec::new(kind, one.scope, one.name), one.order);
+impl FaultCommand {
+    fn resolve(self) -> (Spec, u32, Order) {
+        let on = |kind, one: One| {
+            let spec = Spec::new(kind, one.scope, one.name);
+            (spec, one.order.repeat, one.order)
+        };
         let along = |kind, one: One, line: Line| {
-            let (spec, order) = on(kind, one);
+            let (spec, repeat, order) = on(kind, one);
             let direction = Some(line.direction);
-            (Spec { to: line.to, direction, lasts_s: line.lasts, ..spec }, order)
+            (Spec { to: line.to, direction, lasts_s: line.lasts, ..spec }, repeat, order)
         };
         match self {
-            Command::Kill(one) => on(Kind::Kill, one),
-            Command::Pause(one) => on(Kind::Pause, one),
-            Command::Silence(one) => on(Kind::Silence, one),
-            Command::Cut { one, line } => along(Kind::Cut, one, line),
-            Command::Lose { one, line, percent } => {
-                let (spec, order) = along(Kind::Lose, one, line);
-                (Spec { percent: Some(percent), ..spec }, order)
+            FaultCommand::Kill(one) => on(Kind::Kill, one),
+            FaultCommand::Pause(one) => on(Kind::Pause, one),
+            FaultCommand::Silence(one) => on(Kind::Silence, one),
+            FaultCommand::Cut { one, line } => along(Kind::Cut, one, line),
+            FaultCommand::Lose { one, line, percent } => {
+                let (spec, repeat, order) = along(Kind::Lose, one, line);
+                (Spec { percent: Some(percent), ..spec }, repeat, order)
             }
         }
     }
-}
-
-// === impl Exercise ===
-
-impl Exercise {
-    async fn all(&self, hit: &[CenterPlan]) -> anyhow::Result<Vec<Drill>> {
-        let mut drills = Vec::new();
-        for number in 1..=self.order.repeat {
-            let shown = format!("drill {number} of {}: {}", self.order.repeat, self.spec);
-            drills.push(self.once(hit, &shown).await.with_context(|| shown.clone())?);
-        }
-        Ok(drills)
-    }
-
-    async fn once(&self, hit: &[CenterPlan], shown: &str) -> anyhow::Result<Drill> {
-        let say = |what: &str| eprintln!("{shown}: {what}");
-        estate::well(&self.client, &self.layout, RETURN_MAX).await?;
-        let run = new_run_id();
-        let history = self.data.reports().join(format!("drill-{run}.jsonl"));
-        let config = Config {
-            edges: self.edges.clone(),
-            rate: self.order.rate,
-            duration: None,
-            users: self.order.users,
-            run,
-            history: history.clone(),
-        };
-        let (stop, stopped) = rt::drain::channel();
-        let (load, mut seconds) = Load::prepare(config, stopped).await?;
-        tokio::spawn(async move { while seconds.recv().await.is_some() {} });
-        say("load");
-        let load_start = Instant::now();
-        let load = tokio::spawn(load.run());
-        let timeline = Timeline::start(&self.client, estate::hit(&self.client, hit).await?).await;
-        tokio::time::sleep_until(load_start + WARM_UP).await;
-        let lost = estate::hit(&self.client, hit).await?;
-        say("fault");
-        let fault_at = Instant::now();
-        let outcome = self.inject_and_heal(hit, &timeline, &say).await;
-        tokio::time::sleep(COOL_DOWN).await;
-        drop(stop);
-        let load = load.await.context("run the load")??;
-        let healed = outcome?;
-        say("checking every payment");
-        let check = load::check(&self.edges, &load.records).await.context("check the payments")?;
-        let since = |at: Instant| micros(at.saturating_duration_since(load.start));
-        let dead_edges: Vec<_> = (0..self.edges.len())
-            .filter(|edge| hit.iter().any(|plan| plan.center == self.layout.centers[*edge].center))
-            .collect();
-        let injected = Injected {
-            at_us: since(fault_at),
-            lost: &lost.shards,
-            dead_edges: &dead_edges,
-            healed_us: since(healed.ready_at),
-        };
-        let recovery = measure::recovery(&load.records, &injected);
-        let drill = Drill {
-            fault: self.spec.to_string(),
-            hypothesis: self.spec.hypothesis(),
-            aborted: healed.aborted,
-            rto_ms: phases(&recovery, &timeline, fault_at),
-            acked: check.acked,
-            present: check.present,
-            lost: check.lost,
-            doubled: check.doubled,
-            unknown_resolved: check.unknown_resolved,
-            unresolved: check.unresolved,
-            edge_lost: measure::edge_lost(&load.records, &injected),
-            unaffected_errors: measure::unaffected_errors(&load.records, &injected),
-            affected_errors: open_on(&load.records, &lost),
-            rate_before: recovery.rate_before,
-            p99_before_ms: p99_before(&load.records, injected.at_us),
-            return_ms: Some(millis(healed.home_at.saturating_duration_since(healed.ordered_at))),
-            invariants: check.invariants,
-            history: history.display().to_string(),
-            findings: check.findings,
-        };
-        let total = drill.rto_ms.total.map_or_else(|| "not seen".into(), |ms| format!("{ms} ms"));
-        say(&format!("recovery {total}, {} acknowledged, {} lost", drill.acked, drill.lost));
-        Ok(drill)
-    }
-
-    /// The fault, the wait for recovery, and the healing: the last in any case.
-    async fn inject_and_heal(
-        &self,
-        hit: &[CenterPlan],
-        timeline: &Timeline,
-        say: &impl Fn(&str),
-    ) -> anyhow::Result<Healed> {
-        let limit = Duration::from_secs(self.order.abort_after);
-        let mut session = Session::open(&self.data.control_socket()).await?;
-        let mut aborted = false;
-        let recovered = async {
-            session.inject(&self.fault, limit + HEAL_MARGIN).await?;
-            if self.spec.moves_shards() {
-                let until = Instant::now() + limit;
-                while timeline.moments().fenced.is_none() {
-                    if Instant::now() >= until {
-                        aborted = true;
-                        return Ok(());
-                    }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            } else {
-                tokio::time::sleep(Duration::from_secs(self.spec.lasts_s())).await;
-            }
-            // The seconds that must hold, and one more for what is under way.
-            tokio::time::sleep(Duration::from_secs(measure::HOLD_SECONDS + 2)).await;
-            anyhow::Ok(())
-        };
-        let recovered = recovered.await;
-        say("healing");
-        let ordered_at = Instant::now();
-        session.heal(&self.fault).await.context("heal")?;
-        recovered?;
-        estate::centers_ready(&self.client, hit, RETURN_MAX).await?;
-        let ready_at = Instant::now();
-        estate::well(&self.client, &self.layout, RETURN_MAX).await?;
-        Ok(Healed { aborted, ordered_at, ready_at, home_at: Instant::now() })
-    }
-
-    fn keep(&self, report: &Report) -> anyhow::Result<()> {
-        let json = format!("{:#}\n", serde_json::to_value(report)?);
-        let kept = self.data.reports().join(format!("drill-report-{}.json", new_run_id()));
-        for path in [Some(&kept), self.order.report.as_ref()].into_iter().flatten() {
-            std::fs::write(path, &json).with_context(|| format!("write {}", path.display()))?;
-        }
-        let mut out = std::io::stdout().lock();
-        match self.order.output {
-            Format::Json => out.write_all(json.as_bytes())?,
-            Format::Table => {
-                report.table(&mut out)?;
-                writeln!(out, "report: {}", kept.display())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Healed {
-    /// It took longer than the drill allows, so the fault was ended.
-    aborted: bool,
-    ordered_at: Instant,
-    /// The centers that were hit are up.
-    ready_at: Instant,
-    /// Every shard is home.
-    home_at: Instant,
-}
-
-fn phases(recovery: &measure::Recovery, timeline: &Timeline, fault_at: Instant) -> Rto {
-    let moments = timeline.moments();
-    let since = |at: Option<Instant>| at.map(|at| millis(at.saturating_duration_since(fault_at)));
-    let step = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?));
-    let [detected, decided, fenced] =
-        [moments.suspected, moments.decided, moments.fenced].map(since);
-    let [rerouted, total] =
-        [recovery.last_shard_us, recovery.total_us].map(|us| us.map(|us| us / 1000));
-    Rto {
-        total,
-        detect: detected,
-        decide: step(detected, decided),
-        fence: step(decided, fenced),
-        reroute: step(fenced, rerouted),
-        hold: step(rerouted, total),
-    }
-}
-
-fn open_on(records: &[Record], lost: &Hit) -> u64 {
-    let open = |record: &&Record| {
-        matches!(record.outcome, Outcome::Unknown | Outcome::NotSent)
-            && lost.shards.contains(record.shard)
-    };
-    records.iter().filter(open).count() as u64
-}
-
-fn p99_before(records: &[Record], at_us: u64) -> f64 {
-    let before = |record: &&Record| record.outcome == Outcome::Acked && record.end_us < at_us;
-    let mut latencies: Vec<_> = records.iter().filter(before).map(Record::latency_us).collect();
-    latencies.sort_unstable();
-    let index = (latencies.len() * 99 / 100).min(latencies.len().saturating_sub(1));
-    latencies.get(index).map_or(0.0, |us| *us as f64 / 1000.0)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

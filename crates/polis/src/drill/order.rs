@@ -21,6 +21,8 @@ const LASTS_S: u64 = 15;
 pub enum Scope {
     City,
     Center,
+    /// The center whose controllers hold the lease of this name.
+    Leader,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub enum Kind {
 
 /// One fault, as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Spec {
     pub fault: Kind,
     pub scope: Scope,
@@ -61,11 +63,21 @@ impl Spec {
         Spec { fault, scope, name, to: Vec::new(), direction: None, percent: None, lasts_s: None }
     }
 
+    /// The same fault, on the center that leads now: the holder of a lease is
+    /// written `CENTER-RANDOM`.
+    #[must_use]
+    pub fn led_by(&self, holder: &str) -> Spec {
+        let center = holder.rsplit_once('-').map_or(holder, |(center, _)| center);
+        Spec { scope: Scope::Center, name: center.into(), ..self.clone() }
+    }
+
     /// The centers that are hit.
     pub fn hit(&self, layout: &Layout) -> anyhow::Result<Vec<CenterPlan>> {
         let named = |plan: &&CenterPlan| match self.scope {
             Scope::City => plan.city.as_str() == self.name,
             Scope::Center => plan.center.as_str() == self.name,
+            // Any of them may lead when its turn comes; see `led_by`.
+            Scope::Leader => true,
         };
         let hit: Vec<_> = layout.centers.iter().filter(named).cloned().collect();
         if hit.is_empty() {
@@ -158,6 +170,7 @@ impl fmt::Display for Spec {
         let scope = match self.scope {
             Scope::City => "city",
             Scope::Center => "center",
+            Scope::Leader => "leader",
         };
         write!(f, "{kind} {scope} {}", self.name)?;
         if let Some(direction) = self.direction {
@@ -188,6 +201,16 @@ mod tests {
         assert_eq!(cut.peers, ["south-1", "south-2", "store"]);
         assert_eq!(spec.to_string(), "cut city east out to south,store");
         assert!(!spec.moves_shards());
+    }
+
+    #[test]
+    fn the_leader_is_the_center_that_holds_the_lease() {
+        let layout = Layout::new(LayoutName::TwoTwoOne, 7400, None);
+        let spec = Spec::new(Kind::Kill, Scope::Leader, "controllers".into());
+        let now = spec.led_by("east-1-538d1ff1e227b98a");
+        assert_eq!(spec.to_string(), "kill leader controllers");
+        assert_eq!(now.fault(&layout).expect("a fault").centers(), ["east-1"]);
+        assert_eq!(spec.hit(&layout).expect("centers").len(), 5, "any of them may lead");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! What a drill leaves behind: JSON of a documented shape, and a table.
+//! The page is in `html`, what makes it hard to change afterwards in `chain`.
 
 use std::{
     collections::BTreeMap,
@@ -6,26 +7,99 @@ use std::{
 };
 
 use load::Invariant;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::output;
+use super::{
+    order::Spec,
+    series::Second,
+    summary::{self, Summary},
+};
+use crate::{layout::Layout, output};
 
-#[derive(Clone, Debug, Serialize)]
+/// Of this shape; a reader refuses a later one.
+pub const FORMAT: u32 = 2;
+
+/// Earlier drills of the same faults that a report compares itself with.
+pub const EARLIER_MAX: usize = 10;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    pub polis: &'static str,
+    pub format: u32,
+    pub polis: String,
     pub rate: u32,
+    pub network: String,
+    pub topology: Vec<Place>,
     pub drills: Vec<Drill>,
     pub median_rto_ms: Option<u64>,
+    pub p95_rto_ms: Option<u64>,
+    pub worst_rto_ms: Option<u64>,
+    pub by_fault: Vec<Summary>,
+    /// Before this one, of the same faults, the latest first.
+    pub earlier: Vec<Earlier>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Place {
+    pub city: String,
+    pub center: String,
+    pub unit: String,
+    pub shards: String,
+}
+
+/// What an earlier report said of the same faults.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Earlier {
+    pub report: String,
+    pub drills: usize,
+    pub passed: usize,
+    pub median_rto_ms: Option<u64>,
+    pub p95_rto_ms: Option<u64>,
     pub worst_rto_ms: Option<u64>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// Names of files beside the report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// How every payment ended.
+    pub history: String,
+    /// What the shards hold of the run.
+    pub present: String,
+}
+
+/// What was done to whom, on the run's clock.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Injection {
+    pub at_unix_ms: u64,
+    pub at_us: u64,
+    /// When the healing was ordered.
+    pub ordered_us: u64,
+    /// When what was hit was up again.
+    pub healed_us: u64,
+    pub lost: String,
+    pub dead_edges: Vec<usize>,
+}
+
+/// A change of the shard map, when the drill's watch saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub at_us: u64,
+    pub shards: String,
+    /// `Serving` or `Moving`.
+    pub state: String,
+    pub unit: String,
+    /// The lowest and the highest of these shards' epochs.
+    pub epochs: [u64; 2],
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Drill {
     /// `kill city east`.
     pub fault: String,
+    pub spec: Spec,
     pub hypothesis: String,
     /// Recovery took longer than allowed, and the fault was healed at once.
     pub aborted: bool,
+    pub injected: Injection,
     pub rto_ms: Rto,
     pub acked: u64,
     pub present: u64,
@@ -43,13 +117,17 @@ pub struct Drill {
     /// From healing until every shard was home and served.
     pub return_ms: Option<u64>,
     pub invariants: BTreeMap<u8, Invariant>,
-    pub history: String,
+    /// Acknowledgements that contradict "one writer a shard and epoch".
+    pub two_writers: Vec<String>,
+    pub files: Kept,
+    pub map: Vec<Change>,
+    pub seconds: Vec<Second>,
     pub findings: Vec<String>,
 }
 
 /// Phases follow one another: they add up to the total, but for the time after
 /// the last shard's first success until the rate held (`hold`).
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Rto {
     pub total: Option<u64>,
     /// Until some center suspected what was hit.
@@ -76,6 +154,7 @@ impl Drill {
             && self.doubled == 0
             && self.unresolved == 0
             && self.unaffected_errors == 0
+            && self.two_writers.is_empty()
             && !self.invariants.values().any(|invariant| *invariant == Invariant::Violated)
     }
 }
@@ -84,17 +163,41 @@ impl Drill {
 
 impl Report {
     #[must_use]
-    pub fn new(rate: u32, drills: Vec<Drill>) -> Report {
-        let mut totals: Vec<_> = drills.iter().filter_map(|drill| drill.rto_ms.total).collect();
-        totals.sort_unstable();
-        let whole = totals.len() == drills.len();
+    pub fn new(rate: u32, layout: &Layout, drills: Vec<Drill>, earlier: Vec<Earlier>) -> Report {
+        let [median_rto_ms, p95_rto_ms, worst_rto_ms] = summary::recoveries(drills.iter());
+        let place = |plan: &crate::layout::CenterPlan| Place {
+            city: plan.city.to_string(),
+            center: plan.center.to_string(),
+            unit: plan.unit.to_string(),
+            shards: plan.shards.to_string(),
+        };
         Report {
-            polis: env!("CARGO_PKG_VERSION"),
+            format: FORMAT,
+            polis: env!("CARGO_PKG_VERSION").into(),
             rate,
-            median_rto_ms: totals.get(totals.len() / 2).copied().filter(|_| whole),
-            worst_rto_ms: totals.last().copied().filter(|_| whole),
+            network: if layout.subnet.is_some() { "namespaces" } else { "loopback" }.into(),
+            topology: layout.centers.iter().map(place).collect(),
+            median_rto_ms,
+            p95_rto_ms,
+            worst_rto_ms,
+            by_fault: summary::by_fault(&drills),
             drills,
+            earlier,
         }
+    }
+
+    /// The faults, each once, in order.
+    #[must_use]
+    pub fn faults(&self) -> Vec<&str> {
+        let mut faults: Vec<_> = self.drills.iter().map(|drill| drill.fault.as_str()).collect();
+        faults.sort_unstable();
+        faults.dedup();
+        faults
+    }
+
+    #[must_use]
+    pub fn passed(&self) -> usize {
+        self.drills.iter().filter(|drill| drill.passed()).count()
     }
 
     pub fn table(&self, out: &mut impl Write) -> anyhow::Result<()> {
@@ -139,13 +242,25 @@ impl Report {
                 writeln!(out, "{red}finding{plain}: {finding}")?;
             }
         }
-        let passed = self.drills.iter().filter(|drill| drill.passed()).count();
+        if self.by_fault.len() > 1 {
+            let row = |of: &Summary| {
+                let mut row = vec![of.fault.clone(), format!("{} of {}", of.passed, of.drills)];
+                row.extend([of.lost, of.doubled].map(|count| count.to_string()));
+                row.extend([of.median_rto_ms, of.p95_rto_ms, of.worst_rto_ms].map(ms));
+                row
+            };
+            writeln!(out)?;
+            let header = ["FAULT", "PASSED", "LOST", "DOUBLED", "P50 ms", "P95 ms", "WORST ms"];
+            output::table(out, &header, &self.by_fault.iter().map(row).collect::<Vec<_>>())?;
+        }
+        let passed = self.passed();
         let colour = if passed == self.drills.len() { green } else { red };
         writeln!(
             out,
-            "\n{colour}{passed} of {} passed{plain}; recovery: median {} ms, worst {} ms",
+            "\n{colour}{passed} of {} passed{plain}; recovery: median {} ms, p95 {} ms, worst {} ms",
             self.drills.len(),
             ms(self.median_rto_ms),
+            ms(self.p95_rto_ms),
             ms(self.worst_rto_ms)
         )?;
         Ok(())

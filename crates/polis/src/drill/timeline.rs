@@ -1,12 +1,17 @@
 //! When the estate itself said what: suspicion, decision, fences. Taken from
 //! its objects by watches, at the moment the change reaches us.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use client::{Client, Scope};
 use resources::{Center, Observation, ShardMapObject};
 use tokio::time::Instant;
-use topology::{CenterName, ShardMap, ShardSet, ShardState, UnitName};
+use topology::{CenterName, Shard, ShardMap, ShardSet, ShardState, UnitName};
+
+use super::report::Change;
 
 /// First moments since the fault.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +25,7 @@ pub struct Moments {
 
 pub struct Timeline {
     moments: Arc<Mutex<Moments>>,
+    changes: Arc<Mutex<Vec<(Instant, Change)>>>,
     watching: tokio::task::JoinHandle<()>,
 }
 
@@ -38,15 +44,24 @@ impl Timeline {
         let moments = Arc::new(Mutex::new(Moments::default()));
         let mut maps = client.federation().watch::<ShardMapObject>(Scope::everything());
         let mut centers = client.federation().watch::<Center>(Scope::everything());
-        maps.synced().await;
+        let at_first = maps.synced().await;
         centers.synced().await;
         let seen = moments.clone();
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let noted = changes.clone();
+        let mut before = at_first.iter().next().map(|map| map.status.clone()).unwrap_or_default();
         let watching = tokio::spawn(async move {
             loop {
                 let now = tokio::select! {
                     maps = maps.changed() => {
                         let now = Instant::now();
-                        maps.iter().for_each(|map| note_map(&seen, &hit, &map.status, now));
+                        for map in maps.iter() {
+                            note_map(&seen, &hit, &map.status, now);
+                            let new = changes_of(&before, &map.status);
+                            let mut noted = noted.lock().expect("nobody panics holding it");
+                            noted.extend(new.into_iter().map(|change| (now, change)));
+                            before = map.status.clone();
+                        }
                         continue;
                     }
                     now = centers.changed() => now,
@@ -62,7 +77,7 @@ impl Timeline {
                 }
             }
         });
-        Timeline { moments, watching }
+        Timeline { moments, changes, watching }
     }
 
     pub fn moments(&self) -> Moments {
@@ -70,10 +85,42 @@ impl Timeline {
     }
 }
 
+impl Timeline {
+    /// Every change of the map since the start, with when it was seen.
+    pub fn changes(&self) -> Vec<(Instant, Change)> {
+        self.changes.lock().expect("nobody panics while holding it").clone()
+    }
+}
+
 impl Drop for Timeline {
     fn drop(&mut self) {
         self.watching.abort();
     }
+}
+
+/// What is other than before: shards that went the same way together.
+fn changes_of(before: &ShardMap, now: &ShardMap) -> Vec<Change> {
+    let mut changes: BTreeMap<(&str, String), Vec<(Shard, u64)>> = BTreeMap::new();
+    for (shard, assignment) in &now.assignments {
+        if before.get(*shard) == Some(assignment) {
+            continue;
+        }
+        let state = match &assignment.state {
+            ShardState::Serving { .. } => "Serving",
+            ShardState::Moving { .. } => "Moving",
+        };
+        let key = (state, assignment.state.target().to_string());
+        changes.entry(key).or_default().push((*shard, assignment.epoch.0));
+    }
+    let mut found = Vec::new();
+    for ((state, unit), together) in changes {
+        let shards: ShardSet = together.iter().map(|(shard, _)| *shard).collect();
+        let epochs = together.iter().map(|(_, epoch)| *epoch);
+        let low_high = [epochs.clone().min(), epochs.max()].map(Option::unwrap_or_default);
+        let (shards, state) = (shards.to_string(), state.to_owned());
+        found.push(Change { at_us: 0, shards, state, unit, epochs: low_high });
+    }
+    found
 }
 
 fn note_map(seen: &Mutex<Moments>, hit: &Hit, map: &ShardMap, now: Instant) {

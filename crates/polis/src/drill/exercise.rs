@@ -1,0 +1,290 @@
+//! One drill after the other: load, fault, wait, healing, proof.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use client::Client;
+use load::{Config, EdgeUrl, Load, Outcome, Record};
+use tokio::time::Instant;
+
+use super::{
+    estate, keep,
+    measure::{self, Injected},
+    order::Spec,
+    plan::{Plan, Step},
+    report::{Change, Drill, Injection, Kept, Rto},
+    series,
+    timeline::{Hit, Timeline},
+};
+use crate::{
+    connect,
+    data::DataDir,
+    layout::{CenterPlan, Layout},
+    load::{edges, new_run_id},
+    pki::Pki,
+    up::control::Session,
+};
+
+/// Steady load before the fault: the rate before is taken over 5 s of it.
+const WARM_UP: Duration = Duration::from_secs(6);
+/// How much longer than it should a fault may last before `up` heals it: the
+/// seconds that must hold, and time to say so.
+const HEAL_MARGIN: Duration = Duration::from_secs(30);
+/// Longest wait for centers to come back and shards to go home.
+const RETURN_MAX: Duration = Duration::from_secs(120);
+/// Load that goes on after everything is home.
+const COOL_DOWN: Duration = Duration::from_secs(1);
+
+/// Everything that stays the same from one drill to the next.
+pub struct Exercise {
+    plan: Plan,
+    data: DataDir,
+    layout: Layout,
+    edges: Vec<EdgeUrl>,
+}
+
+// === impl Exercise ===
+
+impl Exercise {
+    /// Checks that every step can be carried out here, and may be.
+    pub async fn prepare(plan: Plan, data: DataDir) -> anyhow::Result<Exercise> {
+        let layout = data.layout()?;
+        for step in &plan.steps {
+            step.spec.fault(&layout)?;
+            let hit = step.spec.hit(&layout)?;
+            let client = away_from(&hit, &layout, &data)?;
+            estate::check_allowed(&client, &hit).await?;
+        }
+        Ok(Exercise { plan, edges: edges(&data)?, data, layout })
+    }
+
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// All rounds of all steps, into `drills`. Ends early when a payment was
+    /// lost or made twice: whatever follows would only add to the damage.
+    pub async fn all(&self, drills: &mut Vec<Drill>) -> anyhow::Result<()> {
+        let count = self.plan.drills();
+        for step in (0..self.plan.repeat).flat_map(|_| &self.plan.steps) {
+            for _ in 0..step.repeat {
+                let shown = format!("drill {} of {count}: {}", drills.len() + 1, step.spec);
+                let drill = self.once(step, &shown).await.with_context(|| shown.clone())?;
+                let damage = drill.lost > 0 || drill.doubled > 0;
+                let failed = !drill.passed();
+                drills.push(drill);
+                if damage || failed && self.plan.stop_on_failure {
+                    eprintln!("{shown}: the rest is not carried out");
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_secs(step.wait_s)).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn once(&self, step: &Step, shown: &str) -> anyhow::Result<Drill> {
+        let say = |what: &str| eprintln!("{shown}: {what}");
+        let spec = {
+            let anyone = connect::estate(&self.layout, &Pki::new(&self.data.pki()))?;
+            estate::well(&anyone, &self.layout, RETURN_MAX).await?;
+            &estate::concrete(&anyone, &step.spec).await?
+        };
+        let hit = &spec.hit(&self.layout)?;
+        let client = &away_from(hit, &self.layout, &self.data)?;
+        let run = new_run_id();
+        let history = self.data.reports().join(format!("drill-{run}.jsonl"));
+        let config = Config {
+            edges: self.edges.clone(),
+            rate: self.plan.rate,
+            duration: None,
+            users: self.plan.users,
+            run: run.clone(),
+            history,
+        };
+        let (stop, stopped) = rt::drain::channel();
+        let (load, mut seconds) = Load::prepare(config, stopped).await?;
+        tokio::spawn(async move { while seconds.recv().await.is_some() {} });
+        say("load");
+        let load_start = Instant::now();
+        let load = tokio::spawn(load.run());
+        let timeline = Timeline::start(client, estate::hit(client, hit).await?).await;
+        tokio::time::sleep_until(load_start + WARM_UP).await;
+        let lost = estate::hit(client, hit).await?;
+        say("fault");
+        let (fault_at, at_unix_ms) = (Instant::now(), keep::unix_ms());
+        let outcome = self.inject_and_heal(client, spec, hit, &timeline, &say).await;
+        tokio::time::sleep(COOL_DOWN).await;
+        drop(stop);
+        let load = load.await.context("run the load")??;
+        let healed = outcome?;
+        say("checking every payment");
+        let check = load::check(&self.edges, &load.records).await.context("check the payments")?;
+        let listed = self.data.reports().join(format!("drill-{run}.present.jsonl"));
+        keep::lines(&listed, &check.listed)?;
+        let since = |at: Instant| micros(at.saturating_duration_since(load.start));
+        let dead_edges: Vec<_> = (0..self.edges.len())
+            .filter(|edge| hit.iter().any(|plan| plan.center == self.layout.centers[*edge].center))
+            .collect();
+        let injected = Injected {
+            at_us: since(fault_at),
+            lost: &lost.shards,
+            dead_edges: &dead_edges,
+            healed_us: since(healed.ready_at),
+        };
+        let recovery = measure::recovery(&load.records, &injected);
+        let drill = Drill {
+            fault: step.spec.to_string(),
+            spec: spec.clone(),
+            hypothesis: spec.hypothesis(),
+            aborted: healed.aborted,
+            injected: Injection {
+                at_unix_ms,
+                at_us: injected.at_us,
+                ordered_us: since(healed.ordered_at),
+                healed_us: injected.healed_us,
+                lost: lost.shards.to_string(),
+                dead_edges: dead_edges.clone(),
+            },
+            rto_ms: phases(&recovery, &timeline, fault_at),
+            acked: check.acked,
+            present: check.present,
+            lost: check.lost,
+            doubled: check.doubled,
+            unknown_resolved: check.unknown_resolved,
+            unresolved: check.unresolved,
+            edge_lost: measure::edge_lost(&load.records, &injected),
+            unaffected_errors: measure::unaffected_errors(&load.records, &injected),
+            affected_errors: open_on(&load.records, &lost),
+            rate_before: recovery.rate_before,
+            p99_before_ms: p99_before(&load.records, injected.at_us),
+            return_ms: Some(millis(healed.home_at.saturating_duration_since(healed.ordered_at))),
+            invariants: check.invariants,
+            two_writers: series::two_writers(&load.records),
+            files: Kept {
+                history: format!("drill-{run}.jsonl"),
+                present: format!("drill-{run}.present.jsonl"),
+            },
+            map: timeline
+                .changes()
+                .into_iter()
+                .map(|(at, change)| Change { at_us: since(at), ..change })
+                .collect(),
+            seconds: series::seconds(&load.records, |shard| home_of(&self.layout, shard)),
+            findings: check.findings,
+        };
+        let total = drill.rto_ms.total.map_or_else(|| "not seen".into(), |ms| format!("{ms} ms"));
+        say(&format!("recovery {total}, {} acknowledged, {} lost", drill.acked, drill.lost));
+        Ok(drill)
+    }
+
+    /// The fault, the wait for recovery, and the healing: the last in any case.
+    async fn inject_and_heal(
+        &self,
+        client: &Client,
+        spec: &Spec,
+        hit: &[CenterPlan],
+        timeline: &Timeline,
+        say: &impl Fn(&str),
+    ) -> anyhow::Result<Healed> {
+        let limit = Duration::from_secs(self.plan.abort_after_s);
+        let lasts = Duration::from_secs(spec.lasts_s());
+        let fault = spec.fault(&self.layout)?;
+        let mut session = Session::open(&self.data.control_socket()).await?;
+        let mut aborted = false;
+        let recovered = async {
+            session.inject(&fault, limit.max(lasts) + HEAL_MARGIN).await?;
+            if spec.moves_shards() {
+                let until = Instant::now() + limit;
+                while timeline.moments().fenced.is_none() {
+                    if Instant::now() >= until {
+                        aborted = true;
+                        return Ok(());
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            } else {
+                tokio::time::sleep(lasts).await;
+            }
+            // The seconds that must hold, and one more for what is under way.
+            tokio::time::sleep(Duration::from_secs(measure::HOLD_SECONDS + 2)).await;
+            anyhow::Ok(())
+        };
+        let recovered = recovered.await;
+        say("healing");
+        let ordered_at = Instant::now();
+        session.heal(&fault).await.context("heal")?;
+        recovered?;
+        estate::centers_ready(client, hit, RETURN_MAX).await?;
+        let ready_at = Instant::now();
+        estate::well(client, &self.layout, RETURN_MAX).await?;
+        Ok(Healed { aborted, ordered_at, ready_at, home_at: Instant::now() })
+    }
+}
+
+struct Healed {
+    /// It took longer than the drill allows, so the fault was ended.
+    aborted: bool,
+    ordered_at: Instant,
+    /// The centers that were hit are up.
+    ready_at: Instant,
+    /// Every shard is home.
+    home_at: Instant,
+}
+
+/// To the API where the fault is not: a paused API server answers nothing, and
+/// its clients take seconds to notice.
+fn away_from(hit: &[CenterPlan], layout: &Layout, data: &DataDir) -> anyhow::Result<Client> {
+    let mut centers = layout.centers.clone();
+    centers.sort_by_key(|plan| hit.iter().any(|hit| hit.center == plan.center));
+    connect::through(&centers, &Pki::new(&data.pki()))
+}
+
+/// The unit that a shard is at home in.
+fn home_of(layout: &Layout, shard: topology::Shard) -> String {
+    let home = layout.centers.iter().find(|plan| plan.shards.contains(shard));
+    home.map_or_else(String::new, |plan| plan.unit.to_string())
+}
+
+fn phases(recovery: &measure::Recovery, timeline: &Timeline, fault_at: Instant) -> Rto {
+    let moments = timeline.moments();
+    let since = |at: Option<Instant>| at.map(|at| millis(at.saturating_duration_since(fault_at)));
+    let step = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?));
+    let [detected, decided, fenced] =
+        [moments.suspected, moments.decided, moments.fenced].map(since);
+    let [rerouted, total] =
+        [recovery.last_shard_us, recovery.total_us].map(|us| us.map(|us| us / 1000));
+    Rto {
+        total,
+        detect: detected,
+        decide: step(detected, decided),
+        fence: step(decided, fenced),
+        reroute: step(fenced, rerouted),
+        hold: step(rerouted, total),
+    }
+}
+
+fn open_on(records: &[Record], lost: &Hit) -> u64 {
+    let open = |record: &&Record| {
+        matches!(record.outcome, Outcome::Unknown | Outcome::NotSent)
+            && lost.shards.contains(record.shard)
+    };
+    records.iter().filter(open).count() as u64
+}
+
+fn p99_before(records: &[Record], at_us: u64) -> f64 {
+    let before = |record: &&Record| record.outcome == Outcome::Acked && record.end_us < at_us;
+    let mut latencies: Vec<_> = records.iter().filter(before).map(Record::latency_us).collect();
+    latencies.sort_unstable();
+    let index = (latencies.len() * 99 / 100).min(latencies.len().saturating_sub(1));
+    latencies.get(index).map_or(0.0, |us| *us as f64 / 1000.0)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
