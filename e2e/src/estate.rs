@@ -1,14 +1,15 @@
 //! `polis up` in a folder and on ports of a test's own.
 
 use std::{
+    ffi::OsString,
     net::TcpListener,
     path::PathBuf,
-    process::Output,
+    process::{Command, Output},
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
-use crate::{Answer, Running, Scratch, http, kubectl, process};
+use crate::{Answer, Running, Scratch, http, kubectl, peer, process};
 
 /// A debug build on a busy two-core machine; people are promised 20 s.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -73,7 +74,8 @@ impl Estate {
         let mut args = vec!["up", "--data", &shown, "--base-port", &port, "--layout", layout];
         args.extend(["--start-timeout", "110"]);
         args.extend(more);
-        let mut up = Running::start(&args);
+        let mut command = Command::new(process::polis());
+        let mut up = Running::spawn(command.args(&args).env("PATH", path_with_nft()));
         up.wait_for_line("Ctrl-C stops everything", START_LIMIT);
         Estate { up, base_port, data, scratch: None }
     }
@@ -120,6 +122,13 @@ impl Estate {
         all.extend(["--data", data.as_str()]);
         process::run(&all)
     }
+}
+
+/// Where `polis up` finds what loses packets, wherever else it may be.
+fn path_with_nft() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let nft = std::iter::once(peer::peer_at("nftables/bin"));
+    std::env::join_paths(nft.chain(std::env::split_paths(&path))).expect("a path without colons")
 }
 
 /// A base port whose whole block is free right now.

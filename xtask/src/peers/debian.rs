@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -22,9 +23,43 @@ pub struct Package {
     digest: &'static str,
 }
 
+/// Packages that make one peer.
+pub struct Peer {
+    /// Of its folder and its pin.
+    pub name: &'static str,
+    pub title: &'static str,
+    packages: &'static [Package],
+    /// What is run of them; each must find all its libraries.
+    programs: &'static [&'static str],
+    /// What else is to be done in the tree before it is complete.
+    finish: fn(&Path) -> anyhow::Result<()>,
+}
+
+pub const PEERS: [Peer; 2] = [
+    Peer {
+        name: "mariadb",
+        title: "MariaDB and Galera",
+        packages: MARIADB,
+        programs: &[
+            "usr/sbin/mariadbd",
+            "usr/lib/galera/libgalera_smm.so",
+            "usr/bin/rsync",
+            "usr/bin/lsof",
+        ],
+        finish: finish_mariadb,
+    },
+    Peer {
+        name: "nftables",
+        title: "nftables",
+        packages: NFTABLES,
+        programs: &["usr/sbin/nft"],
+        finish: finish_nftables,
+    },
+];
+
 /// The server, its replication and its state transfer, then the libraries
 /// that a system which only has apt may lack.
-pub const MARIADB: &[Package] = &[
+const MARIADB: &[Package] = &[
     Package {
         name: "mariadb-server-core",
         version: "1:10.11.19-0+deb12u1",
@@ -121,13 +156,63 @@ pub const MARIADB: &[Package] = &[
     },
 ];
 
+/// The program that makes packets disappear, and its libraries.
+const NFTABLES: &[Package] = &[
+    Package {
+        name: "nftables",
+        version: "1.0.6-2+deb12u2",
+        digest: "966ff20ce58c17163a771c02ddbca264291408f94c512bd85dd18da0ebdbe88c",
+    },
+    Package {
+        name: "libnftables1",
+        version: "1.0.6-2+deb12u2",
+        digest: "3a8223f9bfba99d97bf25296ac83de307ab036e1df63e5965f88809266851947",
+    },
+    Package {
+        name: "libnftnl11",
+        version: "1.2.4-2",
+        digest: "9e619e1470a1915264e906020f3bfc046fd8458043b1342686d997b5078213af",
+    },
+    Package {
+        name: "libmnl0",
+        version: "1.0.4-3",
+        digest: "4581f42e3373cb72f9ea4e88163b17873afca614a6c6f54637e95aa75983ea7c",
+    },
+    Package {
+        name: "libxtables12",
+        version: "1.8.9-2",
+        digest: "cb841d66950a43af4a398625313d2f3da9065299c9738538de6c2c3495857040",
+    },
+    Package {
+        name: "libjansson4",
+        version: "2.14-2",
+        digest: "3fc9742f9f1a37bcb9931df6074b4d1483419ef832ad5349f47323e75fc27864",
+    },
+    Package {
+        name: "libgmp10",
+        version: "2:6.2.1+dfsg1-1.1",
+        digest: "187aedef2ed763f425c1e523753b9719677633c7eede660401739e9c893482bd",
+    },
+    Package {
+        name: "libedit2",
+        version: "3.1-20221030-2",
+        digest: "1cf14abf2716d3279db12d0657a5737cf70074a1e71d3bdf73206625e3c89ce6",
+    },
+    Package {
+        name: "libbsd0",
+        version: "0.11.7-2",
+        digest: "bb31cc8b40f962a85b2cec970f7f79cc704a1ae4bad24257a822055404b2c60b",
+    },
+    Package {
+        name: "libmd0",
+        version: "1.0.4-2",
+        digest: "03539fd30c509e27101d13a56e52eda9062bdf1aefe337c07ab56def25a13eab",
+    },
+];
+
 /// Away from the server's own programs, which its scripts find before all
 /// others: whoever runs the server says how rsync is run.
 const RSYNC: &str = "usr/libexec/rsync";
-
-/// What is run of them; each must find all its libraries.
-const PROGRAMS: [&str; 4] =
-    ["usr/sbin/mariadbd", "usr/lib/galera/libgalera_smm.so", RSYNC, "usr/bin/lsof"];
 
 /// What nobody runs.
 const DISPENSABLE: [&str; 4] = ["usr/share/doc", "usr/share/man", "usr/share/lintian", "etc"];
@@ -138,48 +223,69 @@ const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"
 /// Raised when what is made of the same packages changes.
 const LAYOUT: u32 = 2;
 
-/// Other packages, or other contents of them, give another pin.
-pub fn pin(packages: &[Package]) -> String {
-    let digests: Vec<_> = packages.iter().map(|package| &package.digest[..8]).collect();
-    format!("mariadb=={} layout {LAYOUT} {}", packages[0].version, digests.join(" "))
+// === impl Peer ===
+
+impl Peer {
+    /// Other packages, or other contents of them, give another pin.
+    pub fn pin(&self) -> String {
+        let digests: Vec<_> = self.packages.iter().map(|package| &package.digest[..8]).collect();
+        let (name, version) = (self.name, self.packages[0].version);
+        format!("{name}=={version} layout {LAYOUT} {}", digests.join(" "))
+    }
+
+    /// Unpacks the packages into its folder below `peers`, and makes it complete.
+    pub fn fetch(&self, peers: &Path) -> anyhow::Result<()> {
+        let folder = peers.join(self.name);
+        for program in ["apt-get", "dpkg"] {
+            output(Command::new(program).arg("--version")).with_context(|| {
+                let names: Vec<_> = self.packages.iter().map(|package| package.name).collect();
+                format!(
+                    "{program} is needed: this peer is unpacked from the packages of Debian 12 \
+                     ({}), which stay within the peers' folder",
+                    names.join(", ")
+                )
+            })?;
+        }
+        let work = folder.with_extension("new");
+        let _ = fs::remove_dir_all(&work);
+        let downloads = work.join("packages");
+        fs::create_dir_all(&downloads)?;
+        download(self.packages, &downloads).context(
+            "get Debian packages (are the package lists there? `apt-get update` brings them)",
+        )?;
+        for file in files_in(&downloads)? {
+            output(Command::new("dpkg").args(["-x", text(&file)?, text(&work)?]))?;
+        }
+        fs::remove_dir_all(downloads)?;
+        for part in DISPENSABLE {
+            let _ = fs::remove_dir_all(work.join(part));
+        }
+        check_libraries(&work, self.programs)?;
+        (self.finish)(&work)?;
+        let _ = fs::remove_dir_all(&folder);
+        fs::rename(&work, folder).context("move it to its place")
+    }
 }
 
-/// Unpacks the packages into `folder` and initialises a data directory.
-pub fn fetch(packages: &[Package], folder: &Path) -> anyhow::Result<()> {
-    for program in ["apt-get", "dpkg"] {
-        output(Command::new(program).arg("--version")).with_context(|| {
-            let names: Vec<_> = packages.iter().map(|package| package.name).collect();
-            format!(
-                "{program} is needed: this peer is unpacked from the packages of Debian 12 \
-                 ({}), which stay within the peers' folder",
-                names.join(", ")
-            )
-        })?;
-    }
-    let work = folder.with_extension("new");
-    let _ = fs::remove_dir_all(&work);
-    let downloads = work.join("packages");
-    fs::create_dir_all(&downloads)?;
-    download(packages, &downloads).context(
-        "get Debian packages (are the package lists there? `apt-get update` brings them)",
-    )?;
-    for file in files_in(&downloads)? {
-        output(Command::new("dpkg").args(["-x", text(&file)?, text(&work)?]))?;
-    }
-    fs::remove_dir_all(downloads)?;
-    for part in DISPENSABLE {
-        let _ = fs::remove_dir_all(work.join(part));
-    }
-    fs::create_dir_all(work.join("usr/libexec"))?;
-    fs::rename(work.join("usr/bin/rsync"), work.join(RSYNC)).context("move rsync")?;
-    check_libraries(&work)?;
-    initialise(&work).context("initialise MariaDB's data directory")?;
-    let _ = fs::remove_dir_all(folder);
-    fs::rename(&work, folder).context("move it to its place")
+fn finish_mariadb(tree: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(tree.join("usr/libexec"))?;
+    fs::rename(tree.join("usr/bin/rsync"), tree.join(RSYNC)).context("move rsync")?;
+    initialise(tree).context("initialise MariaDB's data directory")
 }
 
-fn check_libraries(tree: &Path) -> anyhow::Result<()> {
-    for program in PROGRAMS {
+/// A program for the PATH, which brings its libraries along.
+fn finish_nftables(tree: &Path) -> anyhow::Result<()> {
+    const SCRIPT: &str = "#!/bin/sh\n\
+        tree=$(dirname \"$0\")/..\n\
+        LD_LIBRARY_PATH=$tree/usr/lib/x86_64-linux-gnu exec \"$tree/usr/sbin/nft\" \"$@\"\n";
+    let path = tree.join("bin/nft");
+    fs::create_dir_all(tree.join("bin"))?;
+    fs::write(&path, SCRIPT)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("make it a program")
+}
+
+fn check_libraries(tree: &Path, programs: &[&str]) -> anyhow::Result<()> {
+    for program in programs {
         let path = tree.join(program);
         let needed =
             output(Command::new("ldd").arg(&path).env("LD_LIBRARY_PATH", library_path(tree)))?;

