@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod clock;
 pub mod drain;
 mod gather;
+pub mod heap;
 mod pages;
 pub mod random;
 pub mod task;
