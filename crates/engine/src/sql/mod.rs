@@ -22,6 +22,7 @@ mod recover;
 mod rest;
 mod restore;
 mod scan;
+mod size;
 mod walk;
 
 mod config;
@@ -30,23 +31,21 @@ mod tls;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use keyspace::{Change, Fold, Place, Record, Values};
 use kv::{KeyspaceName, Revision};
-use rt::random::Random;
+use rt::{TaskKind, random::Random};
 use tokio::time::Instant;
 
 use self::{
     fold::Folded,
     pool::{Pool, Tries, again},
     rest::Rests,
+    size::Size,
     walk::Walk,
 };
 use crate::{
@@ -79,17 +78,8 @@ pub struct Sql {
     /// Whoever comes second wants what the first is doing.
     reclaiming: tokio::sync::Mutex<()>,
     counters: Counters,
-    size: Size,
+    size: Arc<Size>,
 }
-
-/// What the tables take, as of some time ago.
-struct Size {
-    bytes: AtomicU64,
-    asked: Mutex<Option<Instant>>,
-}
-
-/// Databases keep statistics and do not count: asking more often tells nothing.
-const SIZE_EVERY: Duration = Duration::from_secs(15);
 
 // === impl Sql ===
 
@@ -127,7 +117,7 @@ impl Sql {
             rests: Some(Mutex::default()),
             reclaiming: tokio::sync::Mutex::default(),
             counters: Counters::default(),
-            size: Size { bytes: AtomicU64::new(0), asked: Mutex::default() },
+            size: Arc::default(),
         }
     }
 
@@ -135,23 +125,6 @@ impl Sql {
     #[must_use]
     pub fn eager(self) -> Sql {
         Sql { rests: None, ..self }
-    }
-
-    /// Looks at the tables' size in passing, if that is due.
-    async fn measure(&self) {
-        {
-            let mut asked = self.size.asked.lock().expect("no holder panics");
-            if asked.is_some_and(|asked| asked.elapsed() < SIZE_EVERY) {
-                return;
-            }
-            *asked = Some(Instant::now());
-        }
-        let Ok(mut session) = self.pool.session().await else { return };
-        // Who reads the size can wait for the next time.
-        if let Ok(bytes) = session.bytes().await {
-            self.size.bytes.store(bytes, Relaxed);
-            session.keep();
-        }
     }
 
     fn rests(&self) -> Option<MutexGuard<'_, Rests>> {
@@ -349,8 +322,7 @@ impl Engine for Sql {
         let done = session.reclaim().await?;
         session.keep();
         // Whoever reads the size next wants to see what that has brought.
-        *self.size.asked.lock().expect("no holder panics") = None;
-        self.measure().await;
+        self.size.measure(&self.pool).await;
         if done { Ok(()) } else { Err(Error::ReclaimsByItself) }
     }
 
@@ -378,7 +350,7 @@ impl Engine for Sql {
     }
 
     fn metrics(&self) -> Metrics {
-        self.counters.read(self.size.bytes.load(Relaxed))
+        self.counters.read(self.size.bytes())
     }
 
     fn shared(&self) -> Option<&dyn Shared> {
@@ -389,7 +361,14 @@ impl Engine for Sql {
 #[async_trait]
 impl Shared for Sql {
     async fn beat(&self, me: &Replica) -> Result<Board, Error> {
-        self.measure().await;
+        // Beside it: a lease hangs on the beat, and databases take their time to
+        // say how large they are.
+        if self.size.is_due() {
+            let (size, pool) = (self.size.clone(), self.pool.clone());
+            rt::spawn(TaskKind::Connection, "measure tables", async move {
+                size.measure(&pool).await;
+            });
+        }
         again!(self.pool, session => session.beat(me))
     }
 
