@@ -11,6 +11,7 @@ pub const STORE_DATA_UNREADABLE: Code = Code(111);
 pub const STORE_DATA_CORRUPT: Code = Code(112);
 pub const STORE_DATA_NEWER: Code = Code(113);
 pub const STORE_COPY_DIFFERS: Code = Code(114);
+pub const STORE_LOG_SHORT: Code = Code(115);
 pub const DATABASE_URL: Code = Code(120);
 pub const DATABASE_UNREACHABLE: Code = Code(121);
 pub const DATABASE_ACCESS: Code = Code(122);
@@ -90,6 +91,17 @@ pub(crate) const TABLE: &[Entry] = &[
                  log of its own run `polis store verify` on its folder and restore a backup if it \
                  finds damage; for a database check its nodes against each other. Then `etcdctl \
                  alarm disarm`.",
+    },
+    Entry {
+        code: STORE_LOG_SHORT,
+        title: "the log ends before what clients have seen",
+        cause: "While the store ran, its files or its database were put back to an earlier state, \
+                or lost what they had confirmed. Served as it is, clients would be given revisions \
+                again that they have seen with other contents, so nothing of the keyspace is \
+                served.",
+        remedy: "Bring the files or the database back as they were and start the store again. If \
+                 what is missing is lost for good: on a database accept that with `polis store \
+                 recover --accept-loss`, on local disk restore a backup.",
     },
     Entry {
         code: DATABASE_URL,

@@ -43,12 +43,14 @@ pub enum Bug {
     FastClocks,
     /// Nobody remembers how far the database had come.
     Forgetful,
+    /// And who does is not asked.
+    Deaf,
 }
 
 // === impl Bug ===
 
 impl Bug {
-    pub const ALL: [(&str, Bug); 7] = [
+    pub const ALL: [(&str, Bug); 8] = [
         ("lost-is-committed", Bug::LostIsCommitted),
         ("lost-is-refused", Bug::LostIsRefused),
         ("no-fence", Bug::NoFence),
@@ -56,6 +58,7 @@ impl Bug {
         ("slow-clocks", Bug::SlowClocks),
         ("fast-clocks", Bug::FastClocks),
         ("forgetful", Bug::Forgetful),
+        ("deaf", Bug::Deaf),
     ];
 }
 

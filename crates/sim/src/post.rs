@@ -33,6 +33,7 @@ pub struct Post {
 type Letter = (response::Parts, Bytes, Option<HeaderMap>);
 
 const READ: &str = "/etcdserverpb.KV/Range";
+const MEMORY: &str = "/polis/memory";
 
 /// Where a replica says that it is.
 pub fn url(index: usize) -> String {
@@ -58,6 +59,7 @@ impl Transport for Post {
             self.wire.pass([self.from, to], begin)
         };
         let answer = match head.uri.path() {
+            MEMORY if self.bug == Some(Bug::Deaf) => Err(Trouble::Refused),
             READ => tokio::select! {
                 answer = pass() => answer,
                 answer = pass() => answer,

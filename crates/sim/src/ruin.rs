@@ -1,9 +1,10 @@
 //! A database that comes back older than it was, and the person who recovers.
 //!
 //! Backups are taken all the time. At the ruin one comes back that lies behind
-//! what every replica remembers on its disk: this is what is promised to be
-//! refused. (A replica that saw nothing of what was lost cannot know.) Then the
-//! replicas are stopped, each is told to accept the loss, and all goes on.
+//! what every replica remembers on its disk, or what one of them does while the
+//! others have lost their disks: this is what is promised to be refused, as long
+//! as they reach each other. (If all forget, nobody can know.) Then the replicas
+//! are stopped, each is told to accept the loss, and all goes on.
 
 use std::collections::VecDeque;
 
@@ -37,6 +38,8 @@ pub struct Person<'a> {
     pub tables: &'a Tables,
     pub recorder: &'a Recorder,
     pub notebooks: Vec<Notebook>,
+    /// The only replica that keeps its disk, if only one does.
+    pub survivor: Option<usize>,
 }
 
 // === impl Backups ===
@@ -53,7 +56,8 @@ impl Backups {
         }
     }
 
-    /// The newest that nobody can take for what was lost comes back.
+    /// The newest that nobody who remembers can take for what was lost comes
+    /// back.
     pub fn ruin(&mut self, person: &Person<'_>) -> Option<u64> {
         let present = person.tables.backup();
         while let Some((taken_ms, backup)) = self.taken.pop_back() {
@@ -80,7 +84,10 @@ impl Person<'_> {
 
     fn all_find_it_older(&self) -> bool {
         let is_older = |notebook| matches!(self.recovery(notebook).finding(), Finding::Older(_));
-        self.notebooks.iter().all(is_older)
+        match self.survivor {
+            Some(survivor) => is_older(&self.notebooks[survivor]),
+            None => self.notebooks.iter().all(is_older),
+        }
     }
 
     /// Accepts the loss at one replica after the other; all of them are

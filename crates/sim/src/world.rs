@@ -130,6 +130,12 @@ impl Plan {
         }
     }
 
+    /// In half of the seeds all replicas but one have lost their disks when the
+    /// database comes back older.
+    fn forgets(&self) -> bool {
+        self.ruin && self.bug != Some(Bug::Forgetful) && (self.seed / 2) % 2 == 1
+    }
+
     /// A third of the seeds is about leaders that do not know that they lead no
     /// more.
     fn strands(&self) -> bool {
@@ -343,11 +349,19 @@ impl World {
             backups.step(self.now_ms, &self.tables);
         }
         let ruined_at = self.tables.batches();
-        let taken_ms = backups.ruin(&self.person())?;
+        let survivor = self.random.below(self.replicas.len() as u64) as usize;
+        let survivor = self.plan.forgets().then_some(survivor);
+        let taken_ms = backups.ruin(&Person { survivor, ..self.person() })?;
         let told = format!("{} the database is as it was at {taken_ms}", self.now_ms);
         self.faults.told.push(told);
-        if self.plan.bug == Some(Bug::Forgetful) {
-            for replica in &mut self.replicas {
+        if let Some(survivor) = survivor {
+            self.faults.told.push(format!("{} only {survivor} remembers", self.now_ms));
+            // Who cannot be asked cannot tell.
+            self.heal();
+        }
+        let forgetful = survivor.is_some() || self.plan.bug == Some(Bug::Forgetful);
+        for (at, replica) in self.replicas.iter_mut().enumerate() {
+            if forgetful && survivor != Some(at) {
                 replica.crash();
                 replica.forget();
                 replica.start(self.now_ms);
@@ -355,7 +369,7 @@ impl World {
         }
         let end = self.now_ms + RUINED_MS;
         while self.now_ms < end {
-            self.step(true);
+            self.step(survivor.is_none());
         }
         self.heal();
         let end = self.now_ms + REFUSED_AFTER_MS;
@@ -380,7 +394,8 @@ impl World {
 
     fn person(&self) -> Person<'_> {
         let notebooks = self.replicas.iter().map(Replica::notebook).collect();
-        Person { host: &self.people, tables: &self.tables, recorder: &self.recorder, notebooks }
+        let (host, tables, recorder) = (&self.people, &self.tables, &self.recorder);
+        Person { host, tables, recorder, notebooks, survivor: None }
     }
 
     /// Every replica is up, and has had its time: what one of them still

@@ -64,6 +64,7 @@ fn known_mistakes_are_found() {
         ("slow-clocks", "plain", "no stale reads"),
         ("fast-clocks", "plain", "leases never end early"),
         ("forgetful", "ruin", ""),
+        ("deaf", "ruin", ""),
     ];
     for (bug, kind, rule) in mistakes {
         let found = (0..CANARY_SEEDS).find(|seed| {

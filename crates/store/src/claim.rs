@@ -12,7 +12,7 @@ use crate::{
     budget::Share,
     leader::Leader,
     reading::{Reading, read},
-    replica::{LEASE_MS, Lead, MARGIN_MS, Situation},
+    replica::{LEASE_MS, Lead, MARGIN_MS, Mark, Refusal, Situation},
     retention::Retention,
 };
 
@@ -21,6 +21,9 @@ use crate::{
 const CLAIM_RETRY_MIN: Duration = Duration::from_millis(50);
 const CLAIM_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// Loading so many leaves tens of megabytes behind that nothing uses.
+const LARGE_KEYS: usize = 50_000;
+
 /// Why a keyspace cannot be served now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClaimError {
@@ -28,8 +31,14 @@ pub(crate) enum ClaimError {
     Engine(#[from] engine::Error),
     #[error(transparent)]
     Load(#[from] keyspace::LoadError),
-    #[error("clients have seen revision {seen}, but the log ends at {found}")]
+    #[error(
+        "{}: clients have seen revision {seen}, but the log ends at {found}. {}",
+        errors::STORE_LOG_SHORT,
+        errors::STORE_LOG_SHORT.remedy()
+    )]
     Lost { seen: Revision, found: Revision },
+    #[error(transparent)]
+    Older(Refusal),
     #[error("batch {found} follows batch {before} in the log")]
     Hole { before: Seq, found: Seq },
 }
@@ -111,13 +120,21 @@ impl Actor {
         copy: &mut Option<Copy>,
         seen: &Situation,
     ) -> Result<Option<Leader>, ClaimError> {
-        let Raised::Won(epoch) = self.vault.raise(seen.epoch, seen.me).await? else {
-            return Ok(None);
-        };
+        // After the raise nobody writes any more, and the look comes after both:
+        // it must show whatever anybody has seen.
+        let raise = self.vault.raise(seen.epoch, seen.me);
+        let others = self.others.as_ref().expect("only a log that is shared has others");
+        let replicas = others.replicas.clone();
+        let (raised, known) = tokio::join!(raise, replicas.ask(self.vault.name()));
+        let Raised::Won(epoch) = raised? else { return Ok(None) };
         let leases_end = self.commons.clock.now().plus(LEASE_MS + MARGIN_MS);
         let board = self.vault.look().await?;
         let head = board.heads.iter().find(|head| head.keyspace == *self.vault.name());
         let Some(head) = head.filter(|head| head.epoch == epoch) else { return Ok(None) };
+        let found = Mark::of(head);
+        if found.is_behind(known) {
+            return Err(ClaimError::Older(Refusal::Older { known, found }));
+        }
         if !self.leases_are_over(seen, &board) {
             let wait_ms = leases_end.since(self.commons.clock.now());
             tracing::info!(keyspace = %self.vault.name(), wait_ms, "waiting for a lease to run out");
@@ -194,6 +211,9 @@ impl Actor {
         }
         let mut copy = Copy { keyspace, seq, share: Share::of(self.commons.budget.clone()) };
         copy.settle(copy.keyspace.revision());
+        if copy.keyspace.keys() >= LARGE_KEYS {
+            tokio::task::spawn_blocking(rt::heap::trim);
+        }
         Ok((copy, retention))
     }
 
@@ -216,6 +236,7 @@ impl ClaimError {
             ClaimError::Engine(engine::Error::Corrupt { .. } | engine::Error::Newer { .. })
             | ClaimError::Load(_)
             | ClaimError::Lost { .. }
+            | ClaimError::Older(_)
             | ClaimError::Hole { .. } => Error::Corrupt,
             ClaimError::Engine(_) => Error::NotLeader,
         }

@@ -1,19 +1,23 @@
-//! What the store says over plain HTTP: health, version, metrics.
+//! What the store says over plain HTTP: health, version, metrics, and to other
+//! replicas what it remembers.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use engine::{Epoch, Seq};
 use http::{
     HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
     header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::Full;
+use kv::Revision;
 
 use crate::{
     grpc::{ETCD_CLUSTER_VERSION, ETCD_VERSION},
     health,
     keyspaces::Keyspaces,
     metrics::{self, Metrics},
+    replica::{MEMORY_PAGE, Mark, Memory, Replicas},
 };
 
 const JSON: &str = "application/json";
@@ -70,9 +74,31 @@ pub(crate) async fn page(
             text(StatusCode::OK, JSON, body.to_string())
         }
         "/debug/vars" => text(StatusCode::OK, JSON, metrics::vars().to_string()),
+        MEMORY_PAGE if keyspaces.replicas().is_some() => {
+            text(StatusCode::OK, TEXT, memory(keyspaces).to_string())
+        }
         "/metrics" => text(StatusCode::OK, PROMETHEUS, metrics.page(keyspaces)),
         _ => text(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".into()),
     }
+}
+
+/// What this replica remembers of the log, and what it has written itself since
+/// it last looked. Secrets are none of it: `/metrics` tells the same.
+fn memory(keyspaces: &Keyspaces) -> Memory {
+    let mut memory = keyspaces.replicas().map(Replicas::memory).unwrap_or_default();
+    let cluster_id = memory.cluster_id;
+    for handle in keyspaces.started() {
+        let standing = handle.standing();
+        // Clients see the first revision of a keyspace that was never written,
+        // whose log stands at none.
+        if standing.revision() > Revision::FIRST {
+            let (epoch, revision) = (Epoch(standing.epoch()), standing.revision());
+            let mark = Mark { epoch, seq: Seq::default(), revision };
+            let marks = [(handle.name().clone(), mark)].into();
+            memory.learn(&Memory { cluster_id, marks });
+        }
+    }
+    memory
 }
 
 /// Of every `name=value` in a query; what probes send needs no decoding.

@@ -58,7 +58,7 @@ impl Recovery {
 
     #[must_use]
     pub fn finding(&self) -> Finding {
-        let (known, found) = (self.high_water.cluster_id(), self.sql.cluster_id());
+        let (known, found) = (self.high_water.memory().cluster_id, self.sql.cluster_id());
         if known != 0 && known != found {
             return Finding::OtherCluster { known, found };
         }
@@ -77,7 +77,7 @@ impl Recovery {
             Finding::Whole => return Ok(None),
             Finding::OtherCluster { .. } => None,
             Finding::Older(_) => {
-                let seen = self.high_water.marks().map(|(keyspace, mark)| Seen {
+                let seen = self.high_water.memory().marks.iter().map(|(keyspace, mark)| Seen {
                     keyspace: keyspace.clone(),
                     epoch: mark.epoch,
                     seq: mark.seq,

@@ -96,12 +96,10 @@ impl Store {
         let access = config.access.clone();
         let passwords = Arc::new(Passwords::new(config.bcrypt_cost));
         let replicas = replicas(&engine, &config, &member, &clock)?;
-        if let Some(replicas) = &replicas {
-            replicas.start(replicas_drain);
-        }
         let forward = replicas.clone().map(|replicas| {
             let channels = || Channels::new(replicas.clone(), config.replica_tls.clone());
             let transport = config.transport.clone().unwrap_or_else(|| Arc::new(channels()));
+            replicas.start(transport.clone(), replicas_drain);
             Arc::new(Forward::new(replicas, transport, limits.request_bytes))
         });
         let alarms = Arc::new(Alarms::new(member.member_id));

@@ -14,7 +14,12 @@ use kv::Error;
 use kv_etcd::{connect, status};
 use tonic::{Status, body::Body, codegen::Service, transport::Channel};
 
-use crate::{access::Grant, metrics::Method, replica::Replicas, route::Router};
+use crate::{
+    access::Grant,
+    metrics::Method,
+    replica::{MEMORY_PAGE, Replicas},
+    route::Router,
+};
 
 /// Replicas that have come and gone are forgotten beyond this many.
 const CHANNELS_MAX: usize = 16;
@@ -61,9 +66,12 @@ impl Entrance {
         Entrance { router, grant }
     }
 
-    /// Answers a gRPC call as it answers one from a connection without a
-    /// certificate.
+    /// Answers a gRPC call, or a replica's question, as it answers one from a
+    /// connection without a certificate.
     pub async fn call(&self, mut request: Request<Body>) -> Response<Body> {
+        if request.uri().path() == MEMORY_PAGE {
+            return self.router.page(request).await;
+        }
         let Some(method) = Method::of(request.uri().path()) else {
             return Status::unimplemented("polis: it is not served").into_http();
         };

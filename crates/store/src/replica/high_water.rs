@@ -6,29 +6,22 @@
 //! that they have seen before, with other contents; so nothing of such a
 //! keyspace is served until a person accepts the loss.
 
-use std::{collections::BTreeMap, fmt, io};
+use std::{collections::BTreeMap, io};
 
-use engine::{Board, Epoch, Head, Seq};
-use kv::{KeyspaceName, Revision};
+use engine::Board;
+use kv::KeyspaceName;
 
-use super::situation::head;
+use super::{
+    memory::{Mark, Memory},
+    situation::head,
+};
 use crate::{Loss, Notebook};
-
-const FORMAT: &str = "polis high water 1";
-
-/// How far one keyspace has come. Nothing in it ever goes back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub epoch: Epoch,
-    pub seq: Seq,
-    pub revision: Revision,
-}
 
 /// Why nothing may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error(
-        "{}: the database stands at {found}, but this replica has seen {known}. {}",
+        "{}: the database stands at {found}, but replicas have seen {known}. {}",
         errors::STORE_DATABASE_OLDER,
         errors::STORE_DATABASE_OLDER.remedy()
     )]
@@ -44,9 +37,7 @@ pub(crate) enum Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct HighWater {
     notebook: Notebook,
-    /// Zero until a board was seen.
-    cluster_id: u64,
-    marks: BTreeMap<KeyspaceName, Mark>,
+    memory: Memory,
     /// For as long as the process lives: a log that went back and forth is not
     /// the one that we knew, however far it has come since.
     refusals: BTreeMap<KeyspaceName, Refusal>,
@@ -61,31 +52,35 @@ impl HighWater {
     pub fn open(notebook: Notebook) -> io::Result<HighWater> {
         let mut high_water = HighWater { notebook, ..HighWater::default() };
         if let Some(text) = high_water.notebook.read()? {
-            (high_water.cluster_id, high_water.marks) = parse(&text)
+            high_water.memory = Memory::parse(&text)
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not understood"))?;
         }
         Ok(high_water)
     }
 
-    /// Compares a board with what we know, and remembers what is new in it.
-    /// Returns what is refused from now on and was not before.
-    pub fn see(&mut self, board: &Board) -> Vec<(Option<KeyspaceName>, Refusal)> {
-        if self.cluster_id == 0 {
-            self.cluster_id = board.cluster_id;
+    /// Compares a board with what we know and were told before it was read, and
+    /// remembers what is new in it. Returns what is refused from now on and was
+    /// not before.
+    pub fn see(&mut self, board: &Board, told: &[Memory]) -> Vec<(Option<KeyspaceName>, Refusal)> {
+        if self.memory.cluster_id == 0 {
+            self.memory.cluster_id = board.cluster_id;
             self.unsaved = true;
         }
-        if self.cluster_id != board.cluster_id {
-            let (known, found) = (self.cluster_id, board.cluster_id);
+        for told in told {
+            self.unsaved |= self.memory.learn(told);
+        }
+        if self.memory.cluster_id != board.cluster_id {
+            let (known, found) = (self.memory.cluster_id, board.cluster_id);
             let refusal = Refusal::OtherCluster { known, found };
             let before = self.other_cluster.replace(refusal);
             return before.is_none().then_some((None, refusal)).into_iter().collect();
         }
         let mut found: BTreeMap<_, _> =
-            self.marks.keys().map(|name| (name.clone(), Mark::default())).collect();
+            self.memory.marks.keys().map(|name| (name.clone(), Mark::default())).collect();
         found.extend(board.heads.iter().map(|head| (head.keyspace.clone(), Mark::of(head))));
         let mut news = Vec::new();
         for (name, found) in found {
-            let known = self.marks.entry(name.clone()).or_default();
+            let known = self.memory.marks.entry(name.clone()).or_default();
             if found.is_behind(*known) {
                 let refusal = Refusal::Older { known: *known, found };
                 if self.refusals.insert(name.clone(), refusal).is_none() {
@@ -99,18 +94,14 @@ impl HighWater {
         news
     }
 
-    /// Zero, if nothing is remembered.
-    pub fn cluster_id(&self) -> u64 {
-        self.cluster_id
-    }
-
-    pub fn marks(&self) -> impl Iterator<Item = (&KeyspaceName, &Mark)> {
-        self.marks.iter()
+    /// Of cluster zero, if nothing is remembered.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// What stands further back on this board than it was seen.
     pub fn behind<'a>(&'a self, board: &'a Board) -> impl Iterator<Item = Loss> + 'a {
-        self.marks.iter().filter_map(|(keyspace, seen)| {
+        self.memory.marks.iter().filter_map(|(keyspace, seen)| {
             let head = head(board, keyspace);
             let found = head.map(Mark::of).unwrap_or_default();
             found.is_behind(*seen).then(|| Loss {
@@ -132,56 +123,15 @@ impl HighWater {
 
     /// Where to write what, if there is something new.
     pub fn take_unsaved(&mut self) -> Option<(Notebook, String)> {
-        std::mem::take(&mut self.unsaved).then(|| (self.notebook.clone(), self.to_string()))
-    }
-}
-
-impl fmt::Display for HighWater {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{FORMAT}\ncluster {:016x}", self.cluster_id)?;
-        for (name, Mark { epoch, seq, revision }) in &self.marks {
-            writeln!(f, "{name} {epoch} {seq} {revision}")?;
-        }
-        f.write_str("end\n")
-    }
-}
-
-fn parse(text: &str) -> Option<(u64, BTreeMap<KeyspaceName, Mark>)> {
-    let rest = text.strip_prefix(FORMAT)?.strip_prefix("\ncluster ")?.strip_suffix("end\n")?;
-    let mut lines = rest.lines();
-    let cluster_id = u64::from_str_radix(lines.next()?, 16).ok()?;
-    let mark = |line: &str| {
-        let mut words = line.split(' ');
-        let name = KeyspaceName::new(words.next()?).ok()?;
-        let mut number = || words.next()?.parse().ok();
-        let mark =
-            Mark { epoch: Epoch(number()?), seq: Seq(number()?), revision: Revision(number()?) };
-        Some((name, mark))
-    };
-    Some((cluster_id, lines.map(mark).collect::<Option<_>>()?))
-}
-
-// === impl Mark ===
-
-impl Mark {
-    fn of(head: &Head) -> Mark {
-        Mark { epoch: head.epoch, seq: head.seq, revision: head.revision }
-    }
-
-    fn is_behind(self, known: Mark) -> bool {
-        self.epoch < known.epoch || self.seq < known.seq || self.revision < known.revision
-    }
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mark { epoch, seq, revision } = self;
-        write!(f, "revision {revision} (batch {seq}, epoch {epoch})")
+        std::mem::take(&mut self.unsaved).then(|| (self.notebook.clone(), self.memory.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use engine::{Epoch, Head, Seq};
+    use kv::Revision;
+
     use super::*;
 
     fn board(cluster_id: u64, heads: &[(&str, u64, u64, u64)]) -> Board {
@@ -205,18 +155,23 @@ mod tests {
         }
     }
 
-    /// Whether `after` is refused by who saw `before`, in life and after a start.
+    /// Whether `after` is refused by who saw `before`, in life, after a start, and
+    /// by who was only told of it.
     fn refused(before: &Board, after: &Board) -> bool {
         let mut alive = HighWater::default();
-        assert!(alive.see(before).is_empty());
-        let (cluster_id, marks) = parse(&alive.to_string()).expect("what was written is read");
-        let mut started = HighWater { cluster_id, marks, ..HighWater::default() };
+        assert!(alive.see(before, &[]).is_empty());
+        let memory = Memory::parse(&alive.memory.to_string()).expect("what was written is read");
+        let mut told = HighWater::default();
+        let _ = told.see(&Board { heads: Vec::new(), ..before.clone() }, &[]);
+        let what = [memory.clone()];
+        let mut started = HighWater { memory, ..HighWater::default() };
         let name = "ledger-00".parse_name();
-        let verdicts = [&mut alive, &mut started].map(|high_water| {
-            let _ = high_water.see(after);
+        let verdicts = [(&mut alive, &[][..]), (&mut started, &[]), (&mut told, &what)];
+        let verdicts = verdicts.map(|(high_water, told)| {
+            let _ = high_water.see(after, told);
             high_water.refusal(&name).is_some()
         });
-        assert_eq!(verdicts[0], verdicts[1]);
+        assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{verdicts:?}");
         verdicts[0]
     }
 
@@ -240,20 +195,15 @@ mod tests {
     #[test]
     fn a_log_that_went_back_and_grew_again_stays_refused() {
         let mut high_water = HighWater::default();
-        let _ = high_water.see(&board(1, &[("ledger-00", 3, 20, 15)]));
-        let news = high_water.see(&board(1, &[("ledger-00", 3, 18, 13)]));
+        let _ = high_water.see(&board(1, &[("ledger-00", 3, 20, 15)]), &[]);
+        let news = high_water.see(&board(1, &[("ledger-00", 3, 18, 13)]), &[]);
         let said = news[0].1.to_string();
         assert!(said.contains("revision 13 (") && said.contains("revision 15 ("), "{said}");
-        assert!(high_water.see(&board(1, &[("ledger-00", 4, 30, 30)])).is_empty(), "said once");
+        assert!(
+            high_water.see(&board(1, &[("ledger-00", 4, 30, 30)]), &[]).is_empty(),
+            "said once"
+        );
         assert!(high_water.refusal(&"ledger-00".parse_name()).is_some());
-    }
-
-    #[test]
-    fn a_file_that_is_cut_short_is_not_believed() {
-        let mut high_water = HighWater::default();
-        let _ = high_water.see(&board(1, &[("ledger-00", 3, 20, 15), ("ledger-01", 1, 1, 1)]));
-        let text = high_water.to_string();
-        assert!((0..text.len()).all(|end| parse(&text[..end]).is_none()));
     }
 
     #[test]
@@ -263,14 +213,14 @@ mod tests {
         let path = folder.join("high-water");
         let notebook = Notebook::File(path);
         let mut first = HighWater::open(notebook.clone()).expect("no file yet");
-        let _ = first.see(&board(5, &[("ledger-00", 3, 20, 15)]));
+        let _ = first.see(&board(5, &[("ledger-00", 3, 20, 15)]), &[]);
         let (to, text) = first.take_unsaved().expect("something new");
         to.write(&text).expect("saved");
         assert!(first.take_unsaved().is_none());
         let mut second = HighWater::open(notebook.clone()).expect("the file");
-        assert_eq!(second.see(&board(5, &[("ledger-00", 3, 19, 15)])).len(), 1);
+        assert_eq!(second.see(&board(5, &[("ledger-00", 3, 19, 15)]), &[]).len(), 1);
         notebook.forget().expect("removed");
-        assert_eq!(HighWater::open(notebook).expect("no file").cluster_id(), 0);
+        assert_eq!(HighWater::open(notebook).expect("no file").memory().cluster_id, 0);
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

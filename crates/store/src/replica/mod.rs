@@ -13,13 +13,17 @@
 //! `Actor::claim_shared`).
 
 mod high_water;
+mod memory;
 mod order;
 mod replicas;
 mod silence;
 mod situation;
+mod witness;
 
 pub(crate) use high_water::{HighWater, Refusal};
+pub(crate) use memory::{Mark, Memory};
 pub(crate) use order::{Handover, Turn, preferred, turn};
 pub(crate) use replicas::{Interest, Replicas};
 pub(crate) use silence::{LEASE_MS, MARGIN_MS};
 pub(crate) use situation::{Lead, Peer, Situation};
+pub(crate) use witness::PAGE as MEMORY_PAGE;

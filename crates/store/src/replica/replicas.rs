@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -18,10 +18,12 @@ use tokio::{
 };
 
 use super::{
-    HighWater, LEASE_MS, Lead, Peer, Situation,
+    HighWater, LEASE_MS, Lead, Mark, Memory, Peer, Situation,
     silence::Silence,
     situation::{head, peer},
+    witness,
 };
+use crate::transport::Transport;
 
 /// Four in a lease, so that one may be lost and one be late.
 const BEAT_EVERY: Duration = Duration::from_millis(250);
@@ -68,6 +70,8 @@ struct Inner {
     lease_until: AtomicU64,
     interested: AtomicUsize,
     poked: Notify,
+    /// To the others, once there is one.
+    transport: OnceLock<Arc<dyn Transport>>,
     state: Mutex<State>,
     names: watch::Sender<BTreeSet<KeyspaceName>>,
     leaderless: watch::Sender<BTreeSet<KeyspaceName>>,
@@ -78,6 +82,9 @@ struct State {
     board: Board,
     silence: Silence,
     high_water: HighWater,
+    /// By others, and not compared with the board yet: a look that had begun
+    /// before is not expected to show it.
+    told: Vec<Memory>,
     alive: Arc<[Peer]>,
     /// Ours is the first peer; it lives since we began.
     began: Millis,
@@ -98,6 +105,8 @@ struct Pace {
     saved: Instant,
     beat: u64,
     failing: bool,
+    /// The others were asked what they remember.
+    heard: bool,
 }
 
 // === impl Replicas ===
@@ -114,6 +123,7 @@ impl Replicas {
             board: Board::default(),
             silence: Silence::default(),
             high_water,
+            told: Vec::new(),
             alive: Arc::default(),
             began: clock.now(),
             known: false,
@@ -128,6 +138,7 @@ impl Replicas {
             lease_until: AtomicU64::new(0),
             interested: AtomicUsize::new(0),
             poked: Notify::new(),
+            transport: OnceLock::new(),
             state: Mutex::new(state),
             names: watch::Sender::default(),
             leaderless: watch::Sender::default(),
@@ -135,8 +146,10 @@ impl Replicas {
         Replicas { inner: Arc::new(inner) }
     }
 
-    /// Must be called inside a tokio runtime.
-    pub fn start(&self, drain: Drain) {
+    /// Must be called inside a tokio runtime, once. The others are reached by
+    /// `transport`.
+    pub fn start(&self, transport: Arc<dyn Transport>, drain: Drain) {
+        assert!(self.inner.transport.set(transport).is_ok(), "it is started once");
         rt::spawn(TaskKind::Critical, "replicas", run(self.inner.clone(), drain));
     }
 
@@ -181,6 +194,24 @@ impl Replicas {
         self.inner.state().alive.clone()
     }
 
+    /// What this replica remembers; nothing that is not in the log.
+    pub fn memory(&self) -> Memory {
+        self.inner.state().high_water.memory().clone()
+    }
+
+    /// How far anybody who can be asked has seen a keyspace come. Whatever is
+    /// read from the log after this must show as much.
+    pub async fn ask(&self, keyspace: &KeyspaceName) -> Mark {
+        let board = self.inner.state().board.clone();
+        self.inner.hear(&board).await;
+        let state = self.inner.state();
+        let mut memory = state.high_water.memory().clone();
+        for told in &state.told {
+            memory.learn(told);
+        }
+        memory.marks.get(keyspace).copied().unwrap_or_default()
+    }
+
     /// Asks for a look soon.
     pub fn poke(&self) {
         self.inner.poked.notify_one();
@@ -203,8 +234,15 @@ impl Drop for Interest {
 
 async fn run(inner: Arc<Inner>, drain: Drain) {
     let now = Instant::now();
-    let mut pace =
-        Pace { beat_due: now, looked: None, news: now, saved: now, beat: 0, failing: false };
+    let mut pace = Pace {
+        beat_due: now,
+        looked: None,
+        news: now,
+        saved: now,
+        beat: 0,
+        failing: false,
+        heard: false,
+    };
     while inner.wait(&pace, &drain).await {
         inner.look(&mut pace).await;
         if pace.saved.elapsed() >= SAVE_EVERY {
@@ -254,10 +292,18 @@ impl Inner {
         (self.interested.load(SeqCst) > 0).then_some(every)
     }
 
+    /// Asks those on a board what they remember.
+    async fn hear(&self, board: &Board) {
+        let Some(transport) = self.transport.get() else { return };
+        let told = witness::ask(&**transport, board, &self.me).await;
+        self.state().add_told(told);
+    }
+
     /// Beats, if it is time, and reads the board.
-    async fn look(&self, pace: &mut Pace) {
+    async fn look(self: &Arc<Inner>, pace: &mut Pace) {
         let beats = Instant::now() >= pace.beat_due;
         let began = self.clock.now();
+        let told = std::mem::take(&mut self.state().told);
         let look = async {
             if !beats {
                 return self.shared().look().await;
@@ -270,35 +316,53 @@ impl Inner {
         let ended = self.clock.now();
         pace.looked = Some(Instant::now());
         match read {
+            // Only to know whom to ask: nothing is believed before that.
+            Ok(Ok(board)) if !std::mem::replace(&mut pace.heard, true) => {
+                self.hear(&board).await;
+                pace.beat_due = Instant::now();
+                return;
+            }
             Ok(Ok(board)) => {
                 if std::mem::take(&mut pace.failing) {
                     tracing::info!("the board is read again");
                 }
-                let long_gone = {
+                let (long_gone, has_company) = {
                     let mut state = self.state();
+                    let before = state.alive.clone();
                     if state.board.heads != board.heads {
                         pace.news = Instant::now();
                     }
-                    state.take_in(board, &self.me, began, ended);
+                    state.take_in(board, &told, &self.me, began, ended);
                     self.names.send_if_modified(|names| state.renew_names(names));
-                    state.long_gone(self.me.id, ended)
+                    let is_new = |peer: &Peer| before.iter().all(|known| known.id != peer.id);
+                    (state.long_gone(self.me.id, ended), state.alive.iter().any(is_new))
                 };
                 if beats {
                     // After the situations: who reads this finds them.
                     self.lease_until.store(began.plus(LEASE_MS).0, SeqCst);
+                }
+                // Whoever comes up may remember more than those who were asked.
+                if has_company {
+                    let inner = self.clone();
+                    rt::spawn(TaskKind::Connection, "ask a replica", async move {
+                        let board = inner.state().board.clone();
+                        inner.hear(&board).await;
+                    });
                 }
                 if let Some(id) = long_gone {
                     // Next time, if not now.
                     let _ = self.shared().retire(id).await;
                 }
             }
-            Ok(Err(error)) if !std::mem::replace(&mut pace.failing, true) => {
-                tracing::warn!(%error, "the board was not read");
+            unread => {
+                self.state().add_told(told);
+                if !std::mem::replace(&mut pace.failing, true) {
+                    match unread {
+                        Ok(Err(error)) => tracing::warn!(%error, "the board was not read"),
+                        Ok(Ok(_)) | Err(_) => tracing::warn!("the board was not read in time"),
+                    }
+                }
             }
-            Err(_) if !std::mem::replace(&mut pace.failing, true) => {
-                tracing::warn!("the board was not read in time");
-            }
-            Ok(Err(_)) | Err(_) => {}
         }
         let leaderless = self.state().leaderless(ended);
         self.leaderless.send_if_modified(|before| {
@@ -320,9 +384,28 @@ impl Inner {
 // === impl State ===
 
 impl State {
-    fn take_in(&mut self, board: Board, me: &Replica, began: Millis, ended: Millis) {
+    /// One for each cluster, however often they are asked.
+    fn add_told(&mut self, told: Vec<Memory>) {
+        for memory in told {
+            match self.told.iter_mut().find(|known| known.cluster_id == memory.cluster_id) {
+                Some(known) => {
+                    known.learn(&memory);
+                }
+                None => self.told.push(memory),
+            }
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        board: Board,
+        told: &[Memory],
+        me: &Replica,
+        began: Millis,
+        ended: Millis,
+    ) {
         self.silence.look(&board, began, ended);
-        for (keyspace, refusal) in self.high_water.see(&board) {
+        for (keyspace, refusal) in self.high_water.see(&board, told) {
             let keyspace = keyspace.as_ref().map_or("all", KeyspaceName::as_str);
             tracing::error!(keyspace, "{refusal}");
         }
