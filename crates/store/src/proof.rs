@@ -108,3 +108,52 @@ impl Proof {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use engine::{Batch, Engine as _, Memory, Outcome, Raised, ReplicaId};
+    use kv::KeyspaceName;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// What becomes of an answer that a leader who stands at `at` holds back,
+    /// over a log in which there is one batch, under epoch 1.
+    async fn held(at: At) -> (Looked, Option<Error>) {
+        let (engine, name) = (Memory::new(), KeyspaceName::default());
+        let raised = engine.raise(&name, Epoch(0), ReplicaId(7)).await.expect("memory");
+        assert_eq!(raised, Raised::Won(Epoch(1)));
+        let batch = Batch { epoch: Epoch(1), seq: Seq(1), records: Vec::new() };
+        assert_eq!(engine.append(&name, batch).await.expect("memory"), Outcome::Committed);
+        let vault = Vault::new(Arc::new(engine), name);
+        let mut proof = Proof::default();
+        let (answer, mut answered) = oneshot::channel();
+        proof.hold(&vault, at, Box::new(|error| drop(answer.send(error))));
+        let looked = proof.looked().await;
+        assert!(answered.try_recv().is_err(), "nothing goes out before the look is judged");
+        match looked {
+            Looked::Stands => proof.settle(&vault, at, None),
+            Looked::Gone | Looked::Unseen => proof.refuse_all(),
+        }
+        (looked, answered.try_recv().expect("answered"))
+    }
+
+    #[tokio::test]
+    async fn a_look_proves_a_read_only_if_it_shows_every_batch_that_was_made_durable() {
+        let at = |epoch, seq| At { epoch: Epoch(epoch), seq: Seq(seq) };
+        for (at, looked, answer) in [
+            (at(1, 1), Looked::Stands, None),
+            // Written, and not known to us yet.
+            (at(1, 0), Looked::Stands, None),
+            // Ours once, and lost: the database came back older, and under the
+            // old epoch somebody else may lead.
+            (at(1, 2), Looked::Gone, Some(Error::NotLeader)),
+            (at(2, 1), Looked::Gone, Some(Error::NotLeader)),
+            (at(0, 1), Looked::Gone, Some(Error::NotLeader)),
+        ] {
+            assert_eq!(held(at).await, (looked, answer), "{at:?}");
+        }
+    }
+}
