@@ -166,6 +166,8 @@ const RULED: &[&[&str]] = &[
     &["user", "grant-role", "app", "root", APP],
     &["role", "grant-permission", "app", "readwrite", "secret", APP],
     &["auth", "disable", APP],
+    &["alarm", "list", APP],
+    &["alarm", "disarm", APP],
     // Another one, that only reads.
     &["put", "app/1", "3", READER],
     &["get", "app/1", READER],
@@ -282,6 +284,20 @@ fn a_lease_is_as_good_as_the_right_to_write_its_keys() {
 }
 
 #[test]
+fn only_root_cares_for_the_store() {
+    let (ours, theirs) = (store("auth-care"), Etcd::start("auth-care-etcd"));
+    let servers = [ours.address, theirs.address];
+    servers.into_iter().for_each(set_up);
+    let denied = "etcdserver: permission denied";
+    both(servers, |_| words(&format!("defrag {APP}")), denied);
+    both(servers, |_| words(&format!("defrag {ROOT}")), "Finished defragmenting etcd member");
+    both(servers, |_| words(&format!("endpoint hashkv {APP}")), denied);
+    both(servers, |_| words(&format!("endpoint hashkv {ROOT}")), "\nexit 0");
+    both(servers, |_| words(&format!("endpoint status {APP}")), "\nexit 0");
+    both(servers, |_| words(&format!("compaction 2 {ROOT}")), "compacted revision 2");
+}
+
+#[test]
 fn a_watch_is_refused_where_its_range_may_not_be_read() {
     let (ours, theirs) = (store("auth-watch"), Etcd::start("auth-watch-etcd"));
     let servers = [ours.address, theirs.address];
@@ -343,6 +359,7 @@ fn what_newer_etcds_refuse_is_refused() {
     check(&["defrag", APP], "etcdserver: permission denied");
     check(&["endpoint", "hashkv", APP], "etcdserver: permission denied");
     check(&["member", "list", APP], "started");
+    check(&["compaction", "2", APP], "etcdserver: permission denied");
     // One that keeps its permissions to itself would be taken for one without.
     check(&["role", "get", "root", ROOT], "<open ended>");
     let backwards = ["role", "grant-permission", "app", "read", "b", "a", ROOT];

@@ -90,7 +90,7 @@ impl Batch {
                 self.hold(reply, response);
             }
             Change::Compact(revision, reply) => {
-                let permitted = context.keyspace.auth().check_known(&caller);
+                let permitted = context.keyspace.auth().check_admin(&caller);
                 let response = permitted.and_then(|()| self.compact(revision, context));
                 self.hold(reply, response);
             }

@@ -3,8 +3,8 @@
 use pb_etcd::{
     authpb::{Permission, UserAddOptions},
     etcdserverpb::{
-        self as pb, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
-        maintenance_client::MaintenanceClient,
+        self as pb, alarm_request::AlarmAction, cluster_client::ClusterClient, kv_client::KvClient,
+        lease_client::LeaseClient, maintenance_client::MaintenanceClient,
     },
 };
 use tokio::sync::mpsc;
@@ -15,6 +15,10 @@ use crate::{
     client::{Client, DENIED, Guarded, NOBODY, denied, quick, refused, serve, void},
     common::within,
 };
+
+fn alarm(action: AlarmAction) -> pb::AlarmRequest {
+    pb::AlarmRequest { action: action.into(), member_id: 7, alarm: pb::AlarmType::Nospace.into() }
+}
 
 #[tokio::test]
 async fn only_root_manages_users_and_the_store() {
@@ -68,8 +72,23 @@ async fn only_root_manages_users_and_the_store() {
             hash(pb::HashRequest {}),
             hash_kv(pb::HashKvRequest::default()),
             defragment(pb::DefragmentRequest {}),
+            alarm(alarm(AlarmAction::Activate)),
+            alarm(alarm(AlarmAction::Deactivate)),
+            move_leader(pb::MoveLeaderRequest::default()),
+            downgrade(pb::DowngradeRequest::default()),
         );
+        let snapshot = maintenance.snapshot(who.ask(pb::SnapshotRequest {}));
+        refused(within(snapshot).await, code, text);
+        let mut kv = KvClient::new(who.channel.clone());
+        check!(kv, compact(pb::CompactionRequest { revision: 1, physical: false }));
     }
+    let mut maintenance = MaintenanceClient::new(app.channel.clone());
+    let list = || alarm(AlarmAction::Get);
+    refused(within(maintenance.alarm(nobody.ask(list()))).await, Code::InvalidArgument, NOBODY);
+    within(maintenance.alarm(app.ask(list()))).await.expect("a user may know");
+    let status = || pb::StatusRequest::default();
+    refused(within(maintenance.status(nobody.ask(status()))).await, Code::InvalidArgument, NOBODY);
+    within(maintenance.status(app.ask(status()))).await.expect("a user may know");
     let mut cluster = ClusterClient::new(served.client().channel);
     let members = || pb::MemberListRequest::default();
     refused(
