@@ -95,6 +95,7 @@ enum Event {
     HandoverDue,
     ReadsDue,
     CheckpointDue,
+    CompactionDue,
     Draining,
 }
 
@@ -147,8 +148,9 @@ impl Actor {
                 }
                 Event::HandoverDue => self.leave(leader),
                 Event::ReadsDue => leader.refuse_reads(),
-                // The next batch expires it, or writes it down.
-                Event::LeaseDue | Event::CheckpointDue | Event::Draining => {}
+                // The next batch expires it, writes it down, or compacts.
+                Event::LeaseDue | Event::CheckpointDue | Event::CompactionDue | Event::Draining => {
+                }
             }
             // Whatever woke us, what is there already belongs to the next batch.
             self.take_waiting(leader).await;
@@ -170,6 +172,9 @@ impl Actor {
         let lease: OptionFuture<_> = lease.map(|due| until(leader.grace.wake(due))).into();
         let checkpoint = self.others.is_some() && idle && leader.copy.keyspace.has_leases();
         let checkpoint: OptionFuture<_> = checkpoint.then(|| until(leader.checkpoints.due)).into();
+        let compacted = leader.copy.keyspace.compacted();
+        let compaction = leader.retention.wakes(now, self.visible, compacted).filter(|_| idle);
+        let compaction: OptionFuture<_> = compaction.map(until).into();
         let handover: OptionFuture<_> = leader.handover_due.map(until).into();
         let reads: OptionFuture<_> = leader.reads_due.map(until).into();
         let situation: OptionFuture<_> =
@@ -189,6 +194,7 @@ impl Actor {
             Some(()) = handover => Event::HandoverDue,
             Some(()) = reads => Event::ReadsDue,
             Some(()) = checkpoint => Event::CheckpointDue,
+            Some(()) = compaction => Event::CompactionDue,
             () = drain.started(), if !drain.is_draining() => Event::Draining,
         }
     }

@@ -1,17 +1,21 @@
 //! How much of its past a keyspace gives up by itself.
 //!
-//! Decided only after writes: a keyspace in which nothing happens keeps what
-//! it has, and costs nothing.
+//! By age as etcd's periodic compactor does: to where the keyspace stood a
+//! window ago, also when nothing was written since. Once that is done there is
+//! nothing to wake up for, and an idle keyspace costs nothing.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use kv::Revision;
 use rt::Millis;
 
 use crate::History;
 
-/// Resolution of ages: this many marks cover the whole window.
-const MARKS: u64 = 10;
+/// Ages are told apart by a tenth of the window, and where that is long by a
+/// tenth of an hour, like etcd's; but no window takes more marks than this.
+const MARKS_MAX: u64 = 1_000;
+const STEPS: u64 = 10;
+const STEPS_IN_MS: u64 = 3_600_000;
 
 /// Compactions by age, and those of a full store, are at least so far apart:
 /// each costs a sync and rewrites rows, however little it drops.
@@ -29,7 +33,7 @@ const STRETCH_BYTES: u64 = 4 * 1024 * 1024;
 pub(crate) struct Retention {
     history: History,
     /// When each of these revisions was the newest, oldest first; at most
-    /// about [`MARKS`].
+    /// about [`MARKS_MAX`].
     marks: VecDeque<(Millis, Revision)>,
     /// Bytes written up to and with each of these revisions since the one
     /// before it, oldest first; each but the newest is [`STRETCH_BYTES`].
@@ -90,12 +94,39 @@ impl Retention {
         // What somebody told us to keep is kept, full or not.
         let gives_way = full && self.history.bytes_max < u64::MAX;
         let at_leisure = if gives_way { Some(visible) } else { by_age };
-        let at_leisure =
-            at_leisure.filter(|target| *target > oldest && is_past(self.last, now, EVERY_MS));
+        let at_leisure = at_leisure
+            .filter(|target| *target > oldest && is_past(self.last, now, self.every_ms()));
         if at_leisure.is_some() {
             self.last = Some(now);
         }
         at_leisure.max(by_bytes).max(by_count)
+    }
+
+    /// When to ask for what is due although nothing was written: once what was
+    /// written before is too old. None if nothing will be.
+    pub fn wakes(&self, now: Millis, visible: Revision, compacted: Revision) -> Option<Millis> {
+        let window_ms = self.window_ms()?;
+        let oldest = compacted.max(Revision::FIRST);
+        if visible <= oldest {
+            return None;
+        }
+        let old_at = match self.marks.iter().find(|(_, revision)| *revision > oldest) {
+            Some((at, _)) => at.plus(window_ms + 1),
+            None => self.marks.back().map_or(now, |(at, _)| at.plus(step_ms(window_ms))),
+        };
+        let rested_at = self.last.map_or(now, |last| last.plus(self.every_ms()));
+        Some(old_at.max(rested_at))
+    }
+
+    /// None, if nothing is ever too old.
+    fn window_ms(&self) -> Option<u64> {
+        let window_ms = u64::try_from(self.history.age_max.as_millis()).ok()?;
+        (self.history.age_max < Duration::MAX).then_some(window_ms)
+    }
+
+    /// Whoever asks for a shorter window than most gets it.
+    fn every_ms(&self) -> u64 {
+        self.window_ms().unwrap_or(EVERY_MS).min(EVERY_MS)
     }
 
     /// The revision before which history must go to be light enough.
@@ -116,8 +147,8 @@ impl Retention {
 
     /// Remembers `visible` and returns the newest revision that is too old.
     fn mark(&mut self, now: Millis, visible: Revision) -> Option<Revision> {
-        let window_ms = u64::try_from(self.history.age_max.as_millis()).unwrap_or(u64::MAX);
-        let step_ms = window_ms / MARKS;
+        let window_ms = self.window_ms()?;
+        let step_ms = step_ms(window_ms);
         if self.marks.back().is_none_or(|(at, _)| now.since(*at) >= step_ms) {
             self.marks.push_back((now, visible));
         }
@@ -129,13 +160,17 @@ impl Retention {
     }
 }
 
+fn step_ms(window_ms: u64) -> u64 {
+    (window_ms.min(STEPS_IN_MS) / STEPS).max(window_ms / MARKS_MAX)
+}
+
 fn is_past(last: Option<Millis>, now: Millis, every_ms: u64) -> bool {
     last.is_none_or(|last| now.since(last) >= every_ms)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use rt::random::Random;
 
     use super::*;
 
@@ -165,9 +200,11 @@ mod tests {
         assert_eq!(due(0, 3, 1), None);
         assert_eq!(due(10_000, 4, 1), None);
         assert_eq!(due(10_001, 5, 1), Some(Revision(3)));
+        assert_eq!(due(20_000, 6, 3), None);
+        assert_eq!(due(20_001, 6, 3), Some(Revision(4)));
         // Some are old again soon, but it is not worth a compaction yet.
-        assert_eq!(due(30_000, 6, 3), None);
-        assert_eq!(due(40_001, 6, 3), Some(Revision(6)));
+        assert_eq!(due(30_000, 6, 4), None);
+        assert_eq!(due(40_001, 6, 4), Some(Revision(6)));
     }
 
     #[test]
@@ -196,6 +233,63 @@ mod tests {
         assert_eq!(due(3 * EVERY_MS, 10, 10), None);
     }
 
+    /// A keyspace in which nothing happens from `idle` on: the compactions until
+    /// it wakes up no more, by time and revision.
+    fn idles(retention: &mut Retention, idle: u64, visible: u64, from: u64) -> Vec<(u64, u64)> {
+        let (mut now, mut compacted) = (Millis(idle), Revision(from));
+        let mut done = Vec::new();
+        for _ in 0..100 {
+            let Some(at) = retention.wakes(now, Revision(visible), compacted) else { return done };
+            assert!(at >= now, "{at:?} is over at {now:?}");
+            now = at;
+            if let Some(target) = retention.due(now, Revision(visible), compacted, false) {
+                compacted = target;
+                done.push((now.0, target.0));
+            }
+        }
+        panic!("it wakes up all the time: {done:?}");
+    }
+
+    #[test]
+    fn what_was_written_last_goes_too_once_it_is_old_and_then_nobody_wakes_up() {
+        let mut retention = retention();
+        assert_eq!(idles(&mut retention, 0, 1, 1), []);
+        assert_eq!(retention.due(Millis(100), Revision(5), Revision::FIRST, false), None);
+        assert_eq!(retention.due(Millis(400), Revision(7), Revision::FIRST, false), None);
+        // Revision 7 was the newest at the first mark after 400 ms.
+        let compactions = idles(&mut retention, 400, 7, 1);
+        assert_eq!(compactions, [(10_101, 5), (20_102, 7)]);
+        assert_eq!(retention.wakes(Millis(99_999), Revision(7), Revision(7)), None);
+    }
+
+    #[test]
+    fn wherever_writes_stop_all_of_the_past_goes_and_none_that_is_young() {
+        for seed in 0..200 {
+            let mut random = Random::seeded(seed);
+            let (mut retention, mut now, mut compacted) = (retention(), 0, Revision::FIRST);
+            // When each revision stopped being the newest.
+            let mut ended = vec![0, 0];
+            for _ in 0..random.below(60) {
+                now += random.below(4_000);
+                ended.push(u64::MAX);
+                let visible = ended.len() as u64 - 1;
+                ended[visible as usize - 1] = now;
+                if let Some(target) =
+                    retention.due(Millis(now), Revision(visible), compacted, false)
+                {
+                    compacted = target;
+                }
+            }
+            let visible = ended.len() as u64 - 1;
+            let compactions = idles(&mut retention, now, visible, compacted.0);
+            assert_eq!(compactions.last().map_or(compacted.0, |last| last.1), visible);
+            for (at, target) in compactions {
+                let newest_gone = target as usize - 1;
+                assert!(at - ended[newest_gone] > 10_000 || newest_gone < 1, "seed {seed}");
+            }
+        }
+    }
+
     #[test]
     fn an_unlimited_history_is_never_cut_by_itself() {
         let mut retention = Retention::new(History::UNLIMITED);
@@ -213,7 +307,13 @@ mod tests {
             retention.wrote(Revision(ms), 1 << 20);
             retention.due(Millis(ms), Revision(ms), Revision(ms.saturating_sub(50)), false);
         }
-        assert!(retention.marks.len() as u64 <= MARKS + 2, "{}", retention.marks.len());
+        assert!(retention.marks.len() as u64 <= STEPS + 2, "{}", retention.marks.len());
+        let day = Duration::from_secs(30 * 24 * 3600);
+        let mut retention = Retention::new(History { age_max: day, ..History::UNLIMITED });
+        for minute in 0..100_000 {
+            retention.due(Millis(60_000 * minute), Revision(minute), Revision(minute / 2), false);
+        }
+        assert!(retention.marks.len() as u64 <= MARKS_MAX + 2, "{}", retention.marks.len());
         assert!(retention.stretches.len() <= 50, "{}", retention.stretches.len());
     }
 }
