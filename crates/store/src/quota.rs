@@ -1,4 +1,6 @@
-//! How much the store may hold on disk.
+//! How much the store may hold: on local disk its log and tables, without files
+//! that are made ahead of need; in a database its tables and their indexes, as
+//! the database last told.
 //!
 //! Once it held more, the alarm NOSPACE stands, as with etcd: puts and grants
 //! are refused until somebody has made room and disarms it. Too early, and the
@@ -20,9 +22,10 @@ use engine::Engine;
 
 use crate::alarms::{AlarmKind, Alarms};
 
-/// Written between two looks at the disk. A quota is gigabytes; overshooting
-/// it by this much harms nobody.
-const LOOK_EVERY_BYTES: u64 = 8 * 1024 * 1024;
+/// Written between two looks: a part of the quota by which overshooting it
+/// harms nobody, and of gigabytes no more than this.
+const LOOK_EVERY_PART: u64 = 32;
+const LOOK_EVERY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Looks at a full store after it was compacted, a second apart: by then the
 /// memtables have been written out, except on a disk that is in trouble.
@@ -59,7 +62,8 @@ impl Quota {
 
     pub fn wrote(&self, bytes: usize) {
         let bytes = bytes as u64;
-        if self.unseen_bytes.fetch_add(bytes, Relaxed) + bytes >= LOOK_EVERY_BYTES {
+        let every_bytes = (self.limit_bytes / LOOK_EVERY_PART).min(LOOK_EVERY_BYTES_MAX);
+        if self.unseen_bytes.fetch_add(bytes, Relaxed) + bytes >= every_bytes {
             self.look();
         }
     }
@@ -102,7 +106,8 @@ impl Quota {
         Ok(())
     }
 
-    fn look(&self) {
+    /// Raises the alarm if there is more than may be.
+    pub fn look(&self) {
         self.unseen_bytes.store(0, Relaxed);
         let disk_bytes = self.engine.metrics().disk_bytes;
         let full = disk_bytes > self.limit_bytes;

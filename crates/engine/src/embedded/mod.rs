@@ -233,10 +233,11 @@ impl Engine for Embedded {
         self.disk.counters.recent()
     }
 
+    /// What the log and the trees hold: not the files that are made ahead of
+    /// need, and not the trees' journal, which is one of them.
     fn metrics(&self) -> Metrics {
-        // An error leaves the size unknown, which is not worth an answer of
-        // its own: a disk in trouble shows in the next commit.
-        let trees = self.disk.db.disk_space().unwrap_or(0);
+        let held = |tree: &fjall::Keyspace| tree.disk_space() + tree.tree.active_memtable().size();
+        let trees = held(&self.disk.log) + held(&self.disk.rows);
         self.disk.counters.read(trees + self.disk.shelf.bytes())
     }
 }

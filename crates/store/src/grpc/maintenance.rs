@@ -67,7 +67,7 @@ impl Maintenance for Face {
         let standing = handle.standing();
         let size = to_i64(self.keyspaces.engine().metrics().disk_bytes);
         // A store that fills up is noticed also while nobody writes.
-        self.keyspaces.quota().is_full();
+        self.keyspaces.quota().look();
         // As etcd's own text of an alarm.
         let named = |alarm: &pb::AlarmMember| {
             format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name())
@@ -177,8 +177,9 @@ impl Maintenance for Face {
 
     async fn downgrade(
         &self,
-        _: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        self.any_handle(&request)?.check_admin().await.map_err(refusal)?;
         Err(Status::unimplemented("polis: releases of Polis do not follow etcd's versions"))
     }
 }
