@@ -1,10 +1,13 @@
 //! Who answers on one HTTP/2 connection: KV's calls straight from their bytes,
 //! everything else through the services.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{
+    HeaderValue, Request, Response,
+    header::{CONTENT_TYPE, DATE},
+};
 use http_body_util::{BodyExt as _, Full};
 use http2::{
     Field, Head,
@@ -74,10 +77,12 @@ impl http2::Handler for Desk {
     }
 
     async fn stream(self: Arc<Self>, request: Request<http2::Body>) -> Response<Body> {
-        match &self.grant {
+        let mut response = match &self.grant {
             Some(grant) => self.router.answer(request, grant).await,
             None => self.router.page(request).await,
-        }
+        };
+        date(&mut response, now());
+        response
     }
 }
 
@@ -93,6 +98,20 @@ impl Asked {
         request.extensions_mut().insert(self.grant.clone());
         request
     }
+}
+
+/// As hyper says it over HTTP/1. Answers of gRPC have none, with etcd neither.
+fn date(response: &mut Response<Body>, now: SystemTime) {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is_grpc = content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"));
+    if !is_grpc && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
+        response.headers_mut().entry(DATE).or_insert(date);
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "for people, and for caches between us and them")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// What somebody else answered, whole.
@@ -111,10 +130,33 @@ pub(crate) async fn whole(response: Response<Body>) -> Result<Bytes, Status> {
 fn fields(status: Status) -> Vec<Field> {
     let response: Response<()> = status.into_http();
     let all = response.headers().iter();
-    let said = all.filter(|(name, _)| *name != http::header::CONTENT_TYPE);
+    let said = all.filter(|(name, _)| *name != CONTENT_TYPE);
     let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| Field {
         name: Bytes::copy_from_slice(name.as_str().as_bytes()),
         value: Bytes::copy_from_slice(value.as_bytes()),
     };
     said.map(field).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn answers_of_http_have_a_date_and_those_of_grpc_do_not() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (content_type, expected) in [
+            ("application/json", Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+            ("application/grpc", None),
+            ("application/grpc+proto", None),
+        ] {
+            let mut response = Response::new(Body::empty());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            date(&mut response, now);
+            let date = response.headers().get(DATE).map(|date| date.to_str().expect("ASCII"));
+            assert_eq!(date, expected, "{content_type}");
+        }
+    }
 }

@@ -9,19 +9,36 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-/// Whether it is HTTP/2, once its first bytes say so; what was read stays in
-/// `input`. A peer that leaves meanwhile has said neither.
-pub(crate) async fn is_http2(
+/// Longer request lines than this are HTTP/1's to refuse.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tongue {
+    Http2,
+    Http1,
+    /// Not to be answered in a language that was not asked for: a client whose
+    /// HTTP/2 is broken cannot read an error of HTTP/1.
+    Neither,
+}
+
+/// What is spoken, once the first bytes say so; what was read stays in `input`.
+/// A peer that leaves meanwhile has said nothing.
+pub(crate) async fn tongue(
     io: &mut (impl AsyncRead + Unpin),
     input: &mut BytesMut,
-) -> io::Result<bool> {
+) -> io::Result<Tongue> {
     loop {
         let count = input.len().min(http2::PREFACE.len());
-        if input[..count] != http2::PREFACE[..count] {
-            return Ok(false);
-        }
-        if count == http2::PREFACE.len() {
-            return Ok(true);
+        if input[..count] == http2::PREFACE[..count] {
+            if count == http2::PREFACE.len() {
+                return Ok(Tongue::Http2);
+            }
+        } else if let Some(end) = input.iter().position(|byte| *byte == b'\n') {
+            let line = input[..end].trim_ascii_end();
+            let is_http1 = [&b" HTTP/1.1"[..], b" HTTP/1.0"].iter().any(|end| line.ends_with(end));
+            return Ok(if is_http1 { Tongue::Http1 } else { Tongue::Neither });
+        } else if input.len() >= LINE_BYTES_MAX {
+            return Ok(Tongue::Http1);
         }
         if io.read_buf(input).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -80,17 +97,21 @@ mod tests {
     #[tokio::test]
     async fn the_first_bytes_decide_and_none_of_them_is_lost() {
         for (said, expected) in [
-            (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrest"[..], Some(true)),
-            (b"POST / HTTP/1.1\r\n\r\n", Some(false)),
-            (b"PRI * HTTP/1.1\r\n\r\n", Some(false)),
+            (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrest"[..], Some(Tongue::Http2)),
+            (b"POST / HTTP/1.1\r\n\r\n", Some(Tongue::Http1)),
+            (b"GET /health HTTP/1.0\n\n", Some(Tongue::Http1)),
+            (b"PRI * HTTP/1.1\r\n\r\n", Some(Tongue::Http1)),
+            (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(Tongue::Neither)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\r\n\r", Some(Tongue::Neither)),
             (b"PRI * HTTP/2", None),
+            (b"GET /health HTTP", None),
             (b"", None),
         ] {
             let (mut theirs, mut ours) = tokio::io::duplex(1024);
             theirs.write_all(said).await.expect("there is room");
             drop(theirs);
             let mut input = BytesMut::new();
-            assert_eq!(is_http2(&mut ours, &mut input).await.ok(), expected);
+            assert_eq!(tongue(&mut ours, &mut input).await.ok(), expected);
             let mut all = Vec::new();
             Begun { input, io: ours }.read_to_end(&mut all).await.expect("all of it");
             assert_eq!(all, said);

@@ -23,7 +23,7 @@ use crate::{
     access::Grant,
     counted::Counted,
     desk::Desk,
-    greeting::{self, Begun},
+    greeting::{self, Begun, Tongue},
     route::Router,
 };
 
@@ -190,14 +190,15 @@ async fn talk(
 ) {
     let mut io = Counted::new(io, open.router.metrics().traffic.clone());
     let mut input = BytesMut::new();
-    let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeting::is_http2(&mut io, &mut input));
+    let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeting::tongue(&mut io, &mut input));
     let greeted = tokio::select! {
         greeted = greeted => greeted,
         () = open.finishing.started() => return,
     };
     match greeted {
-        Ok(Ok(true)) => talk_http2(io, input, grant, open).await,
-        Ok(Ok(false)) => talk_http1(Begun { input, io }, grant, open, watcher).await,
+        Ok(Ok(Tongue::Http2)) => talk_http2(io, input, grant, open).await,
+        Ok(Ok(Tongue::Http1)) => talk_http1(Begun { input, io }, grant, open, watcher).await,
+        Ok(Ok(Tongue::Neither)) => tracing::debug!("connection ended: it spoke no HTTP"),
         Ok(Err(error)) => tracing::debug!(%error, "connection ended before it began"),
         Err(_) => tracing::debug!("connection ended: nothing was said"),
     }
