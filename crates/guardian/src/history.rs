@@ -33,6 +33,13 @@ impl History {
         self.errant(other).is_empty()
     }
 
+    /// Whether `other` has something that `server` wrote and this one does not.
+    #[must_use]
+    pub fn lacks_of(&self, server: u32, other: &History) -> bool {
+        let of_server = other.0.iter().filter(|((_, by), _)| *by == server);
+        of_server.into_iter().any(|(place, last)| self.0.get(place).is_none_or(|ours| ours < last))
+    }
+
     /// What `other` has and this one does not: `DOMAIN-SERVER-FIRST..LAST`.
     #[must_use]
     pub fn errant(&self, other: &History) -> Vec<String> {
@@ -84,6 +91,14 @@ mod tests {
         assert_eq!(history("0-1-100").errant(&history("0-1-100,0-3-101")), ["0-3-101..101"]);
         assert_eq!(leader.errant(&history("7-9-2")), ["7-9-1..2"]);
         assert!(leader.errant(&history("0-1-100")).is_empty());
+    }
+
+    #[test]
+    fn what_a_server_wrote_and_lost_is_seen() {
+        let leader = history("0-1-28,0-2-31");
+        assert!(history("0-1-27").lacks_of(1, &leader) && history("").lacks_of(1, &leader));
+        assert!(!history("0-1-28").lacks_of(1, &leader), "what others wrote is fetched anyway");
+        assert!(!history("0-1-27").lacks_of(3, &leader));
     }
 
     #[test]

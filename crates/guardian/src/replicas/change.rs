@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use rt::random::Random;
+
 use super::{Replicas, Replication};
 use crate::{
-    Error, Mandate, Member, Name,
+    Error, History, Mandate, Member, Name,
     node::{Node, SHORT},
 };
 
@@ -108,14 +110,16 @@ pub async fn open(node: &mut Node) -> Result<(), Error> {
 }
 
 impl Replicas {
-    /// Has a server that takes no writes fetch from `leader`.
+    /// Has a server that takes no writes fetch from `leader`, which has `all`.
     pub(super) async fn follow(
         &self,
         node: &mut Node,
         leader: &Member,
+        all: &History,
         acknowledges: bool,
     ) -> Result<(), Error> {
         detach(node).await?;
+        renumber(node, all).await?;
         let acknowledges = if acknowledges { "ON" } else { "OFF" };
         let acknowledges = format!("SET GLOBAL rpl_semi_sync_slave_enabled = {acknowledges}");
         let Replication { user, password, secure } = &self.replication;
@@ -139,6 +143,20 @@ impl Replicas {
         ])
         .await
     }
+}
+
+/// A leader that crashed drops its last commits even if others have them, and
+/// must fetch them. But a server passes over what carries its own number, and
+/// goes on as if it had it: so it gets another one, until it is started again.
+async fn renumber(node: &mut Node, all: &History) -> Result<(), Error> {
+    let number: u32 = node.value("@@global.server_id", SHORT).await?;
+    if !super::Stand::read(node).await?.history.lacks_of(number, all) {
+        return Ok(());
+    }
+    // Far from what people choose, and from each other.
+    let fresh = 1 << 30 | u32::try_from(Random::from_entropy().below(1 << 30)).unwrap_or(1);
+    tracing::info!(member = %node.name, number, fresh, "it fetches what it wrote and lost");
+    node.run(&format!("SET GLOBAL server_id = {fresh}"), SHORT).await
 }
 
 /// Lets a member acknowledge that has caught up.

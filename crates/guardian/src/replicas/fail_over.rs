@@ -95,6 +95,7 @@ impl Replicas {
         let mut crowned = take(&mut nodes, &mandate.leader)
             .ok_or_else(|| Error::member(&mandate.leader, "it fell silent"))?;
         change::crown(&mut crowned).await?;
+        let all = Stand::read(&mut crowned).await?.history;
         // One that was fenced has nothing that others lack: it may follow too.
         nodes.extend(old);
         // One that must not acknowledge any more vouches until there is a mandate
@@ -103,7 +104,7 @@ impl Replicas {
             |node: &&mut Node| acked.contains(&node.name) && !mandate.ackers.contains(&node.name);
         let follows = nodes.iter_mut().filter(|node| !waits(node)).map(async |node| {
             let acknowledges = mandate.ackers.contains(&node.name);
-            (self.follow(node, leader, acknowledges).await, node.name.clone())
+            (self.follow(node, leader, &all, acknowledges).await, node.name.clone())
         });
         for (followed, name) in join_all(follows).await {
             if let Err(error) = followed {

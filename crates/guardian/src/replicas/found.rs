@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Replicas, change, epoch_of, stands};
+use super::{Replicas, change, epoch_of, stand::Stand, stands};
 use crate::{Epoch, Error, Leader, Mandate, Member, Name, node::Node};
 
 /// Followers take over all that the first leader has written so far.
@@ -79,9 +79,10 @@ impl Replicas {
         leader: &Member,
         ackers: &[Name],
     ) -> Result<(), Error> {
+        let all = Stand::read(node).await?.history;
         for other in others.iter_mut() {
             other.run_all(&["SET GLOBAL read_only = ON"]).await?;
-            self.follow(other, leader, ackers.contains(&other.name)).await?;
+            self.follow(other, leader, &all, ackers.contains(&other.name)).await?;
         }
         let position = change::position(node).await?;
         for other in others {

@@ -98,7 +98,7 @@ impl Replicas {
             done.push(Tended::Stuck { member: stand.name.clone(), problem: stand.problem.clone() });
         }
         // It must catch up before its word counts.
-        self.follow(node, leader, false).await?;
+        self.follow(node, leader, &own.history, false).await?;
         done.push(Tended::Joined(stand.name.clone()));
         Ok(done)
     }
@@ -125,6 +125,11 @@ impl Replicas {
             if !change::applied(node, &now, CATCH_UP_SECONDS).await? {
                 return Ok(Vec::new());
             }
+        }
+        // Being at its place is not enough: nothing before may be missing.
+        let missing = Stand::read(node).await?.history.errant(&own.history);
+        if !missing.is_empty() {
+            return Err(node.fails(format!("it has not got {}", missing.join(", "))));
         }
         change::acknowledge(node).await?;
         Ok(vec![Tended::Acknowledges(node.name.clone())])
