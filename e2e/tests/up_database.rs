@@ -9,7 +9,8 @@ use testkit::Seekdb;
 fn a_killed_city_loses_no_payment_with_store_and_books_on_a_database() {
     let database = Seekdb::shared().empty_database("estate");
     let estate = Estate::up_on("up-database", "2+2+1", &database);
-    let args = ["drill", "kill", "city", "east", "--rate", "100", "--users", "200", "-o", "json"];
+    let args =
+        ["drill", "kill", "city", "east", "--yes", "--rate", "100", "--users", "200", "-o", "json"];
     let output = estate.polis(&args);
     let said = String::from_utf8_lossy(&output.stderr);
     let report: Value =
