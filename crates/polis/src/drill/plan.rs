@@ -84,7 +84,7 @@ impl Plan {
             std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         Plan::parse(&text).with_context(|| {
             let code = errors::DRILL_PLAN;
-            format!("{code}: {} is no plan. {}", path.display(), code.remedy())
+            format!("{code}: {} is no plan", path.display())
         })
     }
 

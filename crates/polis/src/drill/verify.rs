@@ -18,6 +18,7 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     let path = std::path::absolute(path).context("find the report")?;
     let dir = path.parent().context("find the folder of the report")?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let mut out = std::io::stdout().lock();
     let mut wrong = Vec::new();
     let links = chain::read(dir).with_context(failed)?;
@@ -35,7 +36,6 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
             Some(what) => wrong.push(what),
         }
     }
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     match serde_json::from_str::<Report>(&text) {
         Ok(report) => {
             for (number, drill) in report.drills.iter().enumerate() {

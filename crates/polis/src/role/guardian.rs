@@ -114,8 +114,11 @@ fn group(args: &Args) -> anyhow::Result<Arc<dyn DatabaseGroup>> {
 }
 
 fn replicas(args: &Args) -> anyhow::Result<Replicas> {
-    let password = args.replication_password_file.as_ref().map(std::fs::read_to_string);
-    let password = password.transpose().context("read --replication-password-file")?;
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file)
+            .with_context(|| format!("read --replication-password-file {}", file.display()))
+    };
+    let password = args.replication_password_file.as_ref().map(read).transpose()?;
     let login = login(args)?;
     let replication = Replication {
         user: args.replication_user.clone(),
@@ -131,7 +134,9 @@ fn login(args: &Args) -> anyhow::Result<SqlConfig> {
     }
     let config = SqlConfig::parse(&args.login).context("--login")?;
     Ok(match &args.password_file {
-        Some(file) => config.with_password_file(file.clone()).context("read --password-file")?,
+        Some(file) => config
+            .with_password_file(file.clone())
+            .with_context(|| format!("read --password-file {}", file.display()))?,
         None => config,
     })
 }
