@@ -20,6 +20,17 @@ pub const OWNER_SILENT: Code = Code(414);
 pub const BODY_BROKEN: Code = Code(415);
 pub const EDGE_LISTEN: Code = Code(420);
 pub const EDGE_SNAPSHOT: Code = Code(421);
+pub const MESH_NO_ROUTE: Code = Code(430);
+pub const MESH_MALFORMED: Code = Code(431);
+pub const MESH_NO_KEY: Code = Code(432);
+pub const MESH_OVERFLOW: Code = Code(433);
+pub const MESH_UNREACHABLE: Code = Code(434);
+pub const MESH_LOST: Code = Code(435);
+pub const MESH_SILENT: Code = Code(436);
+pub const MESH_RATE_LIMIT: Code = Code(437);
+pub const MESH_FAULT: Code = Code(438);
+pub const MESH_BAD_ANSWER: Code = Code(439);
+pub const MESH_METHOD: Code = Code(440);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -129,5 +140,71 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "the edge's snapshot of the map cannot be used",
         cause: "The file with the last good map is damaged or of a newer format; the edge waits for the API instead.",
         remedy: "Nothing to do while the API is reachable: the file is written again. Check the disk if it comes back.",
+    },
+    Entry {
+        code: MESH_NO_ROUTE,
+        title: "no route of the listener matches",
+        cause: "The listener has routes, and none of them is for this host, path, method and headers.",
+        remedy: "Compare the request with the routes in the admin page /config; add a route without a match at the end to catch the rest.",
+    },
+    Entry {
+        code: MESH_MALFORMED,
+        title: "the request is not as HTTP has it",
+        cause: "What two readers could understand differently (two lengths, unusual codings, bare newlines, several hosts) is refused, since a service behind the proxy could read another request in it.",
+        remedy: "Send the request as RFC 9110 and 9112 have it; the message says what is wrong.",
+    },
+    Entry {
+        code: MESH_NO_KEY,
+        title: "nothing in the request says whom it is about",
+        cause: "The route goes by a key, and the request has none where the route looks for it, or one that the map does not know and no default is given.",
+        remedy: "Send the key where the route's `key` says, or give the map a `default`.",
+    },
+    Entry {
+        code: MESH_OVERFLOW,
+        title: "a circuit breaker is open",
+        cause: "The cluster has as many requests or connections under way as its `limits` allow.",
+        remedy: "Find out why the cluster is slow (admin page /clusters), or raise `limits` of the cluster.",
+    },
+    Entry {
+        code: MESH_UNREACHABLE,
+        title: "no endpoint could be connected to",
+        cause: "The endpoint did not accept a connection in time, or its TLS did not hold, and tries at others came to the same.",
+        remedy: "Check the endpoints in the admin page /clusters, and that address, certificate and expected identity are right.",
+    },
+    Entry {
+        code: MESH_LOST,
+        title: "the answer was lost",
+        cause: "The connection to the endpoint broke after the request was sent. Unless it is idempotent, the outcome is unknown.",
+        remedy: "Ask the service what became of it before sending it again; mark the route `idempotent` or send an idempotency-key if twice is as good as once.",
+    },
+    Entry {
+        code: MESH_SILENT,
+        title: "the service did not answer in time",
+        cause: "The route's `timeout` or the client's own deadline passed after the request was sent; the outcome is unknown.",
+        remedy: "Look at the service; raise the route's `timeout` if it may take longer.",
+    },
+    Entry {
+        code: MESH_RATE_LIMIT,
+        title: "the route takes no more requests now",
+        cause: "The bucket of the route, key or client is empty.",
+        remedy: "Come again after the seconds in Retry-After, or raise `rate_limit` of the route.",
+    },
+    Entry {
+        code: MESH_FAULT,
+        title: "a fault was injected on purpose",
+        cause: "The route has a `fault` for a share of its requests.",
+        remedy: "Remove `fault` from the route when the exercise is over.",
+    },
+    Entry {
+        code: MESH_BAD_ANSWER,
+        title: "the service's answer is not as HTTP has it",
+        cause: "The endpoint sent a head that is malformed or too large; passing it on could confuse the client about where it ends.",
+        remedy: "Correct the service; the message says what is wrong.",
+    },
+    Entry {
+        code: MESH_METHOD,
+        title: "CONNECT is not for this proxy",
+        cause: "The proxy carries requests to services and is no tunnel to elsewhere.",
+        remedy: "Send the request itself instead of CONNECT.",
     },
 ];

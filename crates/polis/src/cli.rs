@@ -49,6 +49,9 @@ pub enum Command {
     Ledger(role::ledger::Args),
     /// Watch a group of databases, and have another member lead when its leader is lost
     Guardian(Box<role::guardian::Args>),
+    /// Carry traffic between services as a file says
+    #[command(subcommand)]
+    Proxy(role::proxy::Command),
     /// Print completions for a shell
     Completion {
         /// Which shell
@@ -79,6 +82,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             crate::logging::init();
             role::guardian::run(*args)
         }
+        Command::Proxy(command) => role::proxy::run(command),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "polis", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

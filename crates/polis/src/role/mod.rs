@@ -3,6 +3,7 @@
 pub mod guardian;
 pub mod ledger;
 pub mod options;
+pub mod proxy;
 pub mod server;
 pub mod store;
 

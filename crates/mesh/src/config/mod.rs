@@ -1,0 +1,95 @@
+//! What people write: one TOML file, checked as a whole before any of it counts.
+//!
+//! [`model`] is the file word for word, with a default beside every field;
+//! [`check`] refuses what cannot be meant, naming line, value and remedy.
+//! The same model is what a control plane sends.
+
+mod check;
+mod error;
+pub mod model;
+
+use std::{fs, path::Path};
+
+pub use error::Error;
+pub use model::Config;
+
+/// Larger files are refused unread.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+// === impl Config ===
+
+impl Config {
+    pub fn load(path: &Path) -> Result<Config, Error> {
+        let name = path.display().to_string();
+        let unreadable = |source| Error::Read { file: name.clone(), source };
+        let bytes = fs::metadata(path).map_err(unreadable)?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(Error::TooLarge { file: name, bytes, max: FILE_BYTES_MAX });
+        }
+        Config::parse(&fs::read_to_string(path).map_err(unreadable)?, &name)
+    }
+
+    /// `file` is only named in errors.
+    pub fn parse(text: &str, file: &str) -> Result<Config, Error> {
+        let config: Config = toml::from_str(text).map_err(|error| {
+            Error::at(file, text, error.span().map_or(0, |span| span.start), error.message())
+        })?;
+        match check::check(&config) {
+            None => Ok(config),
+            Some(complaint) => Err(Error::at(file, text, complaint.at, &complaint.message)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = r#"
+[[listener]]
+name = "web"
+address = "127.0.0.1:8080"
+[[listener.route]]
+name = "pay"
+match = { path_prefix = "/pay" }
+key = { header = "polis-uid" }
+map = "users"
+
+[[map]]
+name = "users"
+default = "blue"
+entries = { "1" = "green" }
+
+[[cluster]]
+name = "blue"
+endpoints = [{ address = "127.0.0.1:9001" }]
+[[cluster]]
+name = "green"
+endpoints = [{ address = "127.0.0.1:9002" }]
+"#;
+
+    /// Replaces `from` by `to` in a sound file and expects to be told `line: message`.
+    fn refused(from: &str, to: &str, expected: &str) {
+        assert!(SOUND.contains(from), "{from}");
+        let error = Config::parse(&SOUND.replacen(from, to, 1), "p.toml").expect_err(to);
+        assert!(error.to_string().contains(expected), "{to}: {error}");
+    }
+
+    #[test]
+    fn a_sound_file_is_taken() {
+        let config = Config::parse(SOUND, "p.toml").expect("sound");
+        assert_eq!(config.listener[0].route[0].map.as_ref().expect("map").get_ref(), "users");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_line_and_reason() {
+        refused("path_prefix", "path_prefx", "p.toml:7:11: unknown field `path_prefx`");
+        refused("map = \"users\"", "map = \"user\"", "p.toml:9:7: map `user` is not declared");
+        refused("\"green\" }", "\"gren\" }", "cluster `gren` is not declared");
+        refused("map = \"users\"", "", "route `pay` says nowhere to go");
+        refused("name = \"green\"", "name = \"blue\"", "cluster `blue` is declared twice");
+        refused("key = { header = \"polis-uid\" }", "", "map `users` needs a key");
+        refused("127.0.0.1:8080", "localhost", "p.toml:4:11: ");
+        refused("\"/pay\"", "\"pay\"", "begins with no slash");
+    }
+}

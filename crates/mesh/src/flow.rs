@@ -1,0 +1,418 @@
+//! Bodies on their way: a source gives pieces, a sink takes them, a pump moves
+//! them, whichever wires the two ends are.
+
+use std::{
+    cell::RefCell,
+    io,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::{
+    h1::{Coder, Decoded, Decoder, Malformed},
+    io::Io,
+};
+
+/// A sink with more than this to write takes no more before it has written.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// As much of a body as is kept for another try.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// Where a body comes from.
+pub(crate) enum Source<'a> {
+    Empty,
+    Whole(Bytes),
+    H1 { io: &'a RefCell<Io>, decoder: Decoder },
+    H2 { stream: h2::RecvStream, data_ended: bool },
+}
+
+/// A body that may be sent again: what was taken of it is kept while it is
+/// small enough.
+pub(crate) struct Body<'a> {
+    source: Source<'a>,
+    kept: Vec<Piece>,
+    kept_bytes: usize,
+    /// How much of what is kept has been given in this round.
+    given: usize,
+    keeping: bool,
+    touched: bool,
+}
+
+/// Where a body goes.
+pub(crate) enum Sink<'a> {
+    Nowhere,
+    H1 { io: &'a RefCell<Io>, coder: Coder },
+    H2 { stream: h2::SendStream<Bytes>, waiting: Bytes },
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    #[error("{0}")]
+    H2(#[from] h2::Error),
+    #[error("the endpoint answered {0}")]
+    Answered(http::StatusCode),
+}
+
+/// Which end broke.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    Source(Broken),
+    Sink,
+}
+
+/// Moves pieces until the source has ended and the sink has all of it.
+pub(crate) struct Pump {
+    ended: bool,
+    done: bool,
+}
+
+// === impl Source ===
+
+impl Source<'_> {
+    /// Whether nothing is to come, as far as is known without looking.
+    pub(crate) fn is_end(&self) -> bool {
+        match self {
+            Source::Empty => true,
+            Source::Whole(bytes) => bytes.is_empty(),
+            Source::H1 { decoder, .. } => decoder.is_done(),
+            Source::H2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+
+    /// The length, if it was said.
+    pub(crate) fn said(&self) -> Option<u64> {
+        match self {
+            Source::Empty => Some(0),
+            Source::Whole(bytes) => Some(bytes.len() as u64),
+            Source::H1 { decoder, .. } => decoder.said(),
+            Source::H2 { stream, .. } if stream.is_end_stream() => Some(0),
+            Source::H2 { .. } => None,
+        }
+    }
+
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piece>, Broken>> {
+        match self {
+            Source::Empty => Poll::Ready(Ok(None)),
+            Source::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready(Ok((!bytes.is_empty()).then_some(Piece::Data(bytes))))
+            }
+            Source::H1 { io, decoder } => {
+                let mut io = io.borrow_mut();
+                loop {
+                    let ended = io.ended;
+                    match decoder.decode(&mut io.input, ended)? {
+                        Decoded::Piece(piece) => return Poll::Ready(Ok(Some(piece))),
+                        Decoded::End => return Poll::Ready(Ok(None)),
+                        Decoded::NeedMore => {
+                            ready!(io.poll_fill(cx))?;
+                        }
+                    }
+                }
+            }
+            Source::H2 { stream, data_ended } => {
+                if !*data_ended {
+                    match ready!(stream.poll_data(cx)) {
+                        Some(data) => {
+                            let data = data?;
+                            stream.flow_control().release_capacity(data.len())?;
+                            return Poll::Ready(Ok(Some(Piece::Data(data))));
+                        }
+                        None => *data_ended = true,
+                    }
+                }
+                let trailers = ready!(stream.poll_trailers(cx))?;
+                Poll::Ready(Ok(trailers.map(Piece::Trailers)))
+            }
+        }
+    }
+}
+
+// === impl Body ===
+
+impl<'a> Body<'a> {
+    /// Given once.
+    pub(crate) fn once(source: Source<'a>) -> Body<'a> {
+        Body { source, kept: Vec::new(), kept_bytes: 0, given: 0, keeping: false, touched: false }
+    }
+
+    /// Given again as long as it has at most [`KEPT_BYTES_MAX`].
+    pub(crate) fn again(source: Source<'a>) -> Body<'a> {
+        Body { keeping: true, ..Body::once(source) }
+    }
+
+    /// Begins anew; false if that cannot be.
+    pub(crate) fn rewind(&mut self) -> bool {
+        self.given = 0;
+        self.keeping
+    }
+
+    /// Whether [`Body::rewind`] would be true.
+    pub(crate) fn rewind_is_possible(&self) -> bool {
+        self.keeping
+    }
+
+    /// Whether anything of it has been given out.
+    pub(crate) fn was_given(&self) -> bool {
+        self.touched
+    }
+
+    /// Whether all has been taken from where it comes.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.source.is_end()
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.given == self.kept.len() && self.source.is_end()
+    }
+
+    /// The length as a whole, if it is known, as long as nothing of it is gone.
+    pub(crate) fn said(&self) -> Option<u64> {
+        if matches!(self.kept.last(), Some(Piece::Trailers(_))) {
+            return None;
+        }
+        self.source.said().map(|left| left + self.kept_bytes as u64)
+    }
+
+    /// Takes all of it in; none if it is larger than what is kept, and then
+    /// nothing of it is lost either.
+    pub(crate) async fn whole(&mut self) -> Result<Option<Bytes>, Broken> {
+        while self.keeping {
+            let piece = std::future::poll_fn(|cx| self.source.poll_piece(cx)).await?;
+            let Some(piece) = piece else {
+                let data = self.kept.iter().filter_map(|piece| match piece {
+                    Piece::Data(data) => Some(data.clone()),
+                    Piece::Trailers(_) => None,
+                });
+                let mut data: Vec<Bytes> = data.collect();
+                let one = data.len() == 1;
+                return Ok(Some(if one { data.remove(0) } else { data.concat().into() }));
+            };
+            self.kept_bytes += piece.bytes();
+            self.keeping = self.kept_bytes <= KEPT_BYTES_MAX;
+            self.kept.push(piece);
+        }
+        Ok(None)
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Broken>> {
+        if let Some(piece) = self.kept.get(self.given) {
+            self.given += 1;
+            self.touched = true;
+            return Poll::Ready(Ok(Some(piece.clone())));
+        }
+        let piece = ready!(self.source.poll_piece(cx))?;
+        self.touched |= piece.is_some();
+        if let Some(piece) = piece.as_ref().filter(|_| self.keeping) {
+            self.kept_bytes += piece.bytes();
+            self.keeping = self.kept_bytes <= KEPT_BYTES_MAX;
+            if self.keeping {
+                self.kept.push(piece.clone());
+            } else {
+                self.kept.clear();
+            }
+            self.given = self.kept.len();
+        }
+        Poll::Ready(Ok(piece))
+    }
+}
+
+// === impl Piece ===
+
+impl Piece {
+    fn bytes(&self) -> usize {
+        match self {
+            Piece::Data(data) => data.len(),
+            Piece::Trailers(_) => 0,
+        }
+    }
+}
+
+// === impl Sink ===
+
+impl Sink<'_> {
+    /// Whether it takes another piece.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self {
+            Sink::Nowhere => Poll::Ready(Ok(())),
+            Sink::H1 { io, .. } => {
+                let mut io = io.borrow_mut();
+                if io.output.len() > OUTPUT_BYTES_MAX {
+                    ready!(io.poll_flush(cx))?;
+                }
+                Poll::Ready(Ok(()))
+            }
+            Sink::H2 { stream, waiting } => {
+                while !waiting.is_empty() {
+                    stream.reserve_capacity(waiting.len());
+                    let capacity = match ready!(stream.poll_capacity(cx)) {
+                        Some(capacity) => capacity?,
+                        None => return Poll::Ready(Err(reset().into())),
+                    };
+                    let now = waiting.split_to(capacity.min(waiting.len()));
+                    stream.send_data(now, false)?;
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn send(&mut self, piece: Piece) -> Result<(), Broken> {
+        match (self, piece) {
+            (Sink::Nowhere, _) => {}
+            (Sink::H1 { io, coder }, Piece::Data(data)) => {
+                coder.data(&data, &mut io.borrow_mut().output);
+            }
+            (Sink::H1 { io, coder }, Piece::Trailers(trailers)) => {
+                coder.end(Some(&trailers), &mut io.borrow_mut().output);
+                *coder = Coder::Plain;
+            }
+            (Sink::H2 { waiting, .. }, Piece::Data(data)) => *waiting = data,
+            (Sink::H2 { stream, .. }, Piece::Trailers(trailers)) => {
+                stream.send_trailers(trailers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All has been sent; trailers were the end if there were any.
+    fn end(&mut self, trailed: bool) -> Result<(), Broken> {
+        match self {
+            Sink::H1 { io, coder } if !trailed => coder.end(None, &mut io.borrow_mut().output),
+            Sink::H2 { stream, .. } if !trailed => stream.send_data(Bytes::new(), true)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self {
+            Sink::Nowhere => Poll::Ready(Ok(())),
+            Sink::H1 { io, .. } => io.borrow_mut().poll_flush(cx).map_err(Broken::Io),
+            Sink::H2 { .. } => self.poll_ready(cx),
+        }
+    }
+
+    /// Gives up in the middle, so that the other side does not take what it
+    /// has for the whole.
+    pub(crate) fn break_off(&mut self, reason: h2::Reason) {
+        if let Sink::H2 { stream, .. } = self {
+            stream.send_reset(reason);
+        }
+    }
+}
+
+fn reset() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the stream was reset")
+}
+
+// === impl Pump ===
+
+impl Pump {
+    /// `nothing` if there is no body at all and the head has said so.
+    pub(crate) fn new(nothing: bool) -> Pump {
+        Pump { ended: nothing, done: false }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        source: &mut Body<'_>,
+        sink: &mut Sink<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Cut>> {
+        loop {
+            if self.ended {
+                ready!(sink.poll_flush(cx)).map_err(|_| Cut::Sink)?;
+                self.done = true;
+                return Poll::Ready(Ok(()));
+            }
+            ready!(sink.poll_ready(cx)).map_err(|_| Cut::Sink)?;
+            match source.poll_piece(cx) {
+                Poll::Ready(Ok(Some(piece))) => {
+                    let trailed = matches!(piece, Piece::Trailers(_));
+                    sink.send(piece).map_err(|_| Cut::Sink)?;
+                    self.ended = trailed;
+                }
+                Poll::Ready(Ok(None)) => {
+                    if sink.poll_ready(cx).map_err(|_| Cut::Sink)?.is_pending() {
+                        return Poll::Pending;
+                    }
+                    sink.end(false).map_err(|_| Cut::Sink)?;
+                    self.ended = true;
+                }
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(Cut::Source(broken))),
+                Poll::Pending => {
+                    // What is there goes out before more is waited for.
+                    if let Poll::Ready(flushed) = sink.poll_flush(cx) {
+                        flushed.map_err(|_| Cut::Sink)?;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+/// Copies bytes both ways until both have ended. Gives how many went each way.
+pub(crate) async fn both_ways(left: &mut Io, right: &mut Io) -> io::Result<(u64, u64)> {
+    let mut there = Way::default();
+    let mut back = Way::default();
+    // What was read before the tunnel began goes first.
+    there.bytes += left.input.len() as u64;
+    right.output.unsplit(left.input.split());
+    back.bytes += right.input.len() as u64;
+    left.output.unsplit(right.input.split());
+    std::future::poll_fn(|cx| {
+        let first = there.poll(left, right, cx)?;
+        let second = back.poll(right, left, cx)?;
+        if first.is_ready() && second.is_ready() {
+            return Poll::Ready(Ok((there.bytes, back.bytes)));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// One direction of a tunnel.
+#[derive(Default)]
+struct Way {
+    bytes: u64,
+    done: bool,
+}
+
+// === impl Way ===
+
+impl Way {
+    fn poll(&mut self, from: &mut Io, to: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.done {
+            ready!(to.poll_flush(cx))?;
+            if from.ended {
+                ready!(to.poll_shutdown(cx))?;
+                self.done = true;
+                break;
+            }
+            self.bytes += ready!(from.poll_pass(to, cx))? as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,53 @@
+//! The proxy engine: one data plane for sidecars, hosts and gateways.
+//!
+//! A [`Config`] says what is listened on, how requests are told apart and
+//! where they go; it is checked as a whole, becomes a [`Plan`], and a plan
+//! replaces the one before while requests are under way. One thread per core
+//! accepts, reads and relays on its own: what threads share on the way of a
+//! request are a few atomic counts, never a lock.
+//!
+//! Reading order: [`config`] is what people write, [`plan`] what it means,
+//! [`route`] picks the way of a request, [`exchange`] walks it, [`flow`] moves
+//! bodies, [`h1`] and [`h2`] are the wires, [`upstream`] the other side.
+//!
+//! What this crate must never know: who owns a shard, and what a payment is.
+
+mod span;
+
+pub mod config;
+mod plan;
+
+mod key;
+mod route;
+
+mod io;
+mod tls;
+mod transport;
+
+mod flow;
+mod h1;
+mod h2;
+
+mod upstream;
+
+mod exchange;
+mod refusal;
+mod reply;
+mod rules;
+mod trace;
+mod walk;
+
+mod tcp;
+
+mod listen;
+mod serve;
+mod worker;
+
+mod access_log;
+mod admin;
+mod metrics;
+mod proxy;
+
+pub use config::{Config, Error as ConfigError};
+pub use plan::Plan;
+pub use proxy::{Error, Proxy};

@@ -1,0 +1,98 @@
+//! What a configuration means: names resolved, files read, values parsed.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    config::{
+        Config,
+        model::{self, Protocol},
+    },
+    route::Route,
+    tls::{self, Acceptor, Connector},
+    upstream::Cluster,
+};
+
+pub struct Plan {
+    pub(crate) config: Config,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    pub(crate) clusters: Vec<Arc<Cluster>>,
+}
+
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) tls: Option<Arc<Acceptor>>,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// Why a sound configuration cannot be carried out here and now.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("TLS of {what} `{name}`: {source}")]
+    Tls { what: &'static str, name: String, source: tls::Error },
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// What endpoints of the plan `before` were seen to do is kept.
+    pub fn new(config: Config, before: Option<&Plan>) -> Result<Plan, Error> {
+        let clusters: Vec<Arc<Cluster>> = config
+            .cluster
+            .iter()
+            .map(|model| {
+                let name = model.name.get_ref();
+                let failed = |source| Error::Tls { what: "cluster", name: name.clone(), source };
+                let tls = model.tls.as_ref().map(Connector::load).transpose().map_err(failed)?;
+                let old = before.and_then(|before| {
+                    before.clusters.iter().find(|cluster| cluster.name == *name)
+                });
+                Ok(Arc::new(Cluster::new(model, tls, &config.place, old.map(Arc::as_ref))))
+            })
+            .collect::<Result<_, Error>>()?;
+        let index: HashMap<&str, usize> =
+            clusters.iter().enumerate().map(|(at, cluster)| (cluster.name.as_str(), at)).collect();
+        let listeners = config
+            .listener
+            .iter()
+            .map(|model| listener(model, &config, &index).map(Arc::new))
+            .collect::<Result<_, Error>>()?;
+        Ok(Plan { listeners, clusters, config })
+    }
+
+    /// The files it was made of, beside its own.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let listeners = self.config.listener.iter().filter_map(|listener| listener.tls.as_ref());
+        let ours =
+            listeners.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]);
+        let clusters = self.config.cluster.iter().filter_map(|cluster| cluster.tls.as_ref());
+        let theirs = clusters.flat_map(|tls| [Some(&tls.ca), tls.cert.as_ref(), tls.key.as_ref()]);
+        ours.chain(theirs).flatten().map(PathBuf::as_path)
+    }
+}
+
+fn listener(
+    model: &model::Listener,
+    config: &Config,
+    clusters: &HashMap<&str, usize>,
+) -> Result<Listener, Error> {
+    let name = model.name.get_ref().clone();
+    let failed = |source| Error::Tls { what: "listener", name: name.clone(), source };
+    let tls = model.tls.as_ref().map(Acceptor::load).transpose().map_err(failed)?.map(Arc::new);
+    let routes = model.route.iter().map(|route| Route::new(route, config, clusters)).collect();
+    Ok(Listener {
+        address: *model.address.get_ref(),
+        protocol: model.protocol,
+        proxy_protocol: model.proxy_protocol,
+        name,
+        tls,
+        routes,
+    })
+}

@@ -1,0 +1,212 @@
+//! From an accepted connection to the protocol it speaks.
+
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use rpc::{Detected, Protocol as Spoken, detect};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    config::model::Protocol,
+    exchange::Client,
+    h1,
+    h2::{self, Prefixed},
+    io::Io,
+    plan::Listener,
+    tcp,
+    transport::Stream,
+    worker::Worker,
+};
+
+/// After a failed accept: out of file descriptors, which takes a moment to pass.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A connection that counts against the limit.
+struct Counted(Rc<Worker>);
+
+/// Accepts until told to stop, or until the drain.
+pub(crate) async fn listen(
+    worker: Rc<Worker>,
+    name: Rc<str>,
+    listener: std::net::TcpListener,
+    stop: oneshot::Receiver<()>,
+) {
+    let listener = TcpListener::from_std(listener).expect("built non-blocking");
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = worker.drained() => break,
+            _ = stop.as_mut() => break,
+            accepted = listener.accept() => accepted,
+        };
+        admit(&worker, &name, accepted).await;
+    }
+    // Whoever the kernel has connected already is served as well.
+    while let Ok(Ok(accepted)) = timeout(Duration::ZERO, listener.accept()).await {
+        admit(&worker, &name, Ok(accepted)).await;
+    }
+}
+
+async fn admit(worker: &Rc<Worker>, name: &Rc<str>, accepted: io::Result<(TcpStream, SocketAddr)>) {
+    let (stream, peer) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            return sleep(ACCEPT_RETRY).await;
+        }
+    };
+    let Some(counted) = Counted::new(worker) else { return };
+    let (worker, name) = (worker.clone(), name.clone());
+    tokio::task::spawn_local(async move {
+        let _counted = counted;
+        if let Err(error) = carry(worker, name, stream, peer).await {
+            tracing::debug!(%peer, %error, "connection ended early");
+        }
+    });
+}
+
+async fn carry(
+    worker: Rc<Worker>,
+    name: Rc<str>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) -> io::Result<()> {
+    let plan = worker.plan();
+    let Some(at) = plan.listener(&name) else { return Ok(()) };
+    let listener: Arc<Listener> = plan.shared.listeners[at].clone();
+    let limits = &plan.shared.config.limits;
+    let (patience, stall) = (limits.head_timeout.0, limits.stall_timeout.0);
+    drop(plan);
+    stream.set_nodelay(true)?;
+    // Whom the kernel cannot reach any more is not waited for.
+    rustix::net::sockopt::set_tcp_user_timeout(
+        &stream,
+        u32::try_from(stall.as_millis()).unwrap_or(u32::MAX),
+    )?;
+    let mut client = Client { address: peer, secure: false };
+    if listener.proxy_protocol {
+        let origin = timeout(patience, origin(&mut stream)).await;
+        match origin.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(origin) => client.address = origin.unwrap_or(peer),
+            Err(error) => {
+                worker.metrics.malformed.add(1);
+                return Err(error);
+            }
+        }
+    }
+    let (stream, alpn) = match &listener.tls {
+        None => (Stream::Plain(stream), None),
+        Some(tls) => {
+            let handshake = timeout(patience, Box::pin(tls.accept(stream))).await;
+            let stream = match handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    worker.metrics.handshakes_failed.add(1);
+                    return Err(error);
+                }
+            };
+            client.secure = true;
+            let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            (Stream::Accepted(Box::new(stream)), alpn)
+        }
+    };
+    let mut io = Io::new(stream);
+    match listener.protocol {
+        Protocol::Tcp => Box::pin(tcp::serve(worker, &name, io, false)).await,
+        Protocol::TlsPassthrough => Box::pin(tcp::serve(worker, &name, io, true)).await,
+        Protocol::Http => {
+            let h2 = match alpn.as_deref() {
+                Some(alpn) => alpn == b"h2",
+                None => is_h2(&worker, &mut io, patience).await?,
+            };
+            if !h2 {
+                return h1::serve(worker, name, client, io).await;
+            }
+            let (stream, input) = io.into_parts();
+            let served =
+                Box::pin(h2::serve(worker, name, client, Prefixed::new(stream, input))).await;
+            served.map_err(io::Error::other)
+        }
+    }
+}
+
+/// Whom the balancer in front says the connection is from.
+async fn origin(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+    let mut bytes = vec![0; rpc::proxy_protocol::NOTES_BYTES_MAX + 256];
+    let mut seen = 0;
+    loop {
+        // Looked at, not taken: what follows may be TLS.
+        let now = stream.peek(&mut bytes).await?;
+        match rpc::proxy_protocol::read(&bytes[..now]).map_err(io::Error::other)? {
+            Some((origin, length)) => {
+                stream.read_exact(&mut bytes[..length]).await?;
+                return Ok(origin.addresses.map(|(from, _)| from));
+            }
+            None if now == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // More of it has not come yet, and readiness would not tell.
+            None if now == seen => sleep(Duration::from_millis(5)).await,
+            None => seen = now,
+        }
+    }
+}
+
+/// Whether the client begins with HTTP/2's preface.
+async fn is_h2(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<bool> {
+    let look = async {
+        loop {
+            match detect(&io.input) {
+                Detected::Is(spoken) => return Ok(spoken == Spoken::Http2),
+                // One that is no prefix of the preface needs no more bytes.
+                Detected::NeedMore
+                    if !b"PRI * HTTP/2.0".starts_with(&io.input[..io.input.len().min(14)]) =>
+                {
+                    return Ok(false);
+                }
+                Detected::NeedMore => {}
+            }
+            let read = tokio::select! {
+                biased;
+                read = std::future::poll_fn(|cx| io.poll_fill(cx)) => read?,
+                () = worker.drained() => 0,
+            };
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    };
+    // Who says nothing at all is closed like one that idles.
+    timeout(patience, look).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn new(worker: &Rc<Worker>) -> Option<Counted> {
+        let max = worker.plan().shared.config.limits.connections;
+        if worker.connections.fetch_add(1, Relaxed) >= max {
+            worker.connections.fetch_sub(1, Relaxed);
+            worker.metrics.connections_refused.add(1);
+            return None;
+        }
+        worker.metrics.connections.add(1);
+        Some(Counted(worker.clone()))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+        self.0.metrics.connections_ended.add(1);
+    }
+}

@@ -1,0 +1,114 @@
+//! Bytes both ways: TCP, and TLS that is not ended here.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use tokio::time::timeout;
+
+use crate::{
+    flow::both_ways,
+    io::Io,
+    route::To,
+    upstream::Local,
+    worker::{Plan, Worker},
+};
+
+/// A ClientHello, with all that people put into it.
+const HELLO_BYTES_MAX: usize = 16 << 10;
+
+/// Carries one connection of `listener` until both sides have ended it.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: &str,
+    mut io: Io,
+    sniff: bool,
+) -> std::io::Result<()> {
+    let plan = worker.plan();
+    let Some(at) = plan.listener(listener) else { return Ok(()) };
+    let name = if sniff {
+        let patience = plan.shared.config.limits.head_timeout.0;
+        match timeout(patience, server_name(&mut io)).await {
+            Ok(Ok(name)) => name,
+            _ => {
+                worker.metrics.malformed.add(1);
+                return Ok(());
+            }
+        }
+    } else {
+        None
+    };
+    let routes = &plan.shared.listeners[at].routes;
+    let found = routes.iter().position(|route| route.matches_name(name.as_deref()));
+    let metrics = plan.metrics(at, found);
+    let Some(route) = found.map(|found| &routes[found]) else { return Ok(()) };
+    let Some(cluster) = cluster(&worker, &plan, &route.to) else { return Ok(()) };
+    metrics.began();
+    let began = Instant::now();
+    let carried = carry(&worker, &cluster, &mut io).await;
+    metrics.ended(if carried.is_ok() { 200 } else { 502 }, began.elapsed());
+    carried
+}
+
+async fn carry(worker: &Worker, cluster: &Rc<Local>, io: &mut Io) -> std::io::Result<()> {
+    let refused = || std::io::Error::other("no room in the cluster, or no endpoint");
+    let _busy = cluster.shared.admit().ok_or_else(refused)?;
+    let mut tried = None;
+    // Nothing has been sent: another endpoint is as good.
+    for _ in 0..cluster.endpoints.len().clamp(1, 3) {
+        let endpoint = cluster.pick(None, tried.as_deref(), Instant::now()).ok_or_else(refused)?;
+        let _under_way = endpoint.begin(Instant::now());
+        let Ok(lease) = cluster.lease(&endpoint).await else {
+            cluster.shared.observe(&endpoint.shared, true, Instant::now());
+            tried = Some(endpoint);
+            continue;
+        };
+        cluster.shared.observe(&endpoint.shared, false, Instant::now());
+        let (mut upstream, _connection) = lease.into_io().ok_or_else(refused)?;
+        worker.metrics.tunnels.add(1);
+        let (bytes_in, bytes_out) = both_ways(io, &mut upstream).await?;
+        worker.metrics.bytes_in.add(bytes_in);
+        worker.metrics.bytes_out.add(bytes_out);
+        return Ok(());
+    }
+    Err(refused())
+}
+
+fn cluster(worker: &Worker, plan: &Plan, to: &To) -> Option<Rc<Local>> {
+    let at = match to {
+        To::Cluster(at) => *at,
+        To::Split { shares, total } => {
+            let mut drawn = worker.draw() % u64::from(*total);
+            let mut shares = shares.iter();
+            loop {
+                let (weight, at) = shares.next()?;
+                match drawn.checked_sub(u64::from(*weight)) {
+                    None => break *at,
+                    Some(rest) => drawn = rest,
+                }
+            }
+        }
+        _ => return None,
+    };
+    Some(plan.clusters[at].clone())
+}
+
+/// The name in the ClientHello, which stays in the input.
+async fn server_name(io: &mut Io) -> std::io::Result<Option<String>> {
+    let bad = || std::io::Error::other("no ClientHello");
+    let mut acceptor = rustls::server::Acceptor::default();
+    let mut read = 0;
+    loop {
+        let mut new = &io.input[read..];
+        read = io.input.len();
+        while !new.is_empty() {
+            acceptor.read_tls(&mut new)?;
+            if let Some(accepted) = acceptor.accept().map_err(|_| bad())? {
+                return Ok(accepted.client_hello().server_name().map(str::to_ascii_lowercase));
+            }
+        }
+        if read > HELLO_BYTES_MAX || std::future::poll_fn(|cx| io.poll_fill(cx)).await? == 0 {
+            return Err(bad());
+        }
+    }
+}

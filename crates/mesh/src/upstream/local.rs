@@ -1,0 +1,214 @@
+//! What one thread has of a cluster: connections that idle, and latencies seen.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use bytes::Bytes;
+use rt::random::Random;
+
+use super::{Busy, Cluster, Endpoint, balance, connect, lease::Lease};
+use crate::{config::model::Upstream, io::Io};
+
+/// A latency counts for so long, falling off.
+const DECAY: Duration = Duration::from_secs(10);
+/// Idle connections kept for one endpoint.
+const IDLE_MAX: usize = 1_024;
+
+pub(crate) struct Local {
+    pub(crate) shared: Arc<Cluster>,
+    pub(crate) endpoints: Vec<Rc<LocalEndpoint>>,
+    turn: Cell<usize>,
+    random: RefCell<Random>,
+}
+
+pub(crate) struct LocalEndpoint {
+    pub(crate) shared: Arc<Endpoint>,
+    /// Last in, first out: the spare ones grow old in front.
+    idle: RefCell<Vec<Idle>>,
+    pub(super) h2: RefCell<Option<h2::client::SendRequest<Bytes>>>,
+    /// Held while the one HTTP/2 connection is being made.
+    pub(super) connecting: tokio::sync::Mutex<()>,
+    under_way: Cell<u32>,
+    latency_us: Cell<f64>,
+    seen: Cell<Option<Instant>>,
+}
+
+struct Idle {
+    io: Box<RefCell<Io>>,
+    since: Instant,
+    busy: Busy,
+}
+
+/// A request under way to an endpoint.
+pub(crate) struct UnderWay {
+    endpoint: Rc<LocalEndpoint>,
+    began: Instant,
+}
+
+// === impl Local ===
+
+impl Local {
+    /// `before` is this thread's view of the plan before: connections to
+    /// endpoints that stay are kept.
+    pub(crate) fn new(shared: Arc<Cluster>, before: Option<&Local>, random: Random) -> Local {
+        let same_tls = |before: &&Local| match (&before.shared.tls, &shared.tls) {
+            (None, None) => before.shared.protocol == shared.protocol,
+            _ => false,
+        };
+        let before = before.filter(same_tls);
+        let endpoints = shared.endpoints.iter().map(|endpoint| {
+            let known = before.and_then(|before| {
+                before.endpoints.iter().find(|e| Arc::ptr_eq(&e.shared.state, &endpoint.state))
+            });
+            Rc::new(LocalEndpoint {
+                shared: endpoint.clone(),
+                idle: known.map(|known| RefCell::new(known.idle.take())).unwrap_or_default(),
+                h2: known.map(|known| RefCell::new(known.h2.take())).unwrap_or_default(),
+                connecting: tokio::sync::Mutex::new(()),
+                under_way: Cell::new(0),
+                latency_us: Cell::new(known.map_or(0.0, |known| known.latency_us.get())),
+                seen: Cell::new(known.and_then(|known| known.seen.get())),
+            })
+        });
+        let endpoints = endpoints.collect();
+        Local { shared, endpoints, turn: Cell::new(0), random: RefCell::new(random) }
+    }
+
+    pub(crate) fn pick(
+        &self,
+        key: Option<&str>,
+        tried: Option<&LocalEndpoint>,
+        now: Instant,
+    ) -> Option<Rc<LocalEndpoint>> {
+        balance::pick(self, key, tried, now).map(|at| self.endpoints[at].clone())
+    }
+
+    /// A connection for one request: one that idles, or a new one.
+    pub(crate) async fn lease(
+        &self,
+        endpoint: &Rc<LocalEndpoint>,
+    ) -> Result<Lease, connect::Error> {
+        if self.shared.protocol == Upstream::Http2 {
+            return Ok(Lease::h2(connect::h2(&self.shared, endpoint).await?));
+        }
+        if let Some(idle) = endpoint.take_idle() {
+            return Ok(Lease::h1(idle.io, idle.busy, true));
+        }
+        let busy = self.room(endpoint).await?;
+        let io = connect::io(&self.shared, endpoint, &[b"http/1.1"]).await?;
+        Ok(Lease::h1(Box::new(RefCell::new(io)), busy, false))
+    }
+
+    /// Room for one more connection, which may be one that idles elsewhere.
+    async fn room(&self, endpoint: &Rc<LocalEndpoint>) -> Result<Busy, connect::Error> {
+        let cluster = &self.shared;
+        let room =
+            || Busy::take(&cluster.load, |load| &load.connections, cluster.limits.connections);
+        if let Some(busy) = room() {
+            return Ok(busy);
+        }
+        let pending = Busy::take(&cluster.load, |load| &load.pending, cluster.limits.pending);
+        let Some(_pending) = pending else { return Err(connect::Error::NoRoom) };
+        let until = Instant::now() + cluster.connect_timeout;
+        while Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            if let Some(idle) = endpoint.take_idle() {
+                return Ok(idle.busy);
+            }
+            if let Some(busy) = room() {
+                return Ok(busy);
+            }
+        }
+        Err(connect::Error::NoRoom)
+    }
+
+    pub(super) fn next_turn(&self) -> usize {
+        self.turn.replace(self.turn.get().wrapping_add(1))
+    }
+
+    pub(super) fn draw(&self, below: usize) -> usize {
+        if below < 2 { 0 } else { self.random.borrow_mut().below(below as u64) as usize }
+    }
+
+    /// Closes what has idled too long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        for endpoint in &self.endpoints {
+            let fresh = |idle: &Idle| now.duration_since(idle.since) < self.shared.idle_timeout;
+            endpoint.idle.borrow_mut().retain(fresh);
+        }
+    }
+}
+
+// === impl LocalEndpoint ===
+
+impl LocalEndpoint {
+    /// The next that is still open: a peer that closed has made itself heard.
+    fn take_idle(&self) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Some(next) = idle.pop() {
+            if next.io.borrow().is_quiet(&mut cx) {
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    pub(super) fn put_idle(&self, io: Box<RefCell<Io>>, busy: Busy, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push(Idle { io, since: now, busy });
+        }
+    }
+
+    pub(crate) fn begin(self: &Rc<LocalEndpoint>, now: Instant) -> UnderWay {
+        self.under_way.set(self.under_way.get() + 1);
+        UnderWay { endpoint: self.clone(), began: now }
+    }
+
+    /// Requests under way times the latency to expect.
+    pub(super) fn cost(&self, now: Instant) -> f64 {
+        self.decayed(now) * f64::from(self.under_way.get() + 1)
+    }
+
+    /// The moving average, falling towards nothing while nobody asks.
+    fn decayed(&self, now: Instant) -> f64 {
+        let Some(seen) = self.seen.get() else { return 1.0 };
+        let age = now.saturating_duration_since(seen).as_secs_f64();
+        self.latency_us.get() * (-age / DECAY.as_secs_f64()).exp()
+    }
+
+    /// Peaks count at once, what is better only little by little.
+    fn saw(&self, latency: Duration, now: Instant) {
+        let us = latency.as_secs_f64() * 1e6;
+        let old = self.decayed(now);
+        let age = self
+            .seen
+            .get()
+            .map_or(f64::MAX, |seen| now.saturating_duration_since(seen).as_secs_f64());
+        let keep = (-age / DECAY.as_secs_f64()).exp();
+        self.latency_us.set(if us > old { us } else { old * keep + us * (1.0 - keep) });
+        self.seen.set(Some(now));
+    }
+}
+
+// === impl UnderWay ===
+
+impl UnderWay {
+    pub(crate) fn answered(&self, now: Instant) {
+        self.endpoint.saw(now.saturating_duration_since(self.began), now);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.endpoint.under_way.set(self.endpoint.under_way.get() - 1);
+    }
+}
