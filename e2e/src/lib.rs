@@ -18,7 +18,7 @@ pub use estate::{Estate, free_base_port};
 pub use etcd::Etcd;
 pub use http::{Answer, request};
 pub use java::Java;
-pub use peer::{etcdctl, etcdctl_until, etcdctl_with_input, kubectl};
+pub use peer::{etcdctl, etcdctl_until, etcdctl_with_input, kubectl, peer};
 pub use process::{Running, polis, run};
 pub use scratch::Scratch;
 pub use store::{Store, ctl, done};

@@ -10,7 +10,9 @@ use std::{
 
 use crate::wait_for;
 
-pub(crate) fn peer(name: &str) -> PathBuf {
+/// Where a peer that `cargo xtask peers` fetched is.
+#[must_use]
+pub fn peer(name: &str) -> PathBuf {
     peer_at(&format!("bin/{name}"))
 }
 

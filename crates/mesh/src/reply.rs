@@ -2,7 +2,7 @@
 //! version the client speaks.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     task::{Context, Poll},
 };
 
@@ -27,6 +27,8 @@ pub(crate) enum Reply<'a> {
         head_only: bool,
         /// The client and we mean to go on afterwards.
         keep: bool,
+        /// Asked when the answer begins: a drain may have begun meanwhile.
+        draining: &'a Cell<bool>,
     },
     H2(h2::server::SendResponse<Bytes>),
 }
@@ -43,8 +45,8 @@ impl<'a> Reply<'a> {
         whole: bool,
     ) -> Result<Sink<'a>, Broken> {
         match self {
-            Reply::H1 { io, version, head_only, keep } => {
-                *keep &= whole;
+            Reply::H1 { io, version, head_only, keep, draining } => {
+                *keep &= whole && !draining.get();
                 let framing = self::framing(&parts, length, *version, *head_only);
                 if framing.coder == Coder::Plain && length.is_none() && !*head_only {
                     *keep = false;

@@ -302,7 +302,8 @@ impl<'w> Walk<'w> {
                 Poll::Ready(answer) => return Poll::Ready(answer.map_err(Failed::Lost)),
                 Poll::Pending => {}
             }
-            if up.is_done() && reply.poll_gone(cx).is_ready() {
+            // Who goes over to another protocol may have ended its side already.
+            if up.is_done() && outbound.upgrade.is_none() && reply.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Failed::ClientGone));
             }
             Poll::Pending

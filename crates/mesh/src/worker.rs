@@ -31,7 +31,7 @@ pub(crate) struct Worker {
     log: Option<AccessLog>,
     /// Connections from clients, all threads together.
     pub(crate) connections: Arc<AtomicUsize>,
-    draining: Cell<bool>,
+    pub(crate) draining: Cell<bool>,
     drained: Notify,
     thread: usize,
 }
@@ -103,10 +103,6 @@ impl Worker {
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.drained.notify_waiters();
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
     }
 
     pub(crate) async fn drained(&self) {

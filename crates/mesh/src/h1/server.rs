@@ -1,9 +1,14 @@
 //! A client's connection: heads one after the other, each answered before the
 //! next is looked at.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    time::Duration,
+};
 
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::time::timeout;
 
 use super::{Malformed, RequestHead, Version, request};
@@ -61,7 +66,8 @@ pub(crate) async fn serve(
             io: &io,
             version: head.version,
             head_only: head.parts.method == Method::HEAD,
-            keep: head.keep_alive && !worker.is_draining(),
+            keep: head.keep_alive,
+            draining: &worker.draining,
         };
         let body = if head.body.is_done() {
             Source::Empty
@@ -129,8 +135,13 @@ async fn next(worker: &Worker, io: &RefCell<Io>) -> Result<RequestHead, NoReques
 }
 
 async fn refuse(io: &RefCell<Io>, refusal: &Refusal) -> io::Result<()> {
-    let mut reply = Reply::H1 { io, version: Version::V11, head_only: false, keep: false };
-    let _: HeaderMap = HeaderMap::new();
+    let mut reply = Reply::H1 {
+        io,
+        version: Version::V11,
+        head_only: false,
+        keep: false,
+        draining: &Cell::new(false),
+    };
     if reply.refuse(refusal, false, false).is_ok() {
         flush(io).await?;
     }
