@@ -5,10 +5,12 @@ use std::{
     cell::RefCell,
     io,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     h1::{Coder, Decoded, Decoder, Malformed},
@@ -373,8 +375,13 @@ impl Pump {
     }
 }
 
-/// Copies bytes both ways until both have ended. Gives how many went each way.
-pub(crate) async fn both_ways(left: &mut Io, right: &mut Io) -> io::Result<(u64, u64)> {
+/// Copies bytes both ways until both have ended, or until none have moved for
+/// `idle`. Gives how many went each way.
+pub(crate) async fn both_ways(
+    left: &mut Io,
+    right: &mut Io,
+    idle: Duration,
+) -> io::Result<(u64, u64)> {
     let mut there = Way::default();
     let mut back = Way::default();
     // What was read before the tunnel began goes first.
@@ -382,11 +389,21 @@ pub(crate) async fn both_ways(left: &mut Io, right: &mut Io) -> io::Result<(u64,
     right.output.unsplit(left.input.split());
     back.bytes += right.input.len() as u64;
     left.output.unsplit(right.input.split());
+    let mut alarm = std::pin::pin!(sleep(idle));
+    let mut seen = 0;
     std::future::poll_fn(|cx| {
         let first = there.poll(left, right, cx)?;
         let second = back.poll(right, left, cx)?;
         if first.is_ready() && second.is_ready() {
             return Poll::Ready(Ok((there.bytes, back.bytes)));
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            let moved = there.bytes + back.bytes;
+            if moved == seen {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            seen = moved;
+            alarm.as_mut().reset(Instant::now() + idle);
         }
         Poll::Pending
     })

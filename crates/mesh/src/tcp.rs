@@ -66,7 +66,8 @@ async fn carry(worker: &Worker, cluster: &Rc<Local>, io: &mut Io) -> std::io::Re
         cluster.shared.observe(&endpoint.shared, false, Instant::now());
         let (mut upstream, _connection) = lease.into_io().ok_or_else(refused)?;
         worker.metrics.tunnels.add(1);
-        let (bytes_in, bytes_out) = both_ways(io, &mut upstream).await?;
+        let idle = worker.plan().shared.config.limits.idle_timeout.0;
+        let (bytes_in, bytes_out) = both_ways(io, &mut upstream, idle).await?;
         worker.metrics.bytes_in.add(bytes_in);
         worker.metrics.bytes_out.add(bytes_out);
         return Ok(());

@@ -299,7 +299,7 @@ impl<'w> Walk<'w> {
                 }
             }
             match lease.poll_answer(&mut waiting, bounds, cx) {
-                Poll::Ready(answer) => return Poll::Ready(answer.map_err(Failed::Lost)),
+                Poll::Ready(answer) => return Poll::Ready(answer.map_err(Failed::of)),
                 Poll::Pending => {}
             }
             // Who goes over to another protocol may have ended its side already.
@@ -526,6 +526,20 @@ impl<'w> Walk<'w> {
 
     fn refuse(&self, status: StatusCode, code: errors::Code, message: String) -> Refusal {
         Refusal::new(status, code, message)
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn of(broken: Broken) -> Failed {
+        match &broken {
+            // RFC 9113 section 8.7: nothing of it was processed.
+            Broken::H2(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
+                Failed::Unsent
+            }
+            _ => Failed::Lost(broken),
+        }
     }
 }
 

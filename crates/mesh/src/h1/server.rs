@@ -88,7 +88,8 @@ pub(crate) async fn serve(
                 flush(&io).await?;
                 let mut io = io.into_inner();
                 worker.metrics.tunnels.add(1);
-                let (bytes_in, bytes_out) = both_ways(&mut io, &mut upstream).await?;
+                let idle = worker.plan().shared.config.limits.idle_timeout.0;
+                let (bytes_in, bytes_out) = both_ways(&mut io, &mut upstream, idle).await?;
                 worker.metrics.bytes_in.add(bytes_in);
                 worker.metrics.bytes_out.add(bytes_out);
                 return Ok(());

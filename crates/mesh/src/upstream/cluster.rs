@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::model::{self, Balance, Breakers, Outlier, Place, Spill, Upstream},
@@ -41,6 +41,8 @@ pub(crate) struct Load {
     pub(crate) pending: AtomicU32,
     pub(crate) overflows: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
+    /// A connection has become free while somebody waits for one.
+    pub(crate) freed: Notify,
 }
 
 pub(crate) struct Endpoint {
@@ -168,6 +170,16 @@ fn ms(at: Instant) -> u64 {
     u64::try_from(at.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX)
 }
 
+// === impl Load ===
+
+impl Load {
+    pub(super) fn free(&self) {
+        if self.pending.load(Relaxed) > 0 {
+            self.freed.notify_one();
+        }
+    }
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {
@@ -194,8 +206,15 @@ impl Busy {
     }
 }
 
+impl Busy {
+    pub(super) fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         (self.which)(&self.load).fetch_sub(1, Relaxed);
+        self.load.free();
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use bytes::Bytes;
 use rt::random::Random;
@@ -116,17 +116,18 @@ impl Local {
         }
         let pending = Busy::take(&cluster.load, |load| &load.pending, cluster.limits.pending);
         let Some(_pending) = pending else { return Err(connect::Error::NoRoom) };
-        let until = Instant::now() + cluster.connect_timeout;
-        while Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            if let Some(idle) = endpoint.take_idle() {
-                return Ok(idle.busy);
+        let freed = async {
+            loop {
+                if let Some(idle) = endpoint.take_idle() {
+                    return idle.busy;
+                }
+                if let Some(busy) = room() {
+                    return busy;
+                }
+                cluster.load.freed.notified().await;
             }
-            if let Some(busy) = room() {
-                return Ok(busy);
-            }
-        }
-        Err(connect::Error::NoRoom)
+        };
+        timeout(cluster.connect_timeout, freed).await.map_err(|_| connect::Error::NoRoom)
     }
 
     pub(super) fn next_turn(&self) -> usize {
@@ -164,7 +165,9 @@ impl LocalEndpoint {
     pub(super) fn put_idle(&self, io: Box<RefCell<Io>>, busy: Busy, now: Instant) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_MAX {
+            let load = busy.load().clone();
             idle.push(Idle { io, since: now, busy });
+            load.free();
         }
     }
 
