@@ -92,4 +92,16 @@ endpoints = [{ address = "127.0.0.1:9002" }]
         refused("127.0.0.1:8080", "localhost", "p.toml:4:11: ");
         refused("\"/pay\"", "\"pay\"", "begins with no slash");
     }
+
+    /// What people copy from the page must be sound.
+    #[test]
+    fn the_reference_s_examples_are_sound() {
+        let page = include_str!("../../../../docs/reference/proxy.md");
+        let blocks: Vec<&str> =
+            page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!blocks.is_empty());
+        for block in blocks {
+            Config::parse(block, "proxy.md").expect("an example");
+        }
+    }
 }
