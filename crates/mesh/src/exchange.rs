@@ -75,9 +75,10 @@ pub(crate) async fn relay(
     let trace = prepare(worker, head, client);
     let line = worker.access_log().map(|_| Line::of(head, client, &trace));
     let mut walk = Walk::new(worker, plan, client, began);
-    let walked = match found {
-        None => Err(Refusal::no_route()),
-        Some((_, route)) => walk.run(route, request, &mut reply).await,
+    let walked = match (plain(&request.head), found) {
+        (Err(refusal), _) => Err(refusal),
+        (Ok(()), None) => Err(Refusal::no_route()),
+        (Ok(()), Some((_, route))) => walk.run(route, request, &mut reply).await,
     };
     let (status, ended) = match walked {
         Ok(Walked { status, tunnel: Some((io, busy)) }) => {
@@ -99,6 +100,31 @@ pub(crate) async fn relay(
         log.write(line.finish(route, walk.endpoint(), status, walk.tries(), took));
     }
     ended
+}
+
+/// Refuses what is no request to a service, and paths that the service could
+/// take for others than the routes did.
+fn plain(head: &request::Parts) -> Result<(), Refusal> {
+    if head.method == http::Method::CONNECT {
+        let status = http::StatusCode::METHOD_NOT_ALLOWED;
+        return Err(Refusal::new(status, errors::MESH_METHOD, "CONNECT is not for this proxy"));
+    }
+    if has_dot_segment(head.uri.path()) {
+        let message = "the path has a segment `.` or `..`";
+        return Err(Refusal::new(http::StatusCode::BAD_REQUEST, errors::MESH_MALFORMED, message));
+    }
+    Ok(())
+}
+
+/// Plain or percent-encoded, and also before parameters: `/a/..;x/b`.
+fn has_dot_segment(path: &str) -> bool {
+    if !path.contains("/.") && !path.contains("/%2") && !path.contains('\\') {
+        return false;
+    }
+    path.split(['/', '\\']).any(|segment| {
+        let name = segment.split(';').next().unwrap_or_default();
+        matches!(name.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+    })
 }
 
 fn is_grpc(value: &HeaderValue) -> bool {
@@ -123,10 +149,8 @@ fn prepare(worker: &Worker, head: &mut request::Parts, client: &Client) -> [u8; 
         headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("hex digits"));
     }
     let ip = client.address.ip().to_canonical();
-    let chain = match headers.get(&FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
-        Some(before) => format!("{before}, {ip}"),
-        None => ip.to_string(),
-    };
+    let before = headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let chain = before.fold(String::new(), |chain, value| chain + value + ", ") + &ip.to_string();
     headers
         .insert(FORWARDED_FOR, HeaderValue::from_str(&chain).expect("visible text and an address"));
     let proto = if client.secure { "https" } else { "http" };
@@ -191,4 +215,51 @@ fn grpc_timeout(value: &[u8]) -> Option<Duration> {
         b'n' => Duration::from_nanos(number),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_known() {
+        for path in
+            ["/a/../b", "/a/..", "/./a", "/a/%2e%2E/b", "/a/.%2e", "/a/..;x=y/b", "/a\\..\\b"]
+        {
+            assert!(has_dot_segment(path), "{path}");
+        }
+        for path in ["/", "/a/b.c", "/a/..b", "/.well-known/x", "/a/...", "/a%2fb", "/a;..", "*"] {
+            assert!(!has_dot_segment(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_deadline_counts_and_what_is_none_is_refused() {
+        let began = Instant::now();
+        let check = |name: &str, value: &str, expected: Option<u64>| {
+            let request = http::Request::builder().header(name, value).body(()).expect("a request");
+            let seen = Deadline::of(&request.into_parts().0, began, Some(Duration::from_secs(15)));
+            let seen = seen.ok().and_then(|deadline| deadline.at);
+            assert_eq!(
+                seen.map(|at| at - began),
+                expected.map(Duration::from_millis),
+                "{name}: {value}"
+            );
+        };
+        check("accept", "x", Some(15_000));
+        check("grpc-timeout", "5S", Some(5_000));
+        check("grpc-timeout", "1M", Some(15_000));
+        check("grpc-timeout", "200m", Some(200));
+        check("polis-deadline-ms", "70", Some(70));
+        for (name, value) in [
+            ("grpc-timeout", "5"),
+            ("grpc-timeout", "123456789S"),
+            ("grpc-timeout", "5x"),
+            ("polis-deadline-ms", "0"),
+            ("polis-deadline-ms", "-1"),
+            ("polis-deadline-ms", "soon"),
+        ] {
+            check(name, value, None);
+        }
+    }
 }

@@ -320,6 +320,16 @@ impl Follower<'_> {
     fn load(&mut self, file: &Path) -> Result<(), Error> {
         let config = Config::load(file)?;
         let before = self.plans.borrow().clone();
+        let fixed = |config: &Config| {
+            let admin = config.admin.as_ref().map(|admin| admin.listen);
+            let log = config.access_log.as_ref().map(|log| log.path.clone());
+            (admin, log, config.limits.threads)
+        };
+        if fixed(&before.config) != fixed(&config) {
+            tracing::warn!(
+                "`admin`, `access_log` and `limits.threads` count from the next start on"
+            );
+        }
         let plan = Arc::new(Plan::new(config, Some(&before))?);
         let mut fresh = Vec::new();
         for listener in &plan.listeners {

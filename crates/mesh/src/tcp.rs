@@ -58,7 +58,7 @@ async fn carry(worker: &Worker, cluster: &Rc<Local>, io: &mut Io) -> std::io::Re
     for _ in 0..cluster.endpoints.len().clamp(1, 3) {
         let endpoint = cluster.pick(None, tried.as_deref(), Instant::now()).ok_or_else(refused)?;
         let _under_way = endpoint.begin(Instant::now());
-        let Ok(lease) = cluster.lease(&endpoint).await else {
+        let Ok(lease) = cluster.lease(&endpoint, true).await else {
             cluster.shared.observe(&endpoint.shared, true, Instant::now());
             tried = Some(endpoint);
             continue;

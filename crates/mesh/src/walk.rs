@@ -199,7 +199,7 @@ impl<'w> Walk<'w> {
             let try_timeout = route.retry.as_ref().and_then(|retry| retry.try_timeout);
             let try_until = try_timeout.map_or(until, |time| until.min(now + time.0));
             self.deadline.pass_on(&mut outbound.headers, now);
-            let leased = match timeout_at(try_until, cluster.lease(&endpoint)).await {
+            let leased = match timeout_at(try_until, cluster.lease(&endpoint, fresh_only)).await {
                 Ok(Ok(lease)) => Ok(lease),
                 Ok(Err(error)) => Err(Failed::Unreached(error)),
                 Err(_) => Err(Failed::TimedOut { sent: false }),
@@ -589,7 +589,7 @@ fn mirror(cluster: Rc<Local>, outbound: Outbound, body: Bytes, bounds: crate::h1
     let send = async move {
         let busy = cluster.shared.admit()?;
         let endpoint = cluster.pick(None, None, Instant::now())?;
-        let lease = cluster.lease(&endpoint).await.ok()?;
+        let lease = cluster.lease(&endpoint, false).await.ok()?;
         let (mut sink, mut waiting) =
             lease.send(outbound.outgoing(Some(body.len() as u64))).ok()?;
         let mut body = Body::once(Source::Whole(body));

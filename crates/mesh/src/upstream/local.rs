@@ -90,15 +90,17 @@ impl Local {
         balance::pick(self, key, tried, now).map(|at| self.endpoints[at].clone())
     }
 
-    /// A connection for one request: one that idles, or a new one.
+    /// A connection for one request: one that idles unless it must be `fresh`,
+    /// or a new one.
     pub(crate) async fn lease(
         &self,
         endpoint: &Rc<LocalEndpoint>,
+        fresh: bool,
     ) -> Result<Lease, connect::Error> {
         if self.shared.protocol == Upstream::Http2 {
             return Ok(Lease::h2(connect::h2(&self.shared, endpoint).await?));
         }
-        if let Some(idle) = endpoint.take_idle() {
+        if !fresh && let Some(idle) = endpoint.take_idle() {
             return Ok(Lease::h1(idle.io, idle.busy, true));
         }
         let busy = self.room(endpoint).await?;
