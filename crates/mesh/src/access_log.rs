@@ -18,7 +18,7 @@ use std::{
 use http::request;
 use serde_json::json;
 
-use crate::exchange::Client;
+use crate::{call::view::View, exchange::Client};
 
 /// Lines on their way to the disk.
 const LINES_MAX: usize = 16_384;
@@ -90,6 +90,21 @@ impl Line {
             host: text("host"),
             request_id: text("x-request-id"),
             trace: String::from_utf8_lossy(trace).into_owned(),
+            client: client.address,
+        }
+    }
+
+    /// The service stands for the host.
+    pub(crate) fn of_call(view: &mut View<'_>, client: &Client) -> Line {
+        let text = |text: Option<std::borrow::Cow<'_, str>>| -> String {
+            text.unwrap_or_default().chars().take(PATH_CHARS_MAX).collect()
+        };
+        Line {
+            method: text(view.method()),
+            path: String::new(),
+            host: text(view.service()),
+            request_id: String::new(),
+            trace: text(view.trace()),
             client: client.address,
         }
     }

@@ -4,7 +4,11 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, header, request};
 
-use crate::{config::model, route::query};
+use crate::{
+    call::{rule::CallKey, view::View},
+    config::model,
+    route::query,
+};
 
 /// As much of a body as is held to look for a field in it.
 pub(crate) const JSON_BYTES_MAX: usize = 64 << 10;
@@ -18,6 +22,7 @@ pub(crate) struct KeyRule {
     path_segment: Option<usize>,
     jwt_claim: Option<String>,
     json_field: Option<Vec<String>>,
+    call: CallKey,
     slice: Option<[i32; 2]>,
 }
 
@@ -36,6 +41,7 @@ impl KeyRule {
             path_segment: model.path_segment,
             jwt_claim: model.jwt_claim.clone(),
             json_field: model.json_field.as_ref().map(fields),
+            call: CallKey::new(model),
             slice: model.slice,
         }
     }
@@ -56,6 +62,11 @@ impl KeyRule {
             .map(Cow::Borrowed)
             .or_else(|| claim(&head.headers, self.jwt_claim.as_ref()?).map(Cow::Owned))?;
         self.cut(found)
+    }
+
+    /// From a call of Bolt or Dubbo.
+    pub(crate) fn of_call<'a>(&self, view: &mut View<'a>) -> Option<Cow<'a, str>> {
+        self.cut(self.call.of(view)?)
     }
 
     /// From a body that is JSON.

@@ -8,7 +8,8 @@
 //!
 //! Reading order: [`config`] is what people write, [`plan`] what it means,
 //! [`route`] picks the way of a request, [`exchange`] walks it, [`flow`] moves
-//! bodies, [`h1`] and [`h2`] are the wires, [`upstream`] the other side.
+//! bodies, [`h1`] and [`h2`] are the wires, [`upstream`] the other side; [`call`]
+//! is the same for Bolt and Dubbo.
 //!
 //! What this crate must never know: who owns a shard, and what a payment is.
 
@@ -38,6 +39,8 @@ mod trace;
 mod walk;
 
 mod tcp;
+
+mod call;
 
 mod listen;
 mod serve;

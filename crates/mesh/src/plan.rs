@@ -28,6 +28,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) proxy_protocol: bool,
+    pub(crate) readonly: bool,
     pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) routes: Vec<Route>,
 }
@@ -86,11 +87,13 @@ fn listener(
     let name = model.name.get_ref().clone();
     let failed = |source| Error::Tls { what: "listener", name: name.clone(), source };
     let tls = model.tls.as_ref().map(Acceptor::load).transpose().map_err(failed)?.map(Arc::new);
-    let routes = model.route.iter().map(|route| Route::new(route, config, clusters)).collect();
+    let routes = model.route.iter();
+    let routes = routes.map(|route| Route::new(route, model, config, clusters)).collect();
     Ok(Listener {
         address: *model.address.get_ref(),
         protocol: model.protocol,
         proxy_protocol: model.proxy_protocol,
+        readonly: model.readonly,
         name,
         tls,
         routes,

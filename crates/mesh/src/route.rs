@@ -5,14 +5,17 @@ use std::{collections::HashMap, time::Duration};
 use http::{HeaderMap, HeaderName, Method, header, request};
 
 use crate::{
-    config::{Config, model},
+    call::{rule::CallMatcher, view::View},
+    config::{Config, Spoken, model},
     key::KeyRule,
     rules::{FaultRule, HeaderRules, RateLimit},
 };
 
 pub(crate) struct Route {
     pub(crate) name: String,
+    spoken: Spoken,
     matcher: Matcher,
+    call: CallMatcher,
     pub(crate) key: Option<KeyRule>,
     pub(crate) to: To,
     pub(crate) timeout: Option<Duration>,
@@ -21,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) rewrite_prefix: Option<(String, String)>,
     pub(crate) request_headers: HeaderRules,
     pub(crate) response_headers: HeaderRules,
+    /// What is put into each call: headers of Bolt, attachments of Dubbo.
+    pub(crate) stamps: Vec<(String, String)>,
     /// The cluster, and a share in per cent.
     pub(crate) mirror: Option<(usize, f64)>,
     pub(crate) fault: Option<FaultRule>,
@@ -59,6 +64,7 @@ impl Route {
     /// Of a configuration that has been checked.
     pub(crate) fn new(
         model: &model::Route,
+        listener: &model::Listener,
         config: &Config,
         clusters: &HashMap<&str, usize>,
     ) -> Route {
@@ -85,10 +91,17 @@ impl Route {
             let redirect = model.redirect.as_ref().expect("checked: a route goes somewhere");
             To::Redirect { status: status(*redirect.status.get_ref()), to: redirect.to.clone() }
         };
+        let stamps = model.request_headers.set.iter();
+        let stamps = stamps.map(|(n, v)| (n.get_ref().clone(), v.get_ref().clone()));
+        let spoken = Spoken::of(config, listener, model);
+        // Names in calls need not be such as HTTP has.
+        let anything = model::Match::default();
         let prefix = model.matches.path_prefix.as_ref().map(|prefix| prefix.get_ref().clone());
         Route {
             name: model.name.get_ref().clone(),
-            matcher: Matcher::new(&model.matches),
+            spoken,
+            matcher: Matcher::new(if spoken.is_call() { &anything } else { &model.matches }),
+            call: CallMatcher::new(&model.matches),
             key: model.key.as_ref().map(KeyRule::new),
             to,
             timeout: Some(model.timeout.0).filter(|timeout| !timeout.is_zero()),
@@ -97,6 +110,7 @@ impl Route {
             rewrite_prefix: prefix.zip(model.rewrite_prefix.clone()),
             request_headers: HeaderRules::new(&model.request_headers),
             response_headers: HeaderRules::new(&model.response_headers),
+            stamps: stamps.collect(),
             mirror: model.mirror.as_ref().map(|mirror| (cluster(&mirror.cluster), mirror.percent)),
             fault: model.fault.as_ref().map(FaultRule::new),
             rate_limit: model.rate_limit.as_ref().map(RateLimit::new),
@@ -104,12 +118,41 @@ impl Route {
     }
 
     pub(crate) fn matches(&self, head: &request::Parts) -> bool {
-        self.matcher.matches(head)
+        self.spoken == Spoken::Http && self.matcher.matches(head)
+    }
+
+    pub(crate) fn matches_call(&self, spoken: Spoken, view: &mut View<'_>) -> bool {
+        self.spoken == spoken && self.call.matches(view)
     }
 
     /// For bytes: only the server name is known.
     pub(crate) fn matches_name(&self, sni: Option<&str>) -> bool {
         self.matcher.sni.as_ref().is_none_or(|host| sni.is_some_and(|sni| host.matches(sni)))
+    }
+}
+
+// === impl To ===
+
+impl To {
+    /// The cluster, for a request about `key`.
+    pub(crate) fn cluster(&self, key: Option<&str>, draw: impl FnOnce() -> u64) -> Option<usize> {
+        match self {
+            To::Cluster(at) => Some(*at),
+            To::Map { entries, default } => {
+                key.and_then(|key| entries.get(key)).copied().or(*default)
+            }
+            To::Split { shares, total } => {
+                let mut drawn = draw() % u64::from(*total);
+                shares.iter().find_map(|(weight, at)| match drawn.checked_sub(u64::from(*weight)) {
+                    None => Some(*at),
+                    Some(rest) => {
+                        drawn = rest;
+                        None
+                    }
+                })
+            }
+            To::Respond { .. } | To::Redirect { .. } => None,
+        }
     }
 }
 

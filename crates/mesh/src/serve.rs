@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    call::{self, frame::Wire},
     config::model::Protocol,
     exchange::Client,
     h1,
@@ -125,7 +126,14 @@ async fn carry(
     match listener.protocol {
         Protocol::Tcp => Box::pin(tcp::serve(worker, &name, io, false)).await,
         Protocol::TlsPassthrough => Box::pin(tcp::serve(worker, &name, io, true)).await,
-        Protocol::Http => {
+        Protocol::Bolt => Box::pin(call::serve(worker, name, client, io, Wire::Bolt)).await,
+        Protocol::Dubbo => Box::pin(call::serve(worker, name, client, io, Wire::Dubbo)).await,
+        Protocol::Http | Protocol::Auto => {
+            if listener.protocol == Protocol::Auto
+                && let Some(wire) = wire(&worker, &mut io, patience).await?
+            {
+                return Box::pin(call::serve(worker, name, client, io, wire)).await;
+            }
             let h2 = match alpn.as_deref() {
                 Some(alpn) => alpn == b"h2",
                 None => is_h2(&worker, &mut io, patience).await?,
@@ -157,6 +165,33 @@ async fn origin(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
             // More of it has not come yet, and readiness would not tell.
             None if now == seen => sleep(Duration::from_millis(5)).await,
             None => seen = now,
+        }
+    }
+}
+
+/// Whether the client calls, by its first bytes; else it is one of HTTP. One
+/// that has connected for later says nothing for as long as it may idle.
+async fn wire(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<Option<Wire>> {
+    let mut limit = worker.plan().shared.config.limits.idle_timeout.0;
+    loop {
+        match detect(&io.input) {
+            Detected::Is(Spoken::Bolt) => return Ok(Some(Wire::Bolt)),
+            Detected::Is(Spoken::Dubbo) => return Ok(Some(Wire::Dubbo)),
+            Detected::Is(_) => return Ok(None),
+            Detected::NeedMore => {}
+        }
+        let read = async {
+            tokio::select! {
+                biased;
+                read = std::future::poll_fn(|cx| io.poll_fill(cx)) => read,
+                () = worker.drained() => Ok(0),
+            }
+        };
+        match timeout(limit, read).await {
+            Ok(Ok(1..)) => limit = patience,
+            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }

@@ -76,22 +76,7 @@ async fn carry(worker: &Worker, cluster: &Rc<Local>, io: &mut Io) -> std::io::Re
 }
 
 fn cluster(worker: &Worker, plan: &Plan, to: &To) -> Option<Rc<Local>> {
-    let at = match to {
-        To::Cluster(at) => *at,
-        To::Split { shares, total } => {
-            let mut drawn = worker.draw() % u64::from(*total);
-            let mut shares = shares.iter();
-            loop {
-                let (weight, at) = shares.next()?;
-                match drawn.checked_sub(u64::from(*weight)) {
-                    None => break *at,
-                    Some(rest) => drawn = rest,
-                }
-            }
-        }
-        _ => return None,
-    };
-    Some(plan.clusters[at].clone())
+    to.cluster(None, || worker.draw()).map(|at| plan.clusters[at].clone())
 }
 
 /// The name in the ClientHello, which stays in the input.

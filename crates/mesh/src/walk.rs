@@ -442,23 +442,7 @@ impl<'w> Walk<'w> {
     }
 
     fn cluster(&self, route: &Route, key: Option<&str>) -> Result<Rc<Local>, Refusal> {
-        let at = match &route.to {
-            To::Cluster(at) => Some(*at),
-            To::Map { entries, default } => {
-                key.and_then(|key| entries.get(key)).copied().or(*default)
-            }
-            To::Split { shares, total } => {
-                let mut drawn = self.worker.draw() % u64::from(*total);
-                shares.iter().find_map(|(weight, at)| match drawn.checked_sub(u64::from(*weight)) {
-                    None => Some(*at),
-                    Some(rest) => {
-                        drawn = rest;
-                        None
-                    }
-                })
-            }
-            To::Respond { .. } | To::Redirect { .. } => None,
-        };
+        let at = route.to.cluster(key, || self.worker.draw());
         at.map(|at| self.plan.clusters[at].clone()).ok_or_else(|| {
             let message = match key {
                 None => format!("route {} needs a key and found none", route.name),

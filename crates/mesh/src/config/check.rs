@@ -5,8 +5,10 @@ use std::{collections::HashSet, fmt::Display};
 use http::{HeaderName, HeaderValue, Method};
 use toml::Spanned;
 
-use super::model::{
-    Cluster, Config, HeaderRules, Listener, Name, Protocol, RateBy, Route, Upstream,
+use super::{
+    fit,
+    model::{Cluster, Config, HeaderRules, Listener, Name, Protocol, RateBy, Route},
+    spoken::Spoken,
 };
 
 /// The first thing that is wrong, and where in the file.
@@ -15,13 +17,13 @@ pub(super) struct Complaint {
     pub(super) message: String,
 }
 
-type Checked = Result<(), Complaint>;
+pub(super) type Checked = Result<(), Complaint>;
 
 pub(super) fn check(config: &Config) -> Option<Complaint> {
     whole(config).err()
 }
 
-fn complain<T>(what: &Spanned<T>, message: impl Display) -> Complaint {
+pub(super) fn complain<T>(what: &Spanned<T>, message: impl Display) -> Complaint {
     Complaint { at: what.span().start, message: message.to_string() }
 }
 
@@ -99,6 +101,10 @@ fn of_cluster(cluster: &Cluster) -> Checked {
         }
         tls.servers.iter().try_for_each(spiffe)?;
     }
+    let asks = cluster.health.as_ref().and_then(|health| health.path.as_ref());
+    if let Some(path) = asks.filter(|_| Spoken::of_upstream(cluster.protocol).is_call()) {
+        return Err(complain(path, "Bolt and Dubbo have no pages: a connection is enough"));
+    }
     if let Some(path) = cluster.health.as_ref().and_then(|health| health.path.as_ref()) {
         slash(path)?;
     }
@@ -109,6 +115,9 @@ fn of_listener(config: &Config, listener: &Listener) -> Checked {
     let name = listener.name.get_ref();
     if listener.route.is_empty() {
         return Err(complain(&listener.name, format!("listener `{name}` has no routes")));
+    }
+    if listener.readonly && !matches!(listener.protocol, Protocol::Dubbo | Protocol::Auto) {
+        return Err(complain(&listener.name, "only clients of Dubbo know `readonly`"));
     }
     if let Some(tls) = &listener.tls {
         if listener.protocol == Protocol::TlsPassthrough {
@@ -142,8 +151,8 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
         }
         _ => return wrong(format!("route `{name}` goes several ways at once")),
     }
-    let http = listener.protocol == Protocol::Http;
-    if !http && route.cluster.is_none() && route.split.is_none() {
+    let spoken = Spoken::of(config, listener, route);
+    if spoken == Spoken::Bytes && route.cluster.is_none() && route.split.is_none() {
         return wrong(format!("route `{name}` of a listener of bytes needs `cluster` or `split`"));
     }
     let mut targets: Vec<&Name> = route.cluster.iter().collect();
@@ -166,7 +175,7 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
     }
     for target in targets {
         let cluster = cluster(config, target)?;
-        if http == (cluster.protocol == Upstream::Tcp) {
+        if Spoken::of_upstream(cluster.protocol) != spoken {
             let message = format!(
                 "route `{name}` and cluster `{}` do not speak the same protocol",
                 target.get_ref()
@@ -174,15 +183,21 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
             return Err(complain(&route.name, message));
         }
     }
+    if spoken == Spoken::Bytes && listener.protocol == Protocol::Auto {
+        return wrong(format!("route `{name}`: a listener of `auto` carries no bytes"));
+    }
+    fit::check(route, spoken)?;
     for path in [&route.matches.path, &route.matches.path_prefix].into_iter().flatten() {
         slash(path)?;
     }
-    for method in &route.matches.methods {
+    for method in route.matches.methods.iter().filter(|_| !spoken.is_call()) {
         if Method::from_bytes(method.get_ref().as_bytes()).is_err() {
             return Err(complain(method, format!("`{}` is no method", method.get_ref())));
         }
     }
-    route.matches.headers.keys().try_for_each(header_name)?;
+    if !spoken.is_call() {
+        route.matches.headers.keys().try_for_each(header_name)?;
+    }
     if let Some(header) = route.key.as_ref().and_then(|key| key.header.as_ref()) {
         header_name(header)?;
     }

@@ -6,12 +6,16 @@
 
 mod check;
 mod error;
+mod fit;
 pub mod model;
+mod spoken;
 
 use std::{fs, path::Path};
 
 pub use error::Error;
+pub(crate) use fit::path as argument_path;
 pub use model::Config;
+pub(crate) use spoken::Spoken;
 
 /// Larger files are refused unread.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -79,6 +83,41 @@ endpoints = [{ address = "127.0.0.1:9002" }]
     fn a_sound_file_is_taken() {
         let config = Config::parse(SOUND, "p.toml").expect("sound");
         assert_eq!(config.listener[0].route[0].map.as_ref().expect("map").get_ref(), "users");
+    }
+
+    #[test]
+    fn what_a_protocol_does_not_have_is_refused_with_its_line() {
+        let calls = |protocol: &str, line: &str| {
+            format!(
+                "[[listener]]\nname = 'calls'\naddress = '127.0.0.1:1'\nprotocol = '{protocol}'\n\
+                 [[listener.route]]\nname = 'pay'\ncluster = 'a'\n{line}\n\
+                 [[cluster]]\nname = 'a'\nprotocol = '{protocol}'\n\
+                 endpoints = [{{ address = '127.0.0.1:2' }}]\n"
+            )
+        };
+        let check = |protocol: &str, line: &str, expected: &str| {
+            let told = match Config::parse(&calls(protocol, line), "p.toml") {
+                Ok(_) => String::new(),
+                Err(error) => error.to_string(),
+            };
+            assert!(told.contains(expected) && told.is_empty() == expected.is_empty(), "{told}");
+        };
+        let pay = "match = { service = 'com.bank.Pay:1.0', methods = ['pay'] }";
+        check("bolt", pay, "");
+        check("bolt", "key = { bolt_header = 'uid', argument = '0.userId' }", "");
+        check("bolt", "key = { attachment = 'uid' }", "p.toml:6:8: route `pay`: Bolt has no");
+        check("bolt", "match = { version = '1.0' }", "Bolt has no `match.version`");
+        check("bolt", "match = { path = '/pay' }", "Bolt has no `match.path`");
+        check("bolt", "key = { argument = 'x.userId' }", "p.toml:8:20: an argument is its place");
+        check("bolt", "retry = { on = [503] }", "p.toml:8:17: Bolt has no statuses");
+        check("bolt", "response_headers = { set = { a = 'b' } }", "`response_headers`");
+        check("dubbo", "match = { service = 'com.bank.Pay', version = '1.0', group = 'g' }", "");
+        check("dubbo", "key = { bolt_header = 'uid' }", "Dubbo has no `key.bolt_header`");
+        check("dubbo", "request_headers = { set = { stamp = 'b' } }", "");
+        check("dubbo", "request_headers = { remove = ['b'] }", "`request_headers` but `set`");
+        check("http1", "", "unknown variant `http1`");
+        refused("path_prefix = \"/pay\"", "service = \"Pay\"", "HTTP has no `match.service`");
+        refused("header = \"polis-uid\"", "argument = \"0\"", "HTTP has no `key.argument`");
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct Limits {
     pub headers: usize,
     /// HTTP/2 streams per connection.
     pub streams: u32,
+    /// Largest frame of Bolt or Dubbo.
+    pub frame_bytes: usize,
     /// For a whole head to arrive, and for the handshake of TLS.
     pub head_timeout: Span,
     /// A connection without a request.
@@ -76,6 +78,10 @@ pub struct Listener {
     #[serde(default)]
     pub proxy_protocol: bool,
     pub tls: Option<ServerTls>,
+    /// Clients of Dubbo are asked to call elsewhere when a drain begins. One that
+    /// knows no other address fails at once instead: only where all know several.
+    #[serde(default)]
+    pub readonly: bool,
     #[serde(default)]
     pub route: Vec<Route>,
 }
@@ -90,6 +96,13 @@ pub enum Protocol {
     Tcp,
     /// TLS that is not ended here: the ClientHello's server name picks the route.
     TlsPassthrough,
+    /// Calls of SOFARPC.
+    Bolt,
+    /// Calls of Dubbo 2, as Dubbo 3 speaks it too.
+    Dubbo,
+    /// HTTP, Bolt and Dubbo, told apart by the first bytes; a route is for the
+    /// protocol of its clusters.
+    Auto,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -154,6 +167,14 @@ pub struct Match {
     pub query: BTreeMap<String, String>,
     /// The server name of TLS, for `tls-passthrough`; `*.` as for hosts.
     pub sni: Option<Spanned<String>>,
+    /// `com.bank.Pay:1.0` in Bolt, `com.bank.Pay` in Dubbo; `com.bank.*` is all
+    /// that begin so. `methods` are then those of the service, and `headers`
+    /// Bolt's header or Dubbo's attachments.
+    pub service: Option<Spanned<String>>,
+    /// Of a service of Dubbo.
+    pub version: Option<Spanned<String>>,
+    /// Of a service of Dubbo.
+    pub group: Option<Spanned<String>>,
 }
 
 /// Where the key is, tried in this order; the first that is there counts.
@@ -169,6 +190,12 @@ pub struct Key {
     pub jwt_claim: Option<String>,
     /// A field of a JSON body, `payer.id`; the body is held up to 64 KiB for it.
     pub json_field: Option<String>,
+    /// A pair in Bolt's header.
+    pub bolt_header: Option<Spanned<String>>,
+    /// An attachment of Dubbo.
+    pub attachment: Option<Spanned<String>>,
+    /// An argument of a call from 0, or what a path leads to in it: `0.userId`.
+    pub argument: Option<Spanned<String>>,
     /// From which character to before which, counted from the end if negative.
     pub slice: Option<[i32; 2]>,
 }
@@ -317,6 +344,10 @@ pub enum Upstream {
     Http2,
     /// Bytes.
     Tcp,
+    /// SOFARPC: calls of many clients over one connection a thread.
+    Bolt,
+    /// Dubbo 2, as Bolt.
+    Dubbo,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -423,6 +454,7 @@ impl Default for Limits {
             head_bytes: 60 << 10,
             headers: 100,
             streams: 128,
+            frame_bytes: rpc::bolt::FRAME_BYTES_MAX,
             head_timeout: Span::secs(10),
             idle_timeout: Span::secs(300),
             stall_timeout: Span::secs(60),

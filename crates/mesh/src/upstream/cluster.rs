@@ -193,6 +193,15 @@ impl Endpoint {
     }
 }
 
+// === impl State ===
+
+impl State {
+    /// Others are better for a while.
+    pub(super) fn leave(&self, until: Instant) {
+        self.ejected_until_ms.fetch_max(ms(until), Relaxed);
+    }
+}
+
 // === impl Busy ===
 
 impl Busy {

@@ -26,6 +26,8 @@ pub(crate) enum Error {
     H2(#[from] h2::Error),
     #[error("the endpoint does not speak HTTP/2")]
     NotH2,
+    #[error("a connection to it has just failed")]
+    JustFailed,
     #[error("the cluster has as many connections as allowed")]
     NoRoom,
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use bytes::Bytes;
 use rt::random::Random;
 
-use super::{Busy, Cluster, Endpoint, balance, connect, lease::Lease};
+use super::{Busy, Cluster, Endpoint, balance, channel::Channels, connect, lease::Lease};
 use crate::{config::model::Upstream, io::Io};
 
 /// A latency counts for so long, falling off.
@@ -35,6 +35,8 @@ pub(crate) struct LocalEndpoint {
     pub(super) h2: RefCell<Option<h2::client::SendRequest<Bytes>>>,
     /// Held while the one HTTP/2 connection is being made.
     pub(super) connecting: tokio::sync::Mutex<()>,
+    /// Shared with the plans before, whose calls are still under way.
+    pub(super) channels: Rc<Channels>,
     under_way: Cell<u32>,
     latency_us: Cell<f64>,
     seen: Cell<Option<Instant>>,
@@ -72,6 +74,7 @@ impl Local {
                 idle: known.map(|known| RefCell::new(known.idle.take())).unwrap_or_default(),
                 h2: known.map(|known| RefCell::new(known.h2.take())).unwrap_or_default(),
                 connecting: tokio::sync::Mutex::new(()),
+                channels: known.map(|known| known.channels.clone()).unwrap_or_default(),
                 under_way: Cell::new(0),
                 latency_us: Cell::new(known.map_or(0.0, |known| known.latency_us.get())),
                 seen: Cell::new(known.and_then(|known| known.seen.get())),
@@ -109,7 +112,7 @@ impl Local {
     }
 
     /// Room for one more connection, which may be one that idles elsewhere.
-    async fn room(&self, endpoint: &Rc<LocalEndpoint>) -> Result<Busy, connect::Error> {
+    pub(super) async fn room(&self, endpoint: &Rc<LocalEndpoint>) -> Result<Busy, connect::Error> {
         let cluster = &self.shared;
         let room =
             || Busy::take(&cluster.load, |load| &load.connections, cluster.limits.connections);

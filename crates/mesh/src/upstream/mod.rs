@@ -3,15 +3,18 @@
 //!
 //! [`cluster`] is what all threads share: limits and the health of endpoints,
 //! in atomics. [`local`] is what one thread has of it: connections that are
-//! open, and what it has seen of latency.
+//! open, and what it has seen of latency. [`channel`] carries calls of Bolt and
+//! Dubbo side by side.
 
 mod balance;
+pub(crate) mod channel;
 mod cluster;
 mod connect;
 mod health;
 mod lease;
 mod local;
 
+pub(crate) use channel::{Lost, keep as keep_waker};
 pub(crate) use cluster::{Busy, Cluster, Endpoint};
 pub(crate) use connect::Error as ConnectError;
 pub(crate) use health::watch;

@@ -2,8 +2,15 @@
 
 use bytes::{Buf as _, BytesMut};
 
-use super::{Command, Error, HEADER_BYTES_MAX, Head, Headers, Kind, head::Lengths};
+use super::{
+    Command, Error, HEADER_BYTES_MAX, HESSIAN, Head, Headers, Kind, Version, head::Lengths,
+};
 use crate::Parts;
+
+/// In the header of a heartbeat.
+const HELLO: &str = "polis-proxy";
+/// As clients of SOFARPC have it.
+const HEARTBEAT_MS: u32 = 1_000;
 
 /// The content is never copied; what stands before it is, when a header is set.
 #[derive(Clone, Debug)]
@@ -38,6 +45,10 @@ pub fn next(input: &mut BytesMut, max: usize) -> Result<Option<Frame>, Error> {
     Ok(Some(frame))
 }
 
+fn command(version: Version, kind: Kind, command: Command, id: u32) -> Head {
+    Head { version, kind, command, command_version: 1, id, codec: HESSIAN }
+}
+
 // === impl Frame ===
 
 impl Frame {
@@ -67,6 +78,30 @@ impl Frame {
         }
     }
 
+    /// Asks a provider whether it is there.
+    #[must_use]
+    pub fn heartbeat(version: Version, id: u32) -> Frame {
+        let kind = Kind::Request { timeout_ms: HEARTBEAT_MS };
+        Frame::new(command(version, kind, Command::HEARTBEAT, id), "", &[])
+    }
+
+    /// A heartbeat that tells a provider that is a proxy of ours that we heed
+    /// [`Frame::go_away`]; others read no header of a heartbeat.
+    #[must_use]
+    pub fn hello(version: Version, id: u32) -> Frame {
+        let mut frame = Frame::heartbeat(version, id);
+        frame.set_header(HELLO, "1").expect("there is room");
+        frame
+    }
+
+    /// Tells who has said [`Frame::hello`] to call elsewhere. No release of
+    /// SOFARPC knows it: it would close the connection.
+    #[must_use]
+    pub fn go_away(version: Version, id: u32) -> Frame {
+        let kind = Kind::OneWay { timeout_ms: 0 };
+        Frame::new(command(version, kind, Command::GO_AWAY, id), "", &[])
+    }
+
     /// What a client asks for now and then, answered without a provider.
     #[must_use]
     pub fn heartbeat_answer(&self) -> Frame {
@@ -94,9 +129,25 @@ impl Frame {
         &self.content
     }
 
+    /// What it takes, head and all.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.front.len() + self.content.len() + self.checksum.len()
+    }
+
     #[must_use]
     pub fn is_heartbeat(&self) -> bool {
         self.head.command == Command::HEARTBEAT
+    }
+
+    #[must_use]
+    pub fn is_hello(&self) -> bool {
+        self.is_heartbeat() && matches!(self.headers().get(HELLO), Ok(Some(_)))
+    }
+
+    #[must_use]
+    pub fn is_go_away(&self) -> bool {
+        self.head.command == Command::GO_AWAY
     }
 
     /// Another id, in place: calls of many clients share one connection.

@@ -13,6 +13,8 @@ const REQUEST: u8 = 0x80;
 const TWO_WAY: u8 = 0x40;
 const EVENT: u8 = 0x20;
 const SERIALIZATION: u8 = 0x1f;
+/// A short string of Hessian.
+const HELLO: &[u8] = b"\x0bpolis-proxy";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -98,6 +100,19 @@ impl Frame {
         Frame::new(REQUEST | EVENT | HESSIAN, Status(0), id, b"\x01R")
     }
 
+    /// Asks a provider whether it is there.
+    #[must_use]
+    pub fn heartbeat(id: u64) -> Frame {
+        Frame::new(REQUEST | TWO_WAY | EVENT | HESSIAN, Status(0), id, b"N")
+    }
+
+    /// Tells a provider that is a proxy of ours that we heed [`Frame::readonly`]
+    /// and have other connections; to all others it is an event that says nothing.
+    #[must_use]
+    pub fn hello() -> Frame {
+        Frame::new(REQUEST | EVENT | HESSIAN, Status(0), 0, HELLO)
+    }
+
     /// What a client asks for now and then, answered without a provider. Its
     /// null is sent back as it came, in whichever serialization that is.
     #[must_use]
@@ -132,6 +147,12 @@ impl Frame {
     #[must_use]
     pub fn is_heartbeat(&self) -> bool {
         self.head.is_event() && !self.is_readonly()
+    }
+
+    /// Said by [`Frame::hello`].
+    #[must_use]
+    pub fn is_hello(&self) -> bool {
+        self.head.is_request() && self.head.is_event() && self.body[..] == *HELLO
     }
 
     /// A provider is about to go ([`Frame::readonly`]).

@@ -1,0 +1,144 @@
+//! Calls of Bolt through the engine, at the edges of what peers do.
+
+mod calls_parts;
+
+use std::{collections::HashSet, sync::atomic::Ordering::SeqCst};
+
+use calls_parts::{Client, Provider, Serving, call, told};
+use rpc::bolt::{Frame, Version};
+
+const PLAIN: &str = "limits = { threads = 1, stall_timeout = '200ms', frame_bytes = 100000 }
+{LISTENER}
+[[listener.route]]
+name = 'all'
+cluster = 'one'
+timeout = '{TIMEOUT}'
+[[cluster]]
+name = 'one'
+protocol = 'bolt'
+endpoints = [{ address = '{A}' }]";
+
+async fn plain(provider: &Provider) -> Serving {
+    Serving::start(&PLAIN.replace("{TIMEOUT}", "30s"), &[provider]).await
+}
+
+#[tokio::test]
+async fn clients_share_one_connection_and_keep_their_ids() {
+    let provider = Provider::start().await;
+    let proxy = plain(&provider).await;
+    let (mut a, mut b) =
+        (Client::connect(proxy.address).await, Client::connect(proxy.address).await);
+    // Both use the same id, and the first is answered last.
+    a.send(call(7, "hold")).await;
+    a.send(call(8, "hold")).await;
+    a.send(Frame::heartbeat(Version::V1, 99)).await;
+    // That one is ours to answer, and says that the others have been read.
+    assert_eq!(told(&a.receive().await.expect("alive")).0, 99);
+    let port = provider.address.port().to_string();
+    assert_eq!(b.ask(7, "say").await, (7, 0, port));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        seen.push(told(&a.receive().await.expect("held until b called")));
+    }
+    seen.sort();
+    assert_eq!(seen, [(7, 0, "held".to_owned()), (8, 0, "held".to_owned())]);
+    assert_eq!(provider.connections.load(SeqCst), 1);
+    drop((a, b));
+    proxy.drain().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_leaves_the_outcome_unknown_and_the_next_call_well() {
+    let provider = Provider::start().await;
+    let proxy = plain(&provider).await;
+    let mut client = Client::connect(proxy.address).await;
+    let (id, status, text) = client.ask(1, "die").await;
+    assert_eq!((id, status), (1, 0), "SOFARPC raises the text of an answer that is an error");
+    assert!(text.contains("PLS0435") && text.contains("the outcome is unknown"), "{text}");
+    assert_eq!(client.ask(2, "say").await.1, 0);
+    assert_eq!(provider.connections.load(SeqCst), 2);
+    drop(client);
+    proxy.drain().await;
+}
+
+#[tokio::test]
+async fn what_is_late_ends_in_the_protocols_own_status() {
+    let provider = Provider::start().await;
+    let proxy = Serving::start(&PLAIN.replace("{TIMEOUT}", "100ms"), &[&provider]).await;
+    let mut client = Client::connect(proxy.address).await;
+    assert_eq!(client.ask(1, "never").await, (1, 7, String::new()));
+    drop(client);
+    proxy.drain().await;
+}
+
+#[tokio::test]
+async fn a_frame_too_large_and_half_a_frame_end_the_connection() {
+    let provider = Provider::start().await;
+    let proxy = plain(&provider).await;
+    let bytes = call(1, "say").into_parts().into_bytes();
+    let mut large = bytes[..24].to_vec();
+    // The length of the content, where version 1 has it.
+    large[18..22].copy_from_slice(&u32::MAX.to_be_bytes());
+    for wrong in [&large[..], &bytes[..100], b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut client = Client::connect(proxy.address).await;
+        client.send_bytes(wrong).await;
+        assert!(client.receive().await.is_none());
+    }
+    assert_eq!(provider.connections.load(SeqCst), 0);
+    proxy.drain().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_goodbye_answers_what_it_has_and_gets_no_more() {
+    let (a, b) = (Provider::start().await, Provider::start().await);
+    let proxy = Serving::start(
+        "limits = { threads = 1 }
+{LISTENER}
+[[listener.route]]
+name = 'all'
+cluster = 'both'
+[[cluster]]
+name = 'both'
+protocol = 'bolt'
+balance = 'round-robin'
+endpoints = [{ address = '{A}' }, { address = '{B}' }]",
+        &[&a, &b],
+    )
+    .await;
+    let mut client = Client::connect(proxy.address).await;
+    let mut ports = HashSet::new();
+    for id in 0..4 {
+        ports.insert(client.ask(id, "say").await.2);
+    }
+    assert_eq!(ports.len(), 2);
+    let (_, _, left) = client.ask(4, "leave").await;
+    for id in 5..15 {
+        assert_ne!(client.ask(id, "say").await.2, left);
+    }
+    drop(client);
+    proxy.drain().await;
+}
+
+#[tokio::test]
+async fn a_drain_lets_calls_end_and_tells_who_heeds_it() {
+    let provider = Provider::start().await;
+    let proxy = plain(&provider).await;
+    let (address, version) = (proxy.address, Version::V1);
+    let (mut old, mut ours) = (Client::connect(address).await, Client::connect(address).await);
+    ours.send(Frame::hello(version, 1)).await;
+    assert_eq!(told(&ours.receive().await.expect("a heartbeat too")).0, 1);
+    old.send(call(1, "hold")).await;
+    old.send(Frame::heartbeat(version, 2)).await;
+    assert_eq!(told(&old.receive().await.expect("read behind the call")).0, 2);
+    let draining = tokio::spawn(proxy.drain());
+    assert!(ours.receive().await.expect("a goodbye").is_go_away());
+    // The old connection is served as before, until it is quiet.
+    while told(&{
+        old.send(call(3, "say")).await;
+        old.receive().await.expect("an answer")
+    })
+    .2 != "held"
+    {}
+    drop((old, ours));
+    draining.await.expect("whole");
+}
