@@ -39,6 +39,7 @@ pub enum Reason {
     ShardsReturned,
     ReturnGivenUp,
     ShardsRetargeted,
+    ShardSplit,
     ShardsMoved,
     ShardsReverted,
     PortsUsedUp,

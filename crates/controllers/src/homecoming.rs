@@ -216,6 +216,8 @@ impl Homecoming {
     }
 }
 
+/// May name shards that there are none of: a manifest can be older, or newer, than
+/// the splits.
 fn homes(spec: &ShardMapSpec) -> impl Iterator<Item = (Shard, &UnitName)> {
     spec.homes.iter().flat_map(|home| home.shards.iter().map(|shard| (shard, &home.unit)))
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
 use tokio_rustls::rustls::ClientConfig;
-use topology::{Epoch, Shard, UnitName};
+use topology::{Epoch, Extent, Shard, UnitName};
 
 use crate::link::{Link, LinkError};
 
@@ -70,7 +70,7 @@ struct RaiseAnswer {
     refused: Vec<StandingText>,
 }
 
-/// On the wire a shard is a text of two digits.
+/// On the wire a shard is a text.
 #[derive(Deserialize)]
 struct StandingText {
     shard: String,
@@ -160,11 +160,18 @@ impl Services {
 }
 
 /// What is to be done with which shard, and at which epoch: a request that is
-/// late must not be taken for one of now.
+/// late must not be taken for one of now. And which buckets those are, where the
+/// number alone does not say it: a unit knows no map, and needs none.
 fn intents<'a>(shards: impl Iterator<Item = &'a Moving>) -> Vec<Value> {
-    shards
-        .map(|moving| json!({ "shard": moving.shard.to_string(), "epoch": moving.epoch }))
-        .collect()
+    let intent = |moving: &Moving| {
+        let Moving { shard, buckets, epoch, .. } = moving;
+        let mut intent = json!({ "shard": shard.to_string(), "epoch": epoch });
+        if let Some(buckets) = (Extent { shard: *shard, buckets: *buckets }).unusual() {
+            intent["buckets"] = json!(buckets);
+        }
+        intent
+    };
+    shards.map(intent).collect()
 }
 
 fn raise_body<'a>(unit: &UnitName, shards: impl Iterator<Item = &'a Moving>) -> Value {
@@ -270,11 +277,24 @@ mod tests {
 
     #[test]
     fn a_drain_names_the_epoch_of_the_move() {
-        let from = Some("rz01".parse().expect("a name"));
-        let moving = Moving { shard: "42".parse().expect("a shard"), epoch: Epoch(18), from };
-        let expected =
-            json!({ "shards": [{ "shard": "42", "epoch": 18 }], "deadline_ms": DRAIN_MS });
-        assert_eq!(drain_body([&moving].into_iter()), expected);
+        let from: Option<UnitName> = Some("rz01".parse().expect("a name"));
+        let moving = |shard: &str, buckets: &str| Moving {
+            shard: shard.parse().expect("a shard"),
+            buckets: buckets.parse().expect("buckets"),
+            epoch: Epoch(18),
+            from: from.clone(),
+        };
+        let shards =
+            [moving("42", "4200-4299"), moving("43", "4300-4349"), moving("100", "4350-4399")];
+        let expected = json!({
+            "shards": [
+                { "shard": "42", "epoch": 18 },
+                { "shard": "43", "epoch": 18, "buckets": "4300-4349" },
+                { "shard": "100", "epoch": 18, "buckets": "4350-4399" },
+            ],
+            "deadline_ms": DRAIN_MS,
+        });
+        assert_eq!(drain_body(shards.iter()), expected);
     }
 
     fn raised(epoch: u64) -> Result<Bytes, ServiceError> {

@@ -146,6 +146,10 @@ impl ShardMoves {
         let mut progress = progress_of(&order.status.progress);
         let generation = order.metadata.generation.unwrap_or(1);
         if order.status.observed_generation != generation {
+            if let Some(waits) = self.cut_off(&order.spec, view, taken).await? {
+                next.status.message = waits;
+                return self.write(order, next, &progress).await;
+            }
             // The plan is durable before anything follows from it; the news of
             // it wakes us.
             plan(&mut next, &mut progress, view, taken, generation);
@@ -181,6 +185,60 @@ impl ShardMoves {
         self.write(order, next, &progress).await
     }
 
+    /// Makes a shard of the buckets that an order names, and gives it a home; says
+    /// what is still to come. Nothing is remembered: the layout shows whether it was
+    /// done, and the homes whether the part has one.
+    ///
+    /// The home is the one that its shard has, and the order is planned only once it
+    /// is written. So a crash in between leaves a part without a home, which nobody
+    /// sends anywhere, and an order that goes on from here.
+    async fn cut_off(
+        &self,
+        order: &ShardMoveSpec,
+        view: &View<'_>,
+        taken: &BTreeSet<Shard>,
+    ) -> Result<Option<String>, client::Error> {
+        let Some(buckets) = order.buckets else { return Ok(None) };
+        let whole = view.map.layout.shard_of(buckets.first());
+        match shard_map::split(view.map, buckets) {
+            Err(unfit) => Ok(Some(unfit.to_string())),
+            Ok(Some(_)) if !order.shards.contains(whole) => {
+                Ok(Some(format!("buckets {buckets} are of shard {whole}")))
+            }
+            Ok(Some(_)) if taken.contains(&whole) => {
+                Ok(Some(format!("shard {whole} is claimed by an earlier move")))
+            }
+            Ok(Some(_)) => {
+                let plan = |map: &resources::ShardMapObject| {
+                    shard_map::split(&map.status, buckets).ok().flatten()
+                };
+                if let Some(plan) = self.shared.maps.commit(plan).await? {
+                    let part = plan.map.layout.shard_of(buckets.first());
+                    let version = plan.map.version;
+                    tracing::info!(shard = %whole, %part, %buckets, %version, "shard split");
+                    let message = format!("buckets {buckets} of shard {whole} are shard {part}");
+                    self.shared.recorder.inform(
+                        Reason::ShardSplit,
+                        "ShardMap",
+                        resources::SHARD_MAP_NAME,
+                        message,
+                    );
+                }
+                // The news of it wakes us.
+                Ok(Some(format!("buckets {buckets} leave shard {whole}")))
+            }
+            Ok(None) => {
+                let spec = self.shared.maps.read().await?.spec;
+                let home = order.shards.iter().find_map(|named| spec.home_of(named));
+                if let Some(home) = home.filter(|_| spec.home_of(whole).is_none()) {
+                    let homes = [(home.clone(), vec![whole])].into();
+                    self.shared.maps.rehome(&homes).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
     /// What has arrived belongs there from now on; only then is it said to be
     /// over, since after that nothing keeps shards from going home.
     async fn finish(
@@ -193,7 +251,12 @@ impl ShardMoves {
         let given_up = progress.count(MoveState::GivenUp);
         order.status.phase = if given_up == 0 { MovePhase::Succeeded } else { MovePhase::Failed };
         order.status.message = match given_up {
-            0 => format!("{} shards moved", progress.count(MoveState::Moved)),
+            0 => match order.spec.buckets {
+                Some(buckets) if progress.traces.is_empty() => {
+                    format!("buckets {buckets} are a shard of their own")
+                }
+                _ => format!("{} shards moved", progress.count(MoveState::Moved)),
+            },
             _ => {
                 let left = progress.traces.iter();
                 let left = left.filter(|(_, trace)| trace.state == MoveState::GivenUp);

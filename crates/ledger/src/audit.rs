@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use kv::Revision;
 use serde::Serialize;
-use topology::{Bucket, Shard};
+use topology::{Bucket, Extent};
 
 use crate::{
     account::{Account, Version},
@@ -31,6 +31,8 @@ const VIOLATIONS_MAX: usize = 100;
 #[derive(Clone, Debug, Serialize)]
 pub struct Audit {
     pub shard: String,
+    /// Those that were walked: all that the shard has by the map of who asked.
+    pub buckets: String,
     pub revision: u64,
     pub accounts: u64,
     pub payments: u64,
@@ -92,9 +94,10 @@ struct Entry {
 
 impl Audit {
     #[must_use]
-    pub fn new(shard: Shard, revision: Revision) -> Audit {
+    pub fn new(extent: Extent, revision: Revision) -> Audit {
         Audit {
-            shard: shard.to_string(),
+            shard: extent.shard.to_string(),
+            buckets: extent.buckets.to_string(),
             revision: revision.0,
             accounts: 0,
             payments: 0,
@@ -306,8 +309,7 @@ mod tests {
     fn audit(
         change: impl FnOnce(&mut Account, &mut House, &mut Vec<(Payment, u64, u64)>),
     ) -> Vec<u8> {
-        let shard = Shard::new(23).expect("a shard");
-        let bucket = shard.buckets().next().expect("a bucket");
+        let bucket = Bucket::new(2300).expect("a bucket");
         let mut payer = account(100);
         payer.balance = Balance::new(10).expect("a balance");
         payer.version = Version(3);
@@ -321,7 +323,7 @@ mod tests {
             (Payment::Committed(committed(30, (10, 3), (90, 2))), 9, 1),
         ];
         change(&mut payer, &mut clearing, &mut payments);
-        let mut audit = Audit::new(shard, Revision(9));
+        let mut audit = Audit::new(Extent::around(bucket), Revision(9));
         let mut books = BucketAudit::new(bucket, &mut audit);
         books.account("2088001234", &payer);
         books.clearing("tea.CNY", clearing);

@@ -1,4 +1,4 @@
-//! The books of one unit: its name, the database, a desk for every shard.
+//! The books of one unit: its name, the database, a desk for every bucket.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::{
     sync::OwnedMutexGuard,
     time::{Instant, timeout_at},
 };
-use topology::{Bucket, Epoch, Shard, UnitName};
+use topology::{BUCKETS, Bucket, BucketRange, Epoch, UnitName};
 
 use crate::{
     Error,
@@ -38,7 +38,7 @@ struct Inner {
 
 impl Books {
     pub fn new(unit: UnitName, database: Arc<dyn Database>) -> Books {
-        let desks = Shard::all().map(Desk::new).collect();
+        let desks = (0..BUCKETS).filter_map(Bucket::new).map(Desk::new).collect();
         Books(Arc::new(Inner { unit, database, desks }))
     }
 
@@ -51,8 +51,19 @@ impl Books {
         &*self.0.database
     }
 
-    pub fn desk(&self, shard: Shard) -> &Desk {
-        &self.0.desks[usize::from(shard.number())]
+    pub fn desk(&self, bucket: Bucket) -> &Desk {
+        &self.0.desks[usize::from(bucket.number())]
+    }
+
+    pub fn desks_of(&self, range: BucketRange) -> &[Desk] {
+        &self.0.desks[usize::from(range.first().number())..=usize::from(range.last().number())]
+    }
+
+    /// Fence rows as just read.
+    pub fn learn(&self, rows: &[(Bucket, Option<Fence>)]) {
+        for (bucket, fence) in rows {
+            self.desk(*bucket).learn(fence.clone());
+        }
     }
 
     pub fn desks(&self) -> impl Iterator<Item = &Desk> {
@@ -62,23 +73,23 @@ impl Books {
     /// Refuses at once what the caller's `routed` epoch shows to be misrouted,
     /// without asking the store: during a move every proxy would. A map that
     /// serves a fence has its epoch, so whoever is refused waits for a newer map.
-    pub fn admit(&self, shard: Shard, routed: Option<Epoch>) -> Result<(), Error> {
-        match (self.desk(shard).standing(), routed) {
+    pub fn admit(&self, bucket: Bucket, routed: Option<Epoch>) -> Result<(), Error> {
+        match (self.desk(bucket).standing(), routed) {
             (Standing::Known(fence), Some(routed))
                 if routed < fence.epoch
                     || (routed == fence.epoch && fence.unit != *self.unit()) =>
             {
-                Err(Error::Misdirected { shard, fence: Some(fence) })
+                Err(Error::Misdirected { bucket, fence: Some(fence) })
             }
             _ => Ok(()),
         }
     }
 
-    /// The shard's fence, read if it was not seen yet.
-    pub async fn fence(&self, shard: Shard, deadline: Instant) -> Result<Option<Fence>, Error> {
-        let desk = self.desk(shard);
+    /// The bucket's fence, read if it was not seen yet.
+    pub async fn fence(&self, bucket: Bucket, deadline: Instant) -> Result<Option<Fence>, Error> {
+        let desk = self.desk(bucket);
         if desk.standing() == Standing::Unseen {
-            self.look(shard, deadline).await?;
+            self.look(bucket, deadline).await?;
         }
         match desk.standing() {
             Standing::Known(fence) => Ok(Some(fence)),
@@ -87,25 +98,25 @@ impl Books {
     }
 
     /// Takes the stored fence to the desk.
-    async fn look(&self, shard: Shard, deadline: Instant) -> Result<(), Error> {
-        let read = timeout_at(deadline, self.database().fence(shard)).await;
-        self.desk(shard).learn(read.map_err(|_| Error::Deadline)??);
+    async fn look(&self, bucket: Bucket, deadline: Instant) -> Result<(), Error> {
+        let read = timeout_at(deadline, self.database().fence(bucket)).await;
+        self.desk(bucket).learn(read.map_err(|_| Error::Deadline)??);
         Ok(())
     }
 
-    /// Whether a write may start. Asks the store only if we let the shard go
+    /// Whether a write may start. Asks the store only if we let the bucket go
     /// and the map has gone on since.
     async fn admit_write(
         &self,
-        shard: Shard,
+        bucket: Bucket,
         routed: Option<Epoch>,
         deadline: Instant,
     ) -> Result<(), Error> {
-        let desk = self.desk(shard);
+        let desk = self.desk(bucket);
         if routed.is_some_and(|routed| desk.is_behind(routed)) {
-            self.look(shard, deadline).await?;
+            self.look(bucket, deadline).await?;
         }
-        self.admit(shard, routed)?;
+        self.admit(bucket, routed)?;
         desk.open()
     }
 
@@ -120,8 +131,8 @@ impl Books {
         deadline: Instant,
     ) -> Result<O::Answer, Error> {
         let bucket = operation.bucket();
-        self.admit_write(bucket.shard(), routed, deadline).await?;
-        let queue = self.desk(bucket.shard()).queue(bucket);
+        self.admit_write(bucket, routed, deadline).await?;
+        let queue = self.desk(bucket).queue();
         let (job, mut answer) = job(operation, routed, deadline);
         let ticket = queue.push(job)?;
         // A panic in the middle of a write leaves its outcome open.
@@ -133,7 +144,7 @@ impl Books {
                 turn = timeout_at(deadline, queue.turn()) => turn,
             };
             match turn {
-                Ok(lane) => self.serve(bucket, &queue, lane),
+                Ok(lane) => self.serve(bucket, queue, lane),
                 Err(_) if queue.withdraw(ticket) => return Err(Error::Deadline),
                 Err(_) => break,
             }
@@ -152,17 +163,17 @@ impl Books {
         }
         let books = self.clone();
         rt::spawn(rt::TaskKind::Connection, "transaction", async move {
-            let jobs = books.admitted(bucket.shard(), jobs).await;
-            let desk = books.desk(bucket.shard());
+            let jobs = books.admitted(bucket, jobs).await;
+            let desk = books.desk(bucket);
             transact(books.database(), books.unit(), desk, &mut lane, bucket, jobs).await;
         });
     }
 
-    /// The shard may have been closed while they queued.
-    async fn admitted(&self, shard: Shard, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    /// The bucket may have been closed while they queued.
+    async fn admitted(&self, bucket: Bucket, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         let mut admitted = Vec::with_capacity(jobs.len());
         for job in jobs {
-            match self.admit_write(shard, job.routed(), job.deadline()).await {
+            match self.admit_write(bucket, job.routed(), job.deadline()).await {
                 Ok(()) => admitted.push(job),
                 Err(error) => job.fail(error),
             }

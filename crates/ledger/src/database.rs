@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use kv::{KeyRange, Revision};
-use topology::{Bucket, Shard};
+use topology::{Bucket, BucketRange};
 
 use crate::{Error, fence::Fence, place::Table};
 
@@ -52,7 +52,7 @@ pub enum Outcome {
     Moved(Seen),
 }
 
-/// The fences of a whole shard.
+/// The fences of a range.
 #[derive(Clone, Debug)]
 pub struct Fences {
     pub rows: Vec<(Bucket, Option<Fence>)>,
@@ -102,23 +102,22 @@ pub trait Database: Send + Sync + 'static {
     /// All of it or nothing, durable before it is answered.
     async fn commit(&self, change: Change<'_>) -> Result<Outcome, Error>;
 
-    /// The shard's first fence.
-    async fn fence(&self, shard: Shard) -> Result<Option<Fence>, Error>;
+    async fn fence(&self, bucket: Bucket) -> Result<Option<Fence>, Error>;
 
-    async fn fences(&self, shard: Shard) -> Result<Fences, Error>;
+    async fn fences(&self, range: BucketRange) -> Result<Fences, Error>;
 
-    /// Sets the fences of `buckets`, which were lower when `seen`, in one
-    /// transaction. False if a fence has moved since.
+    /// Sets the fences of `buckets`, those of `range` that were lower when
+    /// `seen`, in one transaction. False if a fence of the range has moved since.
     async fn raise(
         &self,
-        shard: Shard,
+        range: BucketRange,
         seen: &Fences,
         buckets: &[Bucket],
         wanted: &Fence,
     ) -> Result<bool, Error>;
 
-    /// The present moment of a shard, and its first fence then.
-    async fn cut(&self, shard: Shard) -> Result<(Option<Fence>, Cut), Error>;
+    /// The present moment of a range, and its fences then.
+    async fn cut(&self, range: BucketRange) -> Result<(Fences, Cut), Error>;
 
     /// A bucket's accounts, clearing accounts and equity at `cut`, or at a later
     /// moment, which is returned.

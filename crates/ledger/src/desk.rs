@@ -1,21 +1,22 @@
-//! What this process knows about one shard: its fence as last seen, and
-//! whether it is being handed over.
+//! What this process knows about one bucket: its fence as last seen, and
+//! whether it is being handed over. A desk is a bucket's and not a shard's, since
+//! what a shard is changes with splits, and the fences are the buckets' own.
 //!
 //! Knowledge here only saves work. It is never the reason why a write happens:
 //! that is the compare in the transaction.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use topology::{Bucket, Epoch, Shard, UnitName};
+use topology::{Bucket, Epoch, UnitName};
 
 use crate::{Error, fence::Fence, queue::Queue};
 
-/// A shard's knowledge and the queues of its buckets.
+/// A bucket's knowledge and its queue.
 pub struct Desk {
-    shard: Shard,
+    bucket: Bucket,
     state: Mutex<State>,
-    /// Made on first use: a process serves a fifth of the shards.
-    queues: OnceLock<Vec<Arc<Queue>>>,
+    /// Made on first use: a process serves a fifth of the buckets.
+    queue: OnceLock<Arc<Queue>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,12 +40,12 @@ pub enum Standing {
 // === impl Desk ===
 
 impl Desk {
-    pub fn new(shard: Shard) -> Desk {
-        Desk { shard, state: Mutex::default(), queues: OnceLock::new() }
+    pub fn new(bucket: Bucket) -> Desk {
+        Desk { bucket, state: Mutex::default(), queue: OnceLock::new() }
     }
 
-    pub fn shard(&self) -> Shard {
-        self.shard
+    pub fn bucket(&self) -> Bucket {
+        self.bucket
     }
 
     pub fn standing(&self) -> Standing {
@@ -56,10 +57,10 @@ impl Desk {
         match self.standing() {
             Standing::Known(fence) if fence.unit == *unit => Ok(fence),
             Standing::Known(fence) => {
-                Err(Error::Misdirected { shard: self.shard, fence: Some(fence) })
+                Err(Error::Misdirected { bucket: self.bucket, fence: Some(fence) })
             }
             Standing::Unseen | Standing::NeverRaised => {
-                Err(Error::Misdirected { shard: self.shard, fence: None })
+                Err(Error::Misdirected { bucket: self.bucket, fence: None })
             }
         }
     }
@@ -103,19 +104,14 @@ impl Desk {
         let state = self.state();
         match (&state.closed_below, &state.standing) {
             (Some(_), Standing::Known(fence)) => {
-                Err(Error::Moving { shard: self.shard, fence: fence.clone() })
+                Err(Error::Moving { bucket: self.bucket, fence: fence.clone() })
             }
             _ => Ok(()),
         }
     }
 
-    pub fn queue(&self, bucket: Bucket) -> Arc<Queue> {
-        let first = self.shard.buckets().next().map_or(0, Bucket::number);
-        self.queues()[usize::from(bucket.number() - first)].clone()
-    }
-
-    pub fn queues(&self) -> &[Arc<Queue>] {
-        self.queues.get_or_init(|| self.shard.buckets().map(|_| Arc::default()).collect())
+    pub fn queue(&self) -> &Arc<Queue> {
+        self.queue.get_or_init(Arc::default)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -133,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_shard_opens_only_at_the_fence_of_its_move_or_a_higher_one() {
-        let desk = Desk::new(Shard::new(42).expect("a shard"));
+    fn a_closed_bucket_opens_only_at_the_fence_of_its_move_or_a_higher_one() {
+        let desk = Desk::new(Bucket::new(4200).expect("a bucket"));
         desk.learn(fence("rz01", 3));
         assert!(desk.close(Epoch(6)));
         // A drain of an earlier move comes late: it must not open anything.
@@ -151,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_does_not_bring_back_an_old_fence() {
-        let desk = Desk::new(Shard::new(42).expect("a shard"));
+        let desk = Desk::new(Bucket::new(4200).expect("a bucket"));
         let rz01 = "rz01".parse().expect("a name");
         assert!(desk.ours(&rz01).is_err());
         desk.learn(fence("rz03", 5));

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
 
 use errors::Code;
 use http::StatusCode;
-use topology::{Shard, UserId, UserIdError};
+use topology::{Bucket, Extent, UserId, UserIdError};
 
 use crate::{Balance, Currency, PaymentId, fence::Fence};
 
@@ -67,10 +67,14 @@ pub enum Error {
     #[error("a total would pass {}", Balance::MAX)]
     BalanceLimit,
     // The place
-    #[error("shard {shard} is not ours as routed: {}", owner(fence.as_ref()))]
-    Misdirected { shard: Shard, fence: Option<Fence> },
-    #[error("shard {shard} is being handed over")]
-    Moving { shard: Shard, fence: Fence },
+    #[error("bucket {bucket} is not ours as routed: {}", owner(fence.as_ref()))]
+    Misdirected { bucket: Bucket, fence: Option<Fence> },
+    #[error("bucket {bucket} is being handed over")]
+    Moving { bucket: Bucket, fence: Fence },
+    /// The cookie that it was routed by is of before a split, or does not tell the
+    /// parts of a shard apart.
+    #[error("bucket {bucket} is none of {}, which shard {} has", routed.buckets, routed.shard)]
+    OtherPart { bucket: Bucket, routed: Extent },
     // The database
     #[error("the outcome is not known; retry with the same key, or POST :resolve")]
     OutcomeUnknown,
@@ -149,7 +153,7 @@ impl Error {
             Error::CurrencyMismatch { .. } => errors::LEDGER_CURRENCY,
             Error::AccountExists { .. } => errors::LEDGER_ACCOUNT_EXISTS,
             Error::BalanceLimit => errors::LEDGER_LIMIT,
-            Error::Misdirected { .. } => errors::LEDGER_MISDIRECTED,
+            Error::Misdirected { .. } | Error::OtherPart { .. } => errors::LEDGER_MISDIRECTED,
             Error::Moving { .. } => errors::LEDGER_MOVING,
             Error::OutcomeUnknown => errors::LEDGER_UNKNOWN,
             Error::Store(_) => errors::LEDGER_STORE,
@@ -189,7 +193,9 @@ impl Error {
             Error::InsufficientFunds { .. }
             | Error::CurrencyMismatch { .. }
             | Error::BalanceLimit => StatusCode::UNPROCESSABLE_ENTITY,
-            Error::Misdirected { .. } | Error::Moving { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Error::Misdirected { .. } | Error::OtherPart { .. } | Error::Moving { .. } => {
+                StatusCode::MISDIRECTED_REQUEST
+            }
             Error::OutcomeUnknown
             | Error::Store(_)
             | Error::Database(_)
@@ -202,11 +208,11 @@ impl Error {
         }
     }
 
-    /// The shard's fence, where that is the reason.
-    pub fn fence(&self) -> Option<(Shard, &Fence)> {
+    /// The bucket's fence, where that is the reason.
+    pub fn fence(&self) -> Option<(Bucket, &Fence)> {
         match self {
-            Error::Misdirected { shard, fence: Some(fence) } | Error::Moving { shard, fence } => {
-                Some((*shard, fence))
+            Error::Misdirected { bucket, fence: Some(fence) } | Error::Moving { bucket, fence } => {
+                Some((*bucket, fence))
             }
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! The books in the store: sixteen keyspaces, a shard's always the same one.
+//! The books in the store: sixteen keyspaces, a bucket's always the same one.
 //!
 //! A keyspace's transactions come one after the other, so a compare of the
 //! fence's value is as good as a change of it.
@@ -11,7 +11,7 @@ use kv::{
     Compare, CompareOp, CompareTarget, KeyRange, Kv, Op, OpResponse, RangeRequest, Revision, Txn,
     TxnResponse,
 };
-use topology::{Bucket, Shard};
+use topology::{Bucket, BucketRange};
 
 use crate::{
     Error,
@@ -20,8 +20,9 @@ use crate::{
     place::{self, Table},
 };
 
-/// How many keyspaces the ledgers share. Fixed: a shard's keyspace must never
-/// change.
+/// How many keyspaces the ledgers share. Fixed, and told apart by the hundred of a
+/// bucket: its keyspace must never change, and a shard's buckets, which are of one
+/// hundred, must be in one, so that a raise is one transaction.
 pub const KEYSPACES: usize = 16;
 
 /// Rows of one page of accounts.
@@ -37,19 +38,19 @@ impl OnKv {
         OnKv((0..KEYSPACES).map(|n| open(&format!("ledger-{n:02}"))).collect())
     }
 
-    fn of(&self, shard: Shard) -> &dyn Kv {
-        &*self.0[usize::from(shard.number()) % KEYSPACES]
+    fn of(&self, bucket: Bucket) -> &dyn Kv {
+        &*self.0[usize::from(bucket.shard().number()) % KEYSPACES]
     }
 
     async fn page(
         &self,
-        shard: Shard,
+        bucket: Bucket,
         range: KeyRange,
         at: Revision,
         limit: usize,
     ) -> Result<Page, Error> {
         let request = RangeRequest::new(range).limit(limit).at(at);
-        let page = self.of(shard).range(request).await?;
+        let page = self.of(bucket).range(request).await?;
         let record = |row: kv::KeyValue| Record {
             key: row.key,
             value: row.value,
@@ -70,7 +71,7 @@ impl Database for OnKv {
 
     async fn read(&self, bucket: Bucket, keys: &[Bytes]) -> Result<Seen, Error> {
         let txn = Txn::when(Vec::new()).then(gets(bucket, keys));
-        seen(self.of(bucket.shard()).txn(txn).await?, keys.len())
+        seen(self.of(bucket).txn(txn).await?, keys.len())
     }
 
     async fn commit(&self, change: Change<'_>) -> Result<Outcome, Error> {
@@ -81,24 +82,23 @@ impl Database for OnKv {
         }));
         let puts = puts.iter().map(|(index, value)| Op::put(keys[*index].clone(), value.clone()));
         let txn = Txn::when(compares).then(puts.collect()).otherwise(gets(bucket, keys));
-        let response = self.of(bucket.shard()).txn(txn).await?;
+        let response = self.of(bucket).txn(txn).await?;
         match response.succeeded {
             true => Ok(Outcome::At(response.revision)),
             false => Ok(Outcome::Moved(seen(response, keys.len())?)),
         }
     }
 
-    async fn fence(&self, shard: Shard) -> Result<Option<Fence>, Error> {
-        // A raise moves all of a shard's rows at once, so the first stands for all.
-        let row = RangeRequest::new(place::of_shard(Table::Fence, shard)).limit(1);
-        let row = self.of(shard).range(row).await?.kvs.pop();
+    async fn fence(&self, bucket: Bucket) -> Result<Option<Fence>, Error> {
+        let row = RangeRequest::new(KeyRange::key(place::fence(bucket)));
+        let row = self.of(bucket).range(row).await?.kvs.pop();
         row.map(|row| Fence::decode(&row.value)).transpose()
     }
 
-    async fn fences(&self, shard: Shard) -> Result<Fences, Error> {
-        let range = RangeRequest::new(place::of_shard(Table::Fence, shard));
-        let stored = self.of(shard).range(range).await?;
-        let mut rows: Vec<_> = shard.buckets().map(|bucket| (bucket, None)).collect();
+    async fn fences(&self, range: BucketRange) -> Result<Fences, Error> {
+        let request = RangeRequest::new(place::of_range(Table::Fence, range));
+        let stored = self.of(range.first()).range(request).await?;
+        let mut rows: Vec<_> = range.iter().map(|bucket| (bucket, None)).collect();
         for row in stored.kvs {
             let at = place::parse(Table::Fence, &row.key)
                 .and_then(|(bucket, _)| rows.iter().position(|(known, _)| *known == bucket));
@@ -110,26 +110,25 @@ impl Database for OnKv {
 
     async fn raise(
         &self,
-        shard: Shard,
+        range: BucketRange,
         seen: &Fences,
         buckets: &[Bucket],
         wanted: &Fence,
     ) -> Result<bool, Error> {
         let unchanged = Compare {
-            range: place::of_shard(Table::Fence, shard),
+            range: place::of_range(Table::Fence, range),
             op: CompareOp::Less,
             target: CompareTarget::Mod(seen.at.next()),
         };
         let puts = buckets.iter().map(|bucket| Op::put(place::fence(*bucket), wanted.encode()));
         let txn = Txn::when(vec![unchanged]).then(puts.collect());
-        Ok(self.of(shard).txn(txn).await?.succeeded)
+        Ok(self.of(range.first()).txn(txn).await?.succeeded)
     }
 
-    async fn cut(&self, shard: Shard) -> Result<(Option<Fence>, Cut), Error> {
-        let first =
-            shard.buckets().next().ok_or_else(|| Error::store("a shard without buckets"))?;
-        let seen = self.read(first, &[]).await?;
-        Ok((seen.fence, seen.cut))
+    async fn cut(&self, range: BucketRange) -> Result<(Fences, Cut), Error> {
+        let fences = self.fences(range).await?;
+        let cut = Cut { revision: fences.at, ..Cut::default() };
+        Ok((fences, cut))
     }
 
     async fn standing(&self, bucket: Bucket, cut: &Cut) -> Result<Standing, Error> {
@@ -137,8 +136,7 @@ impl Database for OnKv {
         for table in [Table::Account, Table::Clearing, Table::Equity] {
             let mut rest = Some(place::of_bucket(table, bucket));
             while let Some(range) = rest.take() {
-                let page =
-                    self.page(bucket.shard(), range.clone(), cut.revision, PAGE_ROWS).await?;
+                let page = self.page(bucket, range.clone(), cut.revision, PAGE_ROWS).await?;
                 let last = page.rows.last().filter(|_| page.more);
                 rest = last.and_then(|last| place::above(range, &last.key));
                 rows.extend(page.rows.into_iter().map(|row| (table, row)));
@@ -154,7 +152,7 @@ impl Database for OnKv {
         cut: &Cut,
         limit: usize,
     ) -> Result<Page, Error> {
-        self.page(bucket.shard(), range.clone(), cut.revision, limit).await
+        self.page(bucket, range.clone(), cut.revision, limit).await
     }
 }
 

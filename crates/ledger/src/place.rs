@@ -1,11 +1,11 @@
 //! Where rows lie: keys and the ranges that hold a bucket's or a shard's.
 //!
-//! Bucket numbers have four digits, so the prefix of a shard's two digits holds
-//! exactly its hundred buckets, in order.
+//! Bucket numbers have four digits, so the rows of consecutive buckets lie
+//! together, in order.
 
 use bytes::Bytes;
 use kv::KeyRange;
-use topology::{Bucket, Shard, UserId};
+use topology::{Bucket, BucketRange, UserId};
 
 use crate::{Currency, Merchant, PaymentId};
 
@@ -39,9 +39,14 @@ pub fn payment(id: &PaymentId) -> Bytes {
     format!("{}{}/{id}", Table::Payment.folder(), id.payer.bucket()).into()
 }
 
-/// Every row of a table in `shard`.
-pub fn of_shard(table: Table, shard: Shard) -> KeyRange {
-    KeyRange::prefix(format!("{}{shard}", table.folder()))
+/// Every row of a table in `range`.
+pub fn of_range(table: Table, range: BucketRange) -> KeyRange {
+    let from = format!("{}{}", table.folder(), range.first()).into();
+    match of_bucket(table, range.last()) {
+        KeyRange::Span { to, .. } => KeyRange::Span { from, to },
+        // Digits have a byte above them.
+        other => other,
+    }
 }
 
 /// Every row of a table in `bucket`.
@@ -109,15 +114,23 @@ mod tests {
     #[test]
     fn every_key_of_a_user_lies_in_the_users_shard() {
         let id: PaymentId = "2088001234.k1".parse().expect("an id");
-        let shard = Shard::new(23).expect("a shard");
         let bucket = id.payer.bucket();
-        assert!(of_shard(Table::Payment, shard).contains(&payment(&id)));
+        let shard = topology::Extent::around(bucket).buckets;
+        assert!(of_range(Table::Payment, shard).contains(&payment(&id)));
         assert!(of_bucket(Table::Payment, bucket).contains(&payment(&id)));
         assert!(payments_of(&id.payer).contains(&payment(&id)));
-        assert!(of_shard(Table::Account, shard).contains(&account(&id.payer)));
+        assert!(of_range(Table::Account, shard).contains(&account(&id.payer)));
         assert_eq!(parse(Table::Payment, &payment(&id)), Some((bucket, "2088001234.k1")));
         assert_eq!(parse(Table::Fence, &fence(bucket)), Some((bucket, "")));
         assert_eq!(parse(Table::Fence, b"/fence/12"), None);
+    }
+
+    #[test]
+    fn a_range_holds_the_rows_of_its_buckets_and_no_others() {
+        let range = of_range(Table::Fence, "4250-4299".parse().expect("buckets"));
+        let held = |number: u16| range.contains(&fence(Bucket::new(number).expect("a bucket")));
+        assert!(held(4250) && held(4275) && held(4299));
+        assert!(!held(4249) && !held(4300));
     }
 
     #[test]

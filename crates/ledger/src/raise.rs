@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use rt::{backoff::Backoff, random::Random};
 use tokio::time::{Instant, timeout_at};
-use topology::{Epoch, Shard};
+use topology::{Epoch, Extent};
 
 use crate::{
     Books, Error,
+    desk::Standing,
     fence::{Fence, Verdict, judge},
 };
 
@@ -32,7 +33,7 @@ pub enum Raised {
 /// How letting go of one shard ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    pub shard: Shard,
+    pub extent: Extent,
     /// Lanes that were at work when the drain began, and those that still are.
     pub busy: usize,
     pub left: usize,
@@ -41,11 +42,11 @@ pub struct Drained {
 // === impl Books ===
 
 impl Books {
-    /// Raises the fences of `shard` to `epoch` for this unit, all buckets in one
-    /// transaction. Idempotent, so an unknown outcome is simply tried again.
+    /// Raises the fences of a shard to `epoch` for this unit, all the buckets named
+    /// in one transaction. Idempotent, so an unknown outcome is simply tried again.
     pub async fn raise(
         &self,
-        shard: Shard,
+        extent: Extent,
         epoch: Epoch,
         deadline: Instant,
     ) -> Result<Raised, Error> {
@@ -53,15 +54,9 @@ impl Books {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, Random::from_entropy());
         let mut failure = Error::Contention;
         for _ in 0..ROUNDS_MAX {
-            let attempt = timeout_at(deadline, self.raise_once(shard, &wanted)).await;
+            let attempt = timeout_at(deadline, self.raise_once(extent, &wanted)).await;
             match attempt.map_err(|_| Error::Deadline)? {
-                Ok(Some(raised)) => {
-                    let fence = match &raised {
-                        Raised::Ours(fence) | Raised::Refused(fence) => fence.clone(),
-                    };
-                    self.desk(shard).learn(Some(fence));
-                    return Ok(raised);
-                }
+                Ok(Some(raised)) => return Ok(raised),
                 Ok(None) => {}
                 Err(error @ Error::Store(_)) => {
                     failure = error;
@@ -74,49 +69,55 @@ impl Books {
     }
 
     /// None when a row moved between read and write.
-    async fn raise_once(&self, shard: Shard, wanted: &Fence) -> Result<Option<Raised>, Error> {
-        let stored = self.database().fences(shard).await?;
+    async fn raise_once(&self, extent: Extent, wanted: &Fence) -> Result<Option<Raised>, Error> {
+        let range = extent.buckets;
+        let stored = self.database().fences(range).await?;
+        self.learn(&stored.rows);
         let lower = match judge(&stored.rows, wanted) {
             Verdict::Held => return Ok(Some(Raised::Ours(wanted.clone()))),
             Verdict::Refused(fence) => return Ok(Some(Raised::Refused(fence))),
             Verdict::Raise(lower) => lower,
         };
-        let raised = self.database().raise(shard, &stored, &lower, wanted).await?;
-        Ok(raised.then(|| Raised::Ours(wanted.clone())))
+        if !self.database().raise(range, &stored, &lower, wanted).await? {
+            return Ok(None);
+        }
+        for desk in self.desks_of(range) {
+            desk.learn(Some(wanted.clone()));
+        }
+        Ok(Some(Raised::Ours(wanted.clone())))
     }
 
     /// All shards at once: each is a transaction of its own.
     pub async fn raise_all(
         &self,
-        shards: &[(Shard, Epoch)],
+        shards: &[(Extent, Epoch)],
         deadline: Instant,
-    ) -> Vec<(Shard, Result<Raised, Error>)> {
-        join_all(
-            shards.iter().map(|(shard, epoch)| async {
-                (*shard, self.raise(*shard, *epoch, deadline).await)
-            }),
-        )
-        .await
+    ) -> Vec<(Extent, Result<Raised, Error>)> {
+        let raises = shards.iter().map(|(extent, epoch)| async {
+            (*extent, self.raise(*extent, *epoch, deadline).await)
+        });
+        join_all(raises).await
     }
 
-    /// Stops new writes of `shard` for its move of epoch `moving`, and waits
-    /// until those under way are done. It opens again when its fence is raised
-    /// to that epoch or higher; where that was done already, the request is late
-    /// and there is nothing to let go.
+    /// Stops new writes of a shard for its move of epoch `moving`, and waits
+    /// until those under way are done. A bucket opens again when its fence is
+    /// raised to that epoch or higher; where that was done already, the request is
+    /// late and there is nothing to let go.
     pub async fn drain(
         &self,
-        shard: Shard,
+        extent: Extent,
         moving: Epoch,
         deadline: Instant,
     ) -> Result<Drained, Error> {
         // Without knowing the fence there would be nothing to judge by.
-        self.fence(shard, deadline).await?;
-        let desk = self.desk(shard);
-        let mut drained = Drained { shard, busy: 0, left: 0 };
-        if !desk.close(moving) {
-            return Ok(drained);
+        let desks = self.desks_of(extent.buckets);
+        if desks.iter().any(|desk| desk.standing() == Standing::Unseen) {
+            let read = timeout_at(deadline, self.database().fences(extent.buckets)).await;
+            self.learn(&read.map_err(|_| Error::Deadline)??.rows);
         }
-        for lane in desk.queues().iter().map(|queue| queue.lane()) {
+        let mut drained = Drained { extent, busy: 0, left: 0 };
+        let closed: Vec<_> = desks.iter().filter(|desk| desk.close(moving)).collect();
+        for lane in closed.iter().map(|desk| desk.queue().lane()) {
             if lane.try_lock().is_ok() {
                 continue;
             }

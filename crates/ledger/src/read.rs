@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kv::Revision;
 use tokio::time::{Instant, timeout_at};
-use topology::{Bucket, Shard, UserId};
+use topology::{Bucket, Extent, UserId};
 
 use crate::{
     Audit, Books, Error, PaymentId,
@@ -98,16 +98,16 @@ impl Books {
         Ok(Statement { account, opening, payments: lowest.into_values().collect(), more })
     }
 
-    /// Where an export of `shard`'s payments starts: only the owner gives one.
+    /// Where an export of a shard's payments starts: only the owner gives one.
     pub async fn export(
         &self,
-        shard: Shard,
+        extent: Extent,
         after: Option<&PaymentId>,
         deadline: Instant,
     ) -> Result<(Scan, Revision), Error> {
-        let cut = self.cut(shard, deadline).await?;
+        let cut = self.cut(extent, deadline).await?;
         let revision = cut.revision;
-        let scan = Scan::of_shard(shard, cut);
+        let scan = Scan::of_range(extent.buckets, cut);
         let scan = match after {
             Some(id) => scan.after(&place::payment(id)),
             None => scan,
@@ -116,10 +116,10 @@ impl Books {
     }
 
     /// Checks the shard's books, each bucket as of one moment.
-    pub async fn audit(&self, shard: Shard, deadline: Instant) -> Result<Audit, Error> {
-        let cut = self.cut(shard, deadline).await?;
-        let mut audit = Audit::new(shard, cut.revision);
-        for bucket in shard.buckets() {
+    pub async fn audit(&self, extent: Extent, deadline: Instant) -> Result<Audit, Error> {
+        let cut = self.cut(extent, deadline).await?;
+        let mut audit = Audit::new(extent, cut.revision);
+        for bucket in extent.buckets.iter() {
             let standing = self.database().standing(bucket, &cut).await?;
             let mut books = BucketAudit::new(bucket, &mut audit);
             for (table, row) in standing.rows {
@@ -142,14 +142,18 @@ impl Books {
         Ok(audit)
     }
 
-    /// The present moment of a shard, if it is ours.
-    async fn cut(&self, shard: Shard, deadline: Instant) -> Result<Cut, Error> {
-        let asked = timeout_at(deadline, self.database().cut(shard)).await;
-        let (fence, cut) = asked.map_err(|_| Error::Deadline)??;
-        self.desk(shard).learn(fence.clone());
-        match fence {
-            Some(fence) if fence.unit == *self.unit() => Ok(cut),
-            fence => Err(Error::Misdirected { shard, fence }),
+    /// The present moment of a shard, if all of it is ours: who asks by an older
+    /// map may mean more than the shard still has.
+    async fn cut(&self, extent: Extent, deadline: Instant) -> Result<Cut, Error> {
+        let asked = timeout_at(deadline, self.database().cut(extent.buckets)).await;
+        let (fences, cut) = asked.map_err(|_| Error::Deadline)??;
+        self.learn(&fences.rows);
+        let others = fences.rows.into_iter();
+        let mut others = others
+            .filter(|(_, fence)| fence.as_ref().is_none_or(|fence| fence.unit != *self.unit()));
+        match others.next() {
+            None => Ok(cut),
+            Some((bucket, fence)) => Err(Error::Misdirected { bucket, fence }),
         }
     }
 
@@ -161,10 +165,10 @@ impl Books {
     ) -> Result<(Option<bytes::Bytes>, Cut), Error> {
         let mut seen = self.database().read(bucket, &[key]).await?;
         let row = seen.rows.pop().unwrap_or(Row::ABSENT);
-        self.desk(bucket.shard()).learn(seen.fence.clone());
+        self.desk(bucket).learn(seen.fence.clone());
         match seen.fence {
             Some(fence) if fence.unit == *self.unit() => Ok((row.value, seen.cut)),
-            fence => Err(Error::Misdirected { shard: bucket.shard(), fence }),
+            fence => Err(Error::Misdirected { bucket, fence }),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use kv::KeyRange;
-use topology::{Bucket, Shard, UserId};
+use topology::{Bucket, BucketRange, UserId};
 
 use crate::{
     Error,
@@ -28,10 +28,10 @@ pub struct Scan {
 // === impl Scan ===
 
 impl Scan {
-    /// All of a shard's payments, in key order.
-    pub fn of_shard(shard: Shard, cut: Cut) -> Scan {
-        let range = |bucket| (bucket, place::of_bucket(Table::Payment, bucket));
-        Scan { rest: shard.buckets().map(range).collect(), cut, page: VecDeque::new() }
+    /// All payments of some buckets, in key order.
+    pub fn of_range(range: BucketRange, cut: Cut) -> Scan {
+        let of_bucket = |bucket| (bucket, place::of_bucket(Table::Payment, bucket));
+        Scan { rest: range.iter().map(of_bucket).collect(), cut, page: VecDeque::new() }
     }
 
     pub fn of_bucket(bucket: Bucket, cut: Cut) -> Scan {

@@ -1,13 +1,18 @@
 //! The proof after a run: every acknowledged payment is there once, every
 //! refused one is not, and the books balance.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::Method;
 use serde::{Deserialize, Serialize};
-use topology::Shard;
+use topology::{BUCKETS, Bucket, BucketRange, DEFAULT_SHARDS, SHARDS_MAX, Shard};
 
 use crate::{
     EdgeUrl, Error, Outcome, Record,
@@ -64,8 +69,12 @@ pub struct Check {
     pub listed: Vec<Present>,
 }
 
+/// Buckets that nothing was heard of yet.
+struct Uncovered(BTreeSet<Bucket>);
+
 #[derive(Deserialize)]
 struct Audited {
+    buckets: BucketRange,
     violation_count: u64,
     violations: Vec<Violation>,
 }
@@ -85,12 +94,14 @@ pub async fn check(edges: &[EdgeUrl], records: &[Record]) -> Result<Check, Error
     let edges = Arc::new(Edges::new(edges.to_vec()));
     let mut listed = Vec::new();
     if let Some(keys) = records.first().and_then(keys_of) {
-        let mut exports = stream::iter(Shard::all())
-            .map(|shard| present(edges.clone(), shard, keys.to_owned()))
-            .buffer_unordered(EXPORTS);
-        while let Some(export) = exports.next().await {
-            listed.append(&mut export?);
+        let exports = everywhere(EXPORTS, |shard| present(edges.clone(), shard, keys.to_owned()));
+        // A part that was cut off meanwhile may be listed with its shard and alone.
+        let mut by_id = BTreeMap::<String, Present>::new();
+        for present in exports.await?.into_iter().flatten() {
+            let known = by_id.entry(present.id.clone()).or_insert_with(|| present.clone());
+            known.times = known.times.max(present.times);
         }
+        listed.extend(by_id.into_values());
     }
     let mut check = compare(records, listed);
     check.audit(&edges).await?;
@@ -130,9 +141,57 @@ fn keys_of(record: &Record) -> Option<&str> {
     key.rfind('-').map(|dash| &key[..=dash])
 }
 
-async fn present(edges: Arc<Edges>, shard: Shard, keys: String) -> Result<Vec<Present>, Error> {
+/// Asks about every bucket: about the hundred shards that are always there, then
+/// about those that came by splitting, for as long as buckets are missing. So the
+/// answers themselves prove that nothing was left out, whatever is split meanwhile.
+async fn everywhere<T, F>(at_once: usize, ask: impl Fn(Shard) -> F) -> Result<Vec<T>, Error>
+where
+    F: Future<Output = Result<Option<(BucketRange, T)>, Error>>,
+{
+    let mut uncovered = Uncovered::everything();
+    let mut found = Vec::new();
+    let mut answers = stream::iter(Shard::all()).map(&ask).buffer_unordered(at_once);
+    while let Some(answer) = answers.next().await {
+        found.extend(answer?.map(|(buckets, answer)| uncovered.without(buckets, answer)));
+    }
+    drop(answers);
+    for shard in (DEFAULT_SHARDS..SHARDS_MAX).filter_map(Shard::new) {
+        if uncovered.0.is_empty() {
+            break;
+        }
+        found.extend(ask(shard).await?.map(|(buckets, answer)| uncovered.without(buckets, answer)));
+    }
+    match uncovered.0.first() {
+        None => Ok(found),
+        Some(bucket) => {
+            let reason = format!("no shard says that it has bucket {bucket}");
+            Err(Error::Audit { shard: bucket.shard().to_string(), reason })
+        }
+    }
+}
+
+async fn present(
+    edges: Arc<Edges>,
+    shard: Shard,
+    keys: String,
+) -> Result<Option<(BucketRange, Vec<Present>)>, Error> {
     let present = export(&edges, shard, &keys).await;
     present.map_err(|reason| Error::Audit { shard: shard.to_string(), reason })
+}
+
+// === impl Uncovered ===
+
+impl Uncovered {
+    fn everything() -> Uncovered {
+        Uncovered((0..BUCKETS).filter_map(Bucket::new).collect())
+    }
+
+    fn without<T>(&mut self, buckets: BucketRange, answer: T) -> T {
+        for bucket in buckets.iter() {
+            self.0.remove(&bucket);
+        }
+        answer
+    }
 }
 
 // === impl Check ===
@@ -191,11 +250,7 @@ impl Check {
         for number in AUDITED {
             self.invariants.insert(number, Invariant::Ok);
         }
-        let mut audits = stream::iter(Shard::all())
-            .map(|shard| audit(edges.clone(), shard))
-            .buffer_unordered(AUDITS);
-        while let Some(audited) = audits.next().await {
-            let audited = audited?;
+        for audited in everywhere(AUDITS, |shard| audit(edges.clone(), shard)).await? {
             if audited.violation_count > 0 && audited.violations.is_empty() {
                 self.finding(format_args!("{} violations, not listed", audited.violation_count));
             }
@@ -216,11 +271,16 @@ impl Check {
     }
 }
 
-async fn audit(edges: Arc<Edges>, shard: Shard) -> Result<Audited, Error> {
+async fn audit(edges: Arc<Edges>, shard: Shard) -> Result<Option<(BucketRange, Audited)>, Error> {
     let failed = |reason| Error::Audit { shard: shard.to_string(), reason };
     let path = format!("/v1/shards/{shard}/audit");
     let answer = ask(&edges, &path, AUDIT_LIMIT).await.map_err(failed)?;
-    serde_json::from_slice(&answer.body).map_err(|error| failed(error.to_string()))
+    if answer.status == 404 && shard.hundred().is_none() {
+        return Ok(None);
+    }
+    let audited: Audited =
+        serde_json::from_slice(&answer.body).map_err(|error| failed(error.to_string()))?;
+    Ok(Some((audited.buckets, audited)))
 }
 
 /// Asks edge after edge until one gives a definite answer.

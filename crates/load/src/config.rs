@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use topology::Layout;
 
 use crate::{EdgeUrl, Error};
 
@@ -17,6 +18,8 @@ pub struct Config {
     /// Payers; at least [`Config::USERS_MIN`], so that every shard has one.
     pub users: u32,
     pub run: RunId,
+    /// Which shard each payer is of, in the history.
+    pub layout: Layout,
     /// Where the history goes.
     pub history: PathBuf,
 }

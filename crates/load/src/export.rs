@@ -7,7 +7,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use topology::Shard;
+use topology::{BucketRange, Shard};
 
 use crate::{
     edge::{Edges, body_of},
@@ -37,6 +37,9 @@ pub struct Present {
 struct Line {
     #[serde(default)]
     end: bool,
+    /// Of the last one: what was listed.
+    #[serde(default)]
+    buckets: Option<BucketRange>,
     #[serde(default)]
     id: String,
     #[serde(default)]
@@ -45,19 +48,27 @@ struct Line {
     amount: u64,
 }
 
-/// Payments of `shard` whose key starts with `keys`, by id. Asks edge after
-/// edge until one gives the whole list.
+/// What one shard has of a run: its buckets, and payments by id.
+type Exported = Option<(BucketRange, BTreeMap<String, Present>)>;
+
+/// Payments of `shard` whose key starts with `keys`, by id, and the buckets that
+/// were looked at; none if there is no such shard. Asks edge after edge until one
+/// gives the whole list.
 pub(crate) async fn export(
     edges: &Edges,
     shard: Shard,
     keys: &str,
-) -> Result<Vec<Present>, String> {
+) -> Result<Option<(BucketRange, Vec<Present>)>, String> {
     let path = format!("/v1/shards/{shard}/payments?keys={keys}");
     let mut reason = String::new();
     for attempt in 0..TRIES_MAX {
         let edge = edges.choose(usize::from(shard.number()), attempt);
         match read(edges, edge, &path).await {
-            Ok(present) => return Ok(present.into_values().collect()),
+            Ok(None) if shard.hundred().is_none() => return Ok(None),
+            Ok(None) => reason = format!("{path}: there is no such shard"),
+            Ok(Some((buckets, present))) => {
+                return Ok(Some((buckets, present.into_values().collect())));
+            }
             Err(why) => reason = format!("{path}: {why}"),
         }
         tokio::time::sleep(PAUSE).await;
@@ -65,10 +76,13 @@ pub(crate) async fn export(
     Err(reason)
 }
 
-async fn read(edges: &Edges, edge: usize, path: &str) -> Result<BTreeMap<String, Present>, String> {
+async fn read(edges: &Edges, edge: usize, path: &str) -> Result<Exported, String> {
     let late = |_| "no answer in time".to_owned();
     let request = edges.open(edge, Method::GET, path);
     let response = timeout(PIECE_LIMIT, request).await.map_err(late)??;
+    if response.status() == http::StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
     if response.status() != http::StatusCode::OK {
         let status = response.status().as_u16();
         let body = timeout(PIECE_LIMIT, body_of(response)).await.map_err(late)?;
@@ -84,7 +98,8 @@ async fn read(edges: &Edges, edge: usize, path: &str) -> Result<BTreeMap<String,
             let line = rest.split_to(end + 1);
             let line: Line = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
             if line.end {
-                return Ok(present);
+                let buckets = line.buckets.ok_or("the list does not say its buckets")?;
+                return Ok(Some((buckets, present)));
             }
             let committed = line.status == "Committed";
             let id = line.id.clone();

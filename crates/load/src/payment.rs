@@ -7,7 +7,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
-use topology::UserId;
+use topology::{Shard, UserId};
 
 use crate::{
     Config, Outcome, Record, RunId, Try, TryFailure,
@@ -21,6 +21,8 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Payment {
     pub number: u64,
     pub user: UserId,
+    /// When the run began.
+    pub shard: Shard,
     pub due: Instant,
     /// When the run began; the history counts from there.
     pub start: Instant,
@@ -120,7 +122,7 @@ impl Payment {
         let due = self.due.saturating_duration_since(self.start);
         Record {
             id: format!("{}.{}", self.user, self.key(run)),
-            shard: self.user.bucket().shard(),
+            shard: self.shard,
             // Small and varied, so that sums tell one payment from another.
             amount: 1 + self.number % 997,
             due_us: micros(due),

@@ -100,7 +100,9 @@ impl Load {
                         let due = start + self.offset(number);
                         let index = u32::try_from(number % u64::from(self.config.users))
                             .expect("below the number of users");
-                        let payment = Payment { number, user: user(index), due, start };
+                        let user = user(index);
+                        let shard = self.config.layout.shard_of(user.bucket());
+                        let payment = Payment { number, user, shard, due, start };
                         number += 1;
                         if under_way.len() < Config::IN_FLIGHT_MAX {
                             under_way.spawn(payment.run(self.edges.clone(), self.config.run.clone()));

@@ -6,13 +6,18 @@
 //! fence at exactly this epoch ([`Raised`]). A first assignment and a failover
 //! are Moving from none, so there is one road for all.
 //!
+//! A split changes the layout of buckets and nobody's right to write: see [`split`].
+//!
 //! Each function takes the map as it was read and gives the next one, or
 //! nothing when there is nothing to do. Whoever commits it compares the version
 //! that was read, so two plans from one map cannot both happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use topology::{Assignment, Epoch, MapVersion, Shard, ShardMap, ShardState, UnitName};
+use topology::{
+    Assignment, BucketRange, Epoch, Layout, MapVersion, Shard, ShardMap, ShardState, SplitError,
+    UnitName,
+};
 
 /// The next map, and what changes in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,49 @@ pub struct Raised {
     pub unit: UnitName,
 }
 
+/// Why buckets cannot become a shard of their own now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsplittable {
+    #[error(transparent)]
+    Layout(#[from] SplitError),
+    #[error("shard {0} was not given to a unit yet")]
+    Unassigned(Shard),
+    #[error("shard {0} is moving; it is split once it is served")]
+    Moving(Shard),
+}
+
+/// Makes a shard of its own of `taken`; nothing when they are one.
+///
+/// The part starts with its shard's unit and epoch. So no fence is touched and
+/// nobody waits: the fence rows of all its buckets stand at that epoch and unit
+/// already, since Serving is published only after they were raised. They accept
+/// the same owner before and after, whichever of the two maps a request was
+/// routed by. From there on each part counts its own epochs. The next intent of
+/// either takes the epoch above what its rows have ever seen, since rows are
+/// raised only to an epoch that the map gave their shard. An edge that still
+/// routes by the map from before stamps the old epoch, which is below: it is
+/// refused, and comes back by a newer map.
+///
+/// A raise names the buckets that it is for, by the map that has the intent. One of
+/// the whole that comes late is for an epoch that all its rows have, or are above:
+/// the shard was served when it was split. So it changes nothing, however late. A
+/// shard that is on its way is left alone, since its requests are held and a split
+/// can wait.
+pub fn split(map: &ShardMap, taken: BucketRange) -> Result<Option<Plan>, Unsplittable> {
+    if map.layout.exactly(taken).is_some() {
+        return Ok(None);
+    }
+    let shard = map.layout.shard_of(taken.first());
+    let mut draft = Draft::of(map);
+    let part = draft.layout.split(taken)?;
+    let assignment = map.get(shard).ok_or(Unsplittable::Unassigned(shard))?;
+    if matches!(assignment.state, ShardState::Moving { .. }) {
+        return Err(Unsplittable::Moving(shard));
+    }
+    draft.set(part, assignment.clone());
+    Ok(draft.plan())
+}
+
 /// Gives shards that were never given to anyone to their homes.
 #[must_use]
 pub fn assign_homes<'a>(
@@ -49,7 +97,7 @@ pub fn assign_homes<'a>(
 ) -> Option<Plan> {
     let mut draft = Draft::of(map);
     for (shard, home) in homes {
-        if map.get(shard).is_none() {
+        if map.get(shard).is_none() && map.layout.has(shard) {
             draft.intend(shard, None, home.clone());
         }
     }
@@ -154,7 +202,10 @@ pub fn moving(map: &ShardMap) -> BTreeMap<UnitName, Vec<Moving>> {
     let mut by_target = BTreeMap::<_, Vec<_>>::new();
     for (shard, assignment) in &map.assignments {
         if let ShardState::Moving { from, to } = &assignment.state {
-            let moving = Moving { shard: *shard, epoch: assignment.epoch, from: from.clone() };
+            // A map with an owner for a shard without buckets is not read.
+            let Some(buckets) = map.layout.buckets(*shard) else { continue };
+            let (shard, epoch) = (*shard, assignment.epoch);
+            let moving = Moving { shard, buckets, epoch, from: from.clone() };
             by_target.entry(to.clone()).or_default().push(moving);
         }
     }
@@ -165,6 +216,9 @@ pub fn moving(map: &ShardMap) -> BTreeMap<UnitName, Vec<Moving>> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moving {
     pub shard: Shard,
+    /// What the fence is raised of: by the map that has the intent, and not by
+    /// whatever the unit believes the shard to be.
+    pub buckets: BucketRange,
     pub epoch: Epoch,
     /// Who is to let go first; none when nobody is asked.
     pub from: Option<UnitName>,
@@ -173,6 +227,7 @@ pub struct Moving {
 /// A map under change.
 struct Draft<'a> {
     before: &'a ShardMap,
+    layout: Layout,
     next: BTreeMap<Shard, Assignment>,
     steps: Vec<Step>,
 }
@@ -181,7 +236,8 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn of(before: &'a ShardMap) -> Draft<'a> {
-        Draft { before, next: before.assignments.clone(), steps: Vec::new() }
+        let (layout, next) = (before.layout.clone(), before.assignments.clone());
+        Draft { before, layout, next, steps: Vec::new() }
     }
 
     /// Takes the shard's next epoch for a move.
@@ -202,10 +258,19 @@ impl<'a> Draft<'a> {
             return None;
         }
         for (shard, after) in &self.next {
-            check_step(*shard, self.before.get(*shard), after);
+            let buckets = self.layout.buckets(*shard).expect("who has an owner has buckets");
+            // A part is judged by what its buckets had before.
+            let whole = self.before.layout.shard_of(buckets.first());
+            let before = self.before.layout.buckets(whole);
+            assert!(
+                before.is_some_and(|before| before.covers(buckets)),
+                "shard {shard}: buckets only leave a shard"
+            );
+            check_step(*shard, self.before.get(whole), after);
         }
         let version = MapVersion(self.before.version.0 + 1);
-        Some(Plan { map: ShardMap { version, assignments: self.next }, steps: self.steps })
+        let map = ShardMap { version, layout: self.layout, assignments: self.next };
+        Some(Plan { map, steps: self.steps })
     }
 }
 
@@ -265,7 +330,8 @@ mod tests {
                 let epoch = Epoch(epoch.parse().expect("an epoch"));
                 (words[0].parse().expect("a shard"), Assignment { epoch, state })
             });
-        ShardMap { version: MapVersion(7), assignments: assignments.collect() }
+        let (version, assignments) = (MapVersion(7), assignments.collect());
+        ShardMap { version, assignments, ..ShardMap::default() }
     }
 
     fn text(plan: Option<Plan>) -> String {
@@ -291,6 +357,44 @@ mod tests {
         let plan = assign_homes(&before, [(shard(0), &home), (shard(1), &home)]);
         assert_eq!(text(plan), "00 moving >rz01@1; 01 serving rz02@5");
         assert_eq!(text(assign_homes(&before, [(shard(1), &home)])), "nothing");
+    }
+
+    #[test]
+    fn a_part_starts_where_its_shard_stands_and_goes_its_own_way() {
+        let half: BucketRange = "4250-4299".parse().expect("buckets");
+        let before = map("42 serving rz01@17\n43 serving rz02@3");
+        let plan = split(&before, half).expect("it is served").expect("a plan");
+        assert_eq!(plan.map.layout.exactly(half), Some(shard(100)));
+        let after = ShardMap { version: MapVersion(7), ..plan.map.clone() };
+        assert_eq!(text(Some(plan)), "42 serving rz01@17; 43 serving rz02@3; 100 serving rz01@17");
+        assert_eq!(split(&after, half), Ok(None), "it is one already");
+        let to = unit("rz03");
+        let moved = move_planned(&after, [(shard(100), &to)]).expect("a plan");
+        let intents = moving(&moved.map).remove(&to).expect("an intent");
+        assert_eq!((intents[0].buckets, intents[0].epoch), (half, Epoch(18)));
+        assert_eq!(
+            text(Some(moved)),
+            "42 serving rz01@17; 43 serving rz02@3; 100 moving rz01>rz03@18"
+        );
+    }
+
+    #[test]
+    fn only_what_is_served_is_split() {
+        let half: BucketRange = "4250-4299".parse().expect("buckets");
+        let check = |lines: &str, expected: &str| {
+            let error = split(&map(lines), half).expect_err(lines);
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        check("42 moving rz01>rz02@18", "shard 42 is moving");
+        check("42 moving >rz02@18", "shard 42 is moving");
+        check("43 serving rz02@3", "was not given to a unit");
+    }
+
+    #[test]
+    fn a_home_of_a_shard_that_is_not_there_gives_it_to_nobody() {
+        let home = unit("rz01");
+        let before = map("42 serving rz02@5");
+        assert_eq!(text(assign_homes(&before, [(shard(100), &home)])), "nothing");
     }
 
     #[test]

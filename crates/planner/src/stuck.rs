@@ -75,7 +75,7 @@ mod tests {
         let to = "rz01".parse().expect("a name");
         let state = ShardState::Moving { from: None, to };
         let assignments = [(shard(), Assignment { epoch: Epoch(epoch), state })].into();
-        ShardMap { version: MapVersion(1), assignments }
+        ShardMap { version: MapVersion(1), assignments, ..ShardMap::default() }
     }
 
     fn places(alive: bool, ready: bool) -> Places {

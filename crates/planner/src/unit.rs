@@ -171,7 +171,7 @@ mod tests {
             .iter()
             .map(|(number, state)| (Shard::new(*number).expect("a shard"), assignment(state)))
             .collect();
-        ShardMap { version: MapVersion(1), assignments }
+        ShardMap { version: MapVersion(1), assignments, ..ShardMap::default() }
     }
 
     #[test]

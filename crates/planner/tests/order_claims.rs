@@ -107,7 +107,7 @@ impl World {
             state: ShardState::Serving { unit: home.clone() },
         };
         let assignments = homes.iter().map(|(shard, home)| (*shard, serving(home))).collect();
-        let map = ShardMap { version: MapVersion(1), assignments };
+        let map = ShardMap { version: MapVersion(1), assignments, ..ShardMap::default() };
         let map = MapObject { version: 1, homes, map };
         let leader = |_| Leader { map: map.clone(), orders: Orders::new(), way_home: None };
         World {

@@ -325,7 +325,8 @@ impl Row {
             Some(from) => ShardState::Moving { from: from.map(name), to: name(self.unit) },
         };
         let assignment = Assignment { epoch: Epoch(self.epoch.into()), state };
-        ShardMap { version: MapVersion(1), assignments: BTreeMap::from([(shard(), assignment)]) }
+        let assignments = BTreeMap::from([(shard(), assignment)]);
+        ShardMap { version: MapVersion(1), assignments, ..ShardMap::default() }
     }
 
     fn of(assignment: &Assignment) -> Row {

@@ -9,12 +9,16 @@ use std::{
 
 use anyhow::Context;
 use load::{Config, EdgeUrl, Load, RunId, Second, Summary};
+use resources::{SHARD_MAP_NAME, ShardMapObject};
 use serde::Serialize;
+use topology::Layout;
 
 use crate::{
+    connect,
     data::{DEFAULT_DATA, DataDir},
     layout::CenterPlan,
     output::Format,
+    pki::Pki,
 };
 
 #[derive(Clone, Debug, clap::Args)]
@@ -68,6 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         duration: Some(args.duration),
         users: args.users,
         run: run.clone(),
+        layout: layout(&data).await,
         history: history.clone(),
     };
     config.check()?;
@@ -102,6 +107,17 @@ pub fn edges(data: &DataDir) -> anyhow::Result<Vec<EdgeUrl>> {
     let layout = data.layout()?;
     let url = |plan: &CenterPlan| Ok(format!("http://{}", plan.edge()).parse()?);
     layout.centers.iter().map(url).collect()
+}
+
+/// Which shard each user is of now. Whoever pays from elsewhere cannot ask; then
+/// the history has LDC's numbers.
+async fn layout(data: &DataDir) -> Layout {
+    let read = async {
+        let client = connect::estate(&data.layout()?, &Pki::new(&data.pki()))?;
+        let map = client.federation().all::<ShardMapObject>().get(SHARD_MAP_NAME).await?;
+        anyhow::Ok(map.status.layout)
+    };
+    read.await.unwrap_or_default()
 }
 
 /// Differs from every earlier run on this machine: milliseconds in base 36.

@@ -61,7 +61,7 @@ fn config(upstream: SocketAddr) -> Config {
     let assignment =
         Assignment { epoch: Epoch(1), state: ShardState::Serving { unit: unit.clone() } };
     let assignments = Shard::all().map(|shard| (shard, assignment.clone())).collect();
-    let map = ShardMap { version: MapVersion(1), assignments };
+    let map = ShardMap { version: MapVersion(1), assignments, ..ShardMap::default() };
     let view = View { map, endpoints: BTreeMap::from([(unit.clone(), vec![upstream])]) };
     let (_, given) = watch::channel(Arc::new(view));
     let any = "127.0.0.1:0".parse().expect("an address");

@@ -15,7 +15,7 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
-use topology::{MapVersion, Shard, ShardState};
+use topology::{MapVersion, ShardState};
 
 use crate::{
     config::{Limits, Place},
@@ -150,7 +150,7 @@ impl Admin {
             Origin::Live => "live",
         };
         let table = Table::build(view);
-        let shards = Shard::all().map(|shard| {
+        let shards = table.layout().shards().map(|shard| {
             let assignment = view.map.get(shard);
             let (state, from) = match assignment.map(|assignment| &assignment.state) {
                 None => ("Unassigned", None),
@@ -165,6 +165,7 @@ impl Admin {
             };
             json!({
                 "shard": shard.to_string(),
+                "buckets": table.layout().buckets(shard),
                 "state": state,
                 "unit": assignment.map(|assignment| assignment.state.target()),
                 "from": from,

@@ -18,13 +18,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use rt::backoff::Backoff;
 use tokio::time::{Instant, sleep_until};
-use topology::{Epoch, Stamp};
+use topology::{Bucket, Epoch, Shard, Stamp};
 
 use crate::{
     body::{Relayed, ReplyBody},
     headers,
     hold::Ticket,
-    key::Key,
+    key::{Aim, Key, Zone},
     pool::{Checkout, EndpointId},
     refusal::Refusal,
     table::{Route, Target},
@@ -42,6 +42,10 @@ const IMMEDIATE_RETRIES_MAX: u32 = 2;
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
     key: Key,
+    /// Its shard by the table that it was routed by last.
+    shard: Shard,
+    /// The owner has said which bucket the body is of.
+    told: Option<Bucket>,
     ticket: Ticket,
     method: Method,
     uri: Uri,
@@ -87,6 +91,8 @@ impl Exchange {
         Exchange {
             ticket: worker.ticket(),
             backoff: worker.backoff(),
+            shard: worker.table().shard_of(&key.aim),
+            told: None,
             worker,
             key,
             method: head.method,
@@ -102,7 +108,8 @@ impl Exchange {
 
     pub(crate) async fn run(mut self) -> Result<Response<ReplyBody>, Refusal> {
         loop {
-            let target = match self.worker.route(self.key.shard) {
+            self.find_shard()?;
+            let target = match self.worker.route(self.shard) {
                 Route::Serve(target) if is_newer(target.epoch, self.newer_than) => target,
                 Route::Serve(_) | Route::Wait(_) => {
                     self.wait().await?;
@@ -130,7 +137,7 @@ impl Exchange {
                     self.misdirected(&target, response, checkout);
                 }
                 Tried::Answered(response, checkout) => {
-                    self.worker.served(self.key.shard);
+                    self.worker.served(self.shard);
                     self.worker.unit_metrics(&target.unit).answered(response.status());
                     return Ok(self.answer(response, checkout));
                 }
@@ -155,6 +162,21 @@ impl Exchange {
             }
             self.worker.metrics.replays.add(1);
         }
+    }
+
+    /// Whose the request is by the table of now: a split may have changed it.
+    fn find_shard(&mut self) -> Result<(), Refusal> {
+        let table = self.worker.table();
+        let shard = table.shard_of(&self.key.aim);
+        if table.knows_no(&self.key.aim) {
+            let message = format!("there is no shard {shard}");
+            return Err(Refusal::new(StatusCode::NOT_FOUND, errors::UNKNOWN_PATH, message));
+        }
+        if shard != self.shard {
+            self.worker.hold.borrow_mut().gone(self.shard, self.ticket);
+            self.shard = shard;
+        }
+        Ok(())
     }
 
     /// Sends the request once and waits for the head of the answer.
@@ -208,6 +230,10 @@ impl Exchange {
             .map(|incoming| ReplyBody::Relayed(Relayed::new(incoming, checkout, stall_timeout)));
         headers::strip_hop_by_hop(response.headers_mut());
         *response.version_mut() = Version::default();
+        if let Some(bucket) = self.told.filter(|_| self.key.user.is_none()) {
+            let zone = Zone::of(bucket, self.worker.table().layout());
+            headers::set_zone_cookie(response.headers_mut(), zone);
+        }
         response
     }
 
@@ -215,6 +241,17 @@ impl Exchange {
     /// is just letting go or taking over; either way the next table knows more.
     fn misdirected(&mut self, target: &Target, response: Response<Incoming>, checkout: Checkout) {
         self.worker.metrics.misdirected.add(1);
+        let bucket = response.headers().get(&headers::BUCKET);
+        let bucket: Option<Bucket> =
+            bucket.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        // Once: the body does not change, so whoever says something else later is
+        // no better informed.
+        if let Some(bucket) = bucket.filter(|_| self.told.is_none()) {
+            self.told = Some(bucket);
+            self.key.aim = Aim::Bucket(bucket);
+            self.read_to_its_end(response, checkout);
+            return;
+        }
         let fence = response.headers().get(&headers::FENCE);
         let fence: Option<Stamp> =
             fence.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
@@ -222,7 +259,11 @@ impl Exchange {
         let before_fence = fence.map_or(0, |fence| fence.epoch.0.saturating_sub(1));
         self.newer_than = Some(target.epoch.max(Epoch(before_fence)));
         self.worker.refresh.ask();
-        // Read to its end, so that the connection is kept.
+        self.read_to_its_end(response, checkout);
+    }
+
+    /// So that the connection is kept.
+    fn read_to_its_end(&self, response: Response<Incoming>, checkout: Checkout) {
         let relayed =
             Relayed::new(response.into_body(), checkout, self.worker.limits.connect_timeout);
         let bytes_max = self.worker.limits.body_bytes_max;
@@ -260,12 +301,12 @@ impl Exchange {
         let bytes = self.body.len() + HELD_BYTES_OVERHEAD;
         let worker = self.worker.clone();
         let entered =
-            worker.hold.borrow_mut().enter(self.key.shard, self.ticket, self.newer_than, bytes);
+            worker.hold.borrow_mut().enter(self.shard, self.ticket, self.newer_than, bytes);
         let Ok(mut woken) = entered else {
             worker.metrics.hold_refused.add(1);
             return Err(self.no_room());
         };
-        let _place = InLine { worker: &worker, key: &self.key, ticket: self.ticket, since };
+        let _place = InLine { worker: &worker, shard: self.shard, ticket: self.ticket, since };
         worker.gauge_hold();
         loop {
             // Who was refused by an owner that can be reached asks it again
@@ -283,7 +324,7 @@ impl Exchange {
                 return Err(self.expired(false));
             }
             // The first in line tries for all; its success wakes the others.
-            if worker.hold.borrow_mut().go_first(self.key.shard, self.ticket) {
+            if worker.hold.borrow_mut().go_first(self.shard, self.ticket) {
                 break;
             }
         }
@@ -295,13 +336,13 @@ impl Exchange {
         if self.maybe_applied {
             return self.unknown();
         }
-        let message = format!("too many requests wait for shard {}", self.key.shard);
+        let message = format!("too many requests wait for shard {}", self.shard);
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, errors::HOLD_QUEUE_FULL, message)
     }
 
     /// The deadline has passed, with a try on its way (`sent`) or not.
     fn expired(&self, sent: bool) -> Refusal {
-        let shard = self.key.shard;
+        let shard = self.shard;
         if self.maybe_applied {
             return self.unknown();
         }
@@ -316,7 +357,7 @@ impl Exchange {
     fn unknown(&self) -> Refusal {
         let message = format!(
             "a try reached an owner of shard {} and no answer came within the deadline",
-            self.key.shard
+            self.shard
         );
         Refusal::new(StatusCode::GATEWAY_TIMEOUT, errors::OUTCOME_UNKNOWN, message)
     }
@@ -325,14 +366,14 @@ impl Exchange {
 /// A place in the hold queue, left when dropped: also when the user leaves.
 struct InLine<'a> {
     worker: &'a Worker,
-    key: &'a Key,
+    shard: Shard,
     ticket: Ticket,
     since: Instant,
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.worker.hold.borrow_mut().gone(self.key.shard, self.ticket);
+        self.worker.hold.borrow_mut().gone(self.shard, self.ticket);
     }
 }
 
@@ -340,7 +381,7 @@ impl Drop for Exchange {
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.worker.hold.borrow_mut().leave(self.key.shard, self.ticket);
+        self.worker.hold.borrow_mut().leave(self.shard, self.ticket);
         self.worker.metrics.held(self.since.elapsed());
         self.worker.gauge_hold();
     }

@@ -3,7 +3,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::refusal::{Refusal, quote};
+use crate::{
+    key::Zone,
+    refusal::{Refusal, quote},
+};
 
 /// The user whose shard the request is for.
 pub const USER: HeaderName = HeaderName::from_static("polis-uid");
@@ -13,12 +16,15 @@ pub const DEADLINE: HeaderName = HeaderName::from_static("polis-deadline-ms");
 /// written as a [`topology::Stamp`].
 pub const STAMP: HeaderName = HeaderName::from_static(topology::STAMP_HEADER);
 pub const FENCE: HeaderName = HeaderName::from_static("polis-fence");
+/// In a 421: the bucket that the body is of, where the cookie named another part of
+/// its shard.
+pub const BUCKET: HeaderName = HeaderName::from_static("polis-bucket");
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// LDC's cookie: the shard as two digits. A hint that saves computing, never a
-/// right: the ledger derives the shard from the body again, so it is not signed.
+/// LDC's cookie ([`crate::key::Zone`]). A hint that saves computing, never a right:
+/// the ledger derives the bucket from the body again, so it is not signed.
 pub const ZONE_COOKIE: &str = "zone_op";
 
 const MESH_PREFIX: &str = "polis-";
@@ -85,6 +91,13 @@ pub(crate) fn keep_request_id(
     let id = HeaderValue::from_str(&format!("{:032x}", fresh())).expect("hex digits are a value");
     headers.insert(REQUEST_ID, id.clone());
     id
+}
+
+/// Gives the client the cookie.
+pub(crate) fn set_zone_cookie(headers: &mut HeaderMap, zone: Zone) {
+    let cookie = format!("{ZONE_COOKIE}={zone}; Path=/; HttpOnly; SameSite=Lax");
+    let cookie = HeaderValue::from_str(&cookie).expect("a zone is digits");
+    headers.append(header::SET_COOKIE, cookie);
 }
 
 /// The value of the zone cookie, if any was sent.

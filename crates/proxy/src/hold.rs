@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
-use topology::{DEFAULT_SHARDS, Epoch, Shard};
+use topology::{Epoch, SHARDS_MAX, Shard};
 
 /// A request's place in line; unique within a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +58,8 @@ pub struct Full;
 impl Hold {
     #[must_use]
     pub fn new(limits: HoldLimits) -> Hold {
-        let by_shard = (0..DEFAULT_SHARDS).map(|_| BTreeMap::new()).collect();
-        let pioneers = vec![None; usize::from(DEFAULT_SHARDS)];
+        let by_shard = (0..SHARDS_MAX).map(|_| BTreeMap::new()).collect();
+        let pioneers = vec![None; usize::from(SHARDS_MAX)];
         Hold { limits, by_shard, pioneers, requests: 0, bytes: 0 }
     }
 
@@ -164,7 +164,8 @@ impl Hold {
     /// Shards with someone in line.
     #[must_use]
     pub fn shards(&self) -> Vec<Shard> {
-        Shard::all().filter(|shard| self.is_waiting(*shard)).collect()
+        let shards = (0..SHARDS_MAX).filter_map(Shard::new);
+        shards.filter(|shard| self.is_waiting(*shard)).collect()
     }
 
     #[must_use]

@@ -1,12 +1,17 @@
-//! The key of a request: which shard it is for, and whether it may be replayed.
+//! The key of a request: where it belongs, and whether it may be replayed.
 //! Pure: method, path and headers in, key or refusal out.
 //!
 //! Order of belief: the user or shard in the path, then header `polis-uid`,
 //! then cookie `zone_op`. Path and header must agree. The body is not read:
-//! the ledger derives the shard from it again and refuses a mismatch.
+//! the ledger derives the bucket from it again and refuses a mismatch.
+//!
+//! A key names a bucket where it can, and never the shard that a bucket is of: that
+//! changes with splits, and a request that waits through one goes on by the new map.
+
+use std::fmt;
 
 use http::{HeaderMap, Method};
-use topology::{Shard, UserId};
+use topology::{Bucket, Layout, Shard, UserId};
 
 use crate::{
     headers,
@@ -16,14 +21,32 @@ use crate::{
 /// What routing needs to know about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    pub shard: Shard,
+    pub aim: Aim,
     /// Sending it twice has the effect of sending it once, by contract.
     pub replayable: bool,
     /// It changes nothing, so a lost answer leaves nothing unknown.
     pub read: bool,
-    /// Whether the client should be given the cookie: its shard was computed
-    /// from a user id and the cookie it sent says otherwise.
-    pub wants_cookie: bool,
+    /// What the cookie said, as far as it could be read.
+    pub sent: Option<Zone>,
+    /// The user's bucket, if the request names the user.
+    pub user: Option<Bucket>,
+}
+
+/// Where a request belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// With this bucket, whoever has it.
+    Bucket(Bucket),
+    /// The shard itself is asked for, or a cookie knows no more.
+    Shard(Shard),
+}
+
+/// The value of the cookie `zone_op`: LDC's two digits, and the four of the bucket
+/// where those do not tell the parts of a split shard apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    Hundred(Shard),
+    Bucket(Bucket),
 }
 
 /// The paths that are open to clients.
@@ -45,7 +68,7 @@ pub fn extract(method: &Method, path: &str, headers: &HeaderMap) -> Result<Key, 
     let read = check_method(&place, method)?;
     let in_header = user_in_header(headers)?;
     let cookie = headers::zone_cookie(headers);
-    let cookie_shard = cookie.and_then(two_digit_shard);
+    let sent = cookie.and_then(Zone::parse);
 
     let in_path = match &place {
         Place::Account(user) | Place::Payment(user) | Place::Resolve(user) => {
@@ -54,30 +77,34 @@ pub fn extract(method: &Method, path: &str, headers: &HeaderMap) -> Result<Key, 
                     "the path names user {user}, the header polis-uid another"
                 )));
             }
-            Some(user.bucket().shard())
+            Some(Aim::Bucket(user.bucket()))
         }
         Place::Shard(shard) => {
-            if in_header.as_ref().is_some_and(|user| user.bucket().shard() != *shard) {
+            // Which users a part has is not known here; the ledger looks at no user.
+            let hundred = shard.hundred().map(|_| *shard);
+            let user = in_header.as_ref().map(|user| user.bucket().shard());
+            if user.is_some_and(|user| hundred.is_some_and(|hundred| hundred != user)) {
                 return Err(disagree(format!(
                     "the user in polis-uid is not of shard {shard} in the path"
                 )));
             }
-            Some(*shard)
+            Some(Aim::Shard(*shard))
         }
         Place::Accounts | Place::Payments | Place::PaymentBatch => None,
     };
-    let of_user = match &place {
-        Place::Shard(_) => None,
-        _ => in_path.or_else(|| in_header.as_ref().map(|user| user.bucket().shard())),
+    let user = match (&place, in_path) {
+        (Place::Shard(_), _) => None,
+        (_, Some(Aim::Bucket(bucket))) => Some(bucket),
+        _ => in_header.as_ref().map(UserId::bucket),
     };
-    let shard = in_path.or(of_user).or(cookie_shard).ok_or_else(|| no_key(cookie))?;
+    let aim = in_path.or(user.map(Aim::Bucket)).or(sent.map(Zone::aim));
+    let aim = aim.ok_or_else(|| no_key(cookie))?;
 
     // Opening an account again with the same body is answered like the first time,
     // and each payment of a batch has a key of its own.
     let idempotent = matches!(place, Place::Accounts | Place::PaymentBatch | Place::Resolve(_));
     let replayable = read || idempotent || headers.contains_key(headers::IDEMPOTENCY_KEY);
-    let wants_cookie = of_user.is_some() && cookie_shard != of_user;
-    Ok(Key { shard, replayable, read, wants_cookie })
+    Ok(Key { aim, replayable, read, sent, user })
 }
 
 fn place(path: &str) -> Result<Place, Refusal> {
@@ -99,7 +126,7 @@ fn place(path: &str) -> Result<Place, Refusal> {
         (Some("payments:batch"), None, _) => Ok(Place::PaymentBatch),
         (Some("payments"), Some(id), None) => payment(id),
         (Some("shards"), Some(shard), Some(_)) => {
-            two_digit_shard(shard).map(Place::Shard).ok_or_else(unknown)
+            shard_in_path(shard).map(Place::Shard).ok_or_else(unknown)
         }
         _ => Err(unknown()),
     }
@@ -160,9 +187,9 @@ fn parse_user(text: &str) -> Result<UserId, Refusal> {
     })
 }
 
-/// Exactly two digits: one digit could be a cut-off two.
-fn two_digit_shard(text: &str) -> Option<Shard> {
-    (text.len() == 2).then(|| text.parse().ok()).flatten()
+/// As it is written and no other way: one digit could be a cut-off two.
+fn shard_in_path(text: &str) -> Option<Shard> {
+    (text.len() >= 2).then(|| text.parse().ok()).flatten()
 }
 
 fn disagree(message: String) -> Refusal {
@@ -177,9 +204,56 @@ fn bad_payment_id(id: &str) -> Refusal {
 fn no_key(cookie: Option<&str>) -> Refusal {
     let message = match cookie {
         None => "no user id in the path, no header polis-uid, no cookie zone_op".to_owned(),
-        Some(value) => format!("cookie zone_op is {}, not a shard from 00 to 99", quote(value)),
+        Some(value) => {
+            format!("cookie zone_op is {}, not two digits or a bucket's four", quote(value))
+        }
     };
     Refusal::bad_request(errors::NO_ROUTE_KEY, message)
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The cookie that the client should be given: it named its user, and the
+    /// cookie it sent says something else.
+    #[must_use]
+    pub fn cookie(&self, layout: &Layout) -> Option<Zone> {
+        let zone = Zone::of(self.user?, layout);
+        (self.sent != Some(zone)).then_some(zone)
+    }
+}
+
+// === impl Zone ===
+
+impl Zone {
+    #[must_use]
+    pub fn of(bucket: Bucket, layout: &Layout) -> Zone {
+        let hundred = bucket.shard();
+        if layout.is_split(hundred) { Zone::Bucket(bucket) } else { Zone::Hundred(hundred) }
+    }
+
+    fn parse(text: &str) -> Option<Zone> {
+        match text.len() {
+            2 => text.parse().ok().map(Zone::Hundred),
+            _ => text.parse().ok().map(Zone::Bucket),
+        }
+    }
+
+    fn aim(self) -> Aim {
+        match self {
+            Zone::Hundred(shard) => Aim::Shard(shard),
+            Zone::Bucket(bucket) => Aim::Bucket(bucket),
+        }
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Zone::Hundred(shard) => shard.fmt(f),
+            Zone::Bucket(bucket) => bucket.fmt(f),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +283,13 @@ mod tests {
             Ok(key) => {
                 let flag =
                     |set: bool, name: &str| if set { format!(" {name}") } else { String::new() };
-                let Key { shard, replayable, read, wants_cookie } = key;
+                let layout = Layout::default();
+                let shard = match key.aim {
+                    Aim::Bucket(bucket) => layout.shard_of(bucket),
+                    Aim::Shard(shard) => shard,
+                };
+                let wants_cookie = key.cookie(&layout).is_some();
+                let Key { replayable, read, .. } = key;
                 let flags = [(replayable, "replay"), (read, "read"), (wants_cookie, "cookie")];
                 flags.iter().fold(shard.to_string(), |text, (set, name)| text + &flag(*set, name))
             }
@@ -233,6 +313,8 @@ mod tests {
         check("POST /v1/payments polis-uid=2088001234", "23 cookie");
         check("POST /v1/payments polis-uid=2088001234 idempotency-key=k", "23 replay cookie");
         check("POST /v1/payments cookie=a=b;zone_op=07;c=d", "07");
+        check("POST /v1/payments cookie=zone_op=4260", "42");
+        check("GET /v1/shards/100/audit", "100 replay read");
         check("POST /v1/payments:batch polis-uid=2088001234", "23 replay cookie");
         check("POST /v1/payments:batch cookie=zone_op=07", "07 replay");
         check("POST /v1/payments polis-uid=2088001234 cookie=zone_op=07", "23 cookie");
@@ -247,6 +329,7 @@ mod tests {
         refused("POST /v1/payments:batch", errors::NO_ROUTE_KEY);
         refused("POST /v1/payments cookie=zone_op=7", errors::NO_ROUTE_KEY);
         refused("POST /v1/payments cookie=zone_op=100", errors::NO_ROUTE_KEY);
+        refused("POST /v1/payments cookie=zone_op=42600", errors::NO_ROUTE_KEY);
         refused("POST /v1/payments polis-uid=12", errors::BAD_USER_ID);
         refused("POST /v1/payments polis-uid=20880x1234", errors::BAD_USER_ID);
         refused("GET /v1/accounts/abc", errors::BAD_USER_ID);
@@ -272,7 +355,8 @@ mod tests {
             "/v1/accounts/",
             "/v1/shards/42",
             "/v1/shards/4/audit",
-            "/v1/shards/420/audit",
+            "/v1/shards/042/audit",
+            "/v1/shards/1024/audit",
             "/v1/payments/100.k/more",
             "/v1/payments:all",
             "/v1/payments:batch/100",
@@ -287,6 +371,28 @@ mod tests {
         refused("CONNECT /v1/payments polis-uid=100", errors::METHOD_NOT_ALLOWED);
     }
 
+    #[test]
+    fn a_cookie_says_no_more_than_is_needed_to_find_the_shard() {
+        let user: UserId = "2088001234".parse().expect("digits");
+        let bucket = user.bucket();
+        let mut layout = Layout::default();
+        let check = |request: &str, layout: &Layout, expected: Option<String>| {
+            let zone = run(request).expect("a key").cookie(layout);
+            assert_eq!(zone.map(|zone| zone.to_string()), expected, "{request}");
+        };
+        let bare = "GET /v1/accounts/2088001234";
+        let (two, four) =
+            (format!("{bare} cookie=zone_op=23"), format!("{bare} cookie=zone_op={bucket}"));
+        check(bare, &layout, Some("23".into()));
+        check(&two, &layout, None);
+        check(&four, &layout, Some("23".into()));
+        layout.split("2300-2309".parse().expect("buckets")).expect("a split");
+        check(bare, &layout, Some(bucket.to_string()));
+        check(&two, &layout, Some(bucket.to_string()));
+        check(&four, &layout, None);
+        check("POST /v1/payments cookie=zone_op=23", &layout, None);
+    }
+
     proptest! {
         /// Whatever the path, header and cookie say, a key is of the user in
         /// the path, or of nobody.
@@ -294,7 +400,7 @@ mod tests {
         fn a_path_with_a_user_is_never_routed_as_another(
             path_user in "[0-9]{3,32}",
             header in proptest::option::of("[0-9]{3,32}"),
-            cookie in "[0-9]{0,3}",
+            cookie in "[0-9]{0,5}",
         ) {
             let mut headers = HeaderMap::new();
             if let Some(user) = &header {
@@ -304,7 +410,7 @@ mod tests {
             headers.insert(http::header::COOKIE, cookie);
             let user: UserId = path_user.parse().expect("digits");
             match extract(&Method::GET, &format!("/v1/accounts/{user}"), &headers) {
-                Ok(key) => prop_assert_eq!(key.shard, user.bucket().shard()),
+                Ok(key) => prop_assert_eq!(key.aim, Aim::Bucket(user.bucket())),
                 Err(refusal) => {
                     prop_assert!(header.is_some_and(|header| header != path_user));
                     prop_assert_eq!(refusal.code, errors::KEYS_DISAGREE);

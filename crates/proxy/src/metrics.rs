@@ -23,8 +23,8 @@ const LATENCY_BOUNDS_MS: [u64; 16] =
 
 /// Classes 1xx to 5xx.
 const CLASSES: usize = 5;
-/// Shards are grouped by their first digit, so that a lost unit stands out
-/// without a series per shard.
+/// Shards are grouped by LDC's first digit, so that a lost unit stands out
+/// without a series per shard; a part counts where its shard does.
 const GROUPS: usize = 10;
 
 /// Written by one thread, read by any.
@@ -108,8 +108,10 @@ impl UnitMetrics {
 // === impl ThreadMetrics ===
 
 impl ThreadMetrics {
-    pub(crate) fn answered(&self, shard: Shard, status: StatusCode, elapsed: Duration) {
-        self.by_group[usize::from(shard.number() / 10)][class(status)].add(1);
+    /// `hundred` is of the default layout.
+    pub(crate) fn answered(&self, hundred: Shard, status: StatusCode, elapsed: Duration) {
+        let group = usize::from(hundred.number() / 10).min(GROUPS - 1);
+        self.by_group[group][class(status)].add(1);
         self.latency.record(elapsed);
     }
 

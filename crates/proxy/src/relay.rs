@@ -10,8 +10,7 @@ use tokio::time::Instant;
 use crate::{
     body::{self, ReplyBody},
     exchange::Exchange,
-    headers,
-    key::{self, Key},
+    headers, key,
     refusal::Refusal,
     worker::Worker,
 };
@@ -32,7 +31,9 @@ pub(crate) async fn relay(
         Ok(key) => key,
         Err(refusal) => {
             worker.metrics.unrouted.add(1);
-            return finish(refusal.into_response(), None, request_id);
+            let mut response = refusal.into_response();
+            response.headers_mut().insert(headers::REQUEST_ID, request_id);
+            return response;
         }
     };
     let _in_flight = InFlight::enter(&worker);
@@ -48,11 +49,17 @@ pub(crate) async fn relay(
         prepare(&mut head, peer);
         Exchange::new(worker.clone(), key.clone(), head, body, deadline).run().await
     };
-    let response = answer.await.unwrap_or_else(Refusal::into_response);
+    let mut response = answer.await.unwrap_or_else(Refusal::into_response);
     let (status, elapsed) = (response.status(), arrived.elapsed());
-    worker.metrics.answered(key.shard, status, elapsed);
-    tracing::debug!(?request_id, shard = %key.shard, status = status.as_u16(), ?elapsed, "answered");
-    finish(response, Some(&key), request_id)
+    let table = worker.table();
+    let shard = table.shard_of(&key.aim);
+    worker.metrics.answered(table.hundred_of(&key.aim), status, elapsed);
+    tracing::debug!(?request_id, %shard, status = status.as_u16(), ?elapsed, "answered");
+    if let Some(zone) = key.cookie(table.layout()) {
+        headers::set_zone_cookie(response.headers_mut(), zone);
+    }
+    response.headers_mut().insert(headers::REQUEST_ID, request_id);
+    response
 }
 
 /// How long this request may take, from its head's arrival.
@@ -85,23 +92,6 @@ fn prepare(head: &mut http::request::Parts, peer: IpAddr) {
     head.headers.insert(headers::FORWARDED_FOR, peer);
     let path = head.uri.path_and_query().cloned();
     head.uri = path.map_or_else(Uri::default, Uri::from);
-}
-
-/// The last touches of every answer.
-fn finish(
-    mut response: Response<ReplyBody>,
-    key: Option<&Key>,
-    request_id: HeaderValue,
-) -> Response<ReplyBody> {
-    let headers = response.headers_mut();
-    headers.insert(headers::REQUEST_ID, request_id);
-    if let Some(key) = key.filter(|key| key.wants_cookie) {
-        let cookie =
-            format!("{}={}; Path=/; HttpOnly; SameSite=Lax", headers::ZONE_COOKIE, key.shard);
-        let cookie = HeaderValue::from_str(&cookie).expect("a shard is two digits");
-        headers.append(header::SET_COOKIE, cookie);
-    }
-    response
 }
 
 // === impl InFlight ===

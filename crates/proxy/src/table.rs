@@ -8,7 +8,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
 
 use http::HeaderValue;
-use topology::{DEFAULT_SHARDS, Epoch, MapVersion, Shard, ShardMap, ShardState, Stamp, UnitName};
+use topology::{
+    Epoch, Extent, Layout, MapVersion, SHARDS_MAX, Shard, ShardMap, ShardState, Stamp, UnitName,
+};
+
+use crate::key::Aim;
 
 /// What the edge knows of the world.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,7 @@ pub struct View {
 #[derive(Debug)]
 pub struct Table {
     version: MapVersion,
+    layout: Layout,
     /// Indexed by shard number.
     routes: Vec<Route>,
 }
@@ -59,8 +64,41 @@ pub enum Wait {
 impl Table {
     #[must_use]
     pub fn build(view: &View) -> Table {
-        let routes = Shard::all().map(|shard| Route::of(view, shard)).collect();
-        Table { version: view.map.version, routes }
+        let layout = view.map.layout.clone();
+        let mut table = Table { version: view.map.version, layout, ..Table::default() };
+        for extent in view.map.layout.shards().filter_map(|shard| view.map.layout.extent(shard)) {
+            table.routes[usize::from(extent.shard.number())] = Route::of(view, extent);
+        }
+        table
+    }
+
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whose request this is, by this table.
+    #[must_use]
+    pub fn shard_of(&self, aim: &Aim) -> Shard {
+        match aim {
+            Aim::Bucket(bucket) => self.layout.shard_of(*bucket),
+            Aim::Shard(shard) => *shard,
+        }
+    }
+
+    /// The shard of the default layout that it is counted with.
+    #[must_use]
+    pub fn hundred_of(&self, aim: &Aim) -> Shard {
+        match aim {
+            Aim::Bucket(bucket) => bucket.shard(),
+            Aim::Shard(shard) => self.layout.buckets(*shard).map_or(*shard, |b| b.hundred()),
+        }
+    }
+
+    /// Whether the request names a shard that there is none of.
+    #[must_use]
+    pub fn knows_no(&self, aim: &Aim) -> bool {
+        matches!(aim, Aim::Shard(shard) if !self.layout.has(*shard) && self.is_useful())
     }
 
     #[must_use]
@@ -81,7 +119,16 @@ impl Table {
 
     /// Shards whose route differs from that in `before`.
     pub fn changes<'a>(&'a self, before: &'a Table) -> impl Iterator<Item = Shard> + 'a {
-        Shard::all().filter(|shard| self.route(*shard) != before.route(*shard))
+        let shards = (0..SHARDS_MAX).filter_map(Shard::new);
+        shards.filter(|shard| self.route(*shard) != before.route(*shard))
+    }
+
+    /// Shards that lost buckets since `before`: who waits for one may be of another
+    /// shard now.
+    pub fn split_since<'a>(&'a self, before: &'a Table) -> impl Iterator<Item = Shard> + 'a {
+        let same = self.layout == before.layout;
+        let shards = before.layout.shards().filter(move |_| !same);
+        shards.filter(|shard| self.layout.buckets(*shard) != before.layout.buckets(*shard))
     }
 
     /// Whether an answer from `endpoint`, to which a request went by `target`,
@@ -125,7 +172,8 @@ impl Route {
         }
     }
 
-    fn of(view: &View, shard: Shard) -> Route {
+    fn of(view: &View, extent: Extent) -> Route {
+        let shard = extent.shard;
         let Some(assignment) = view.map.get(shard) else { return Route::Wait(Wait::Unassigned) };
         let epoch = assignment.epoch;
         let unit = match &assignment.state {
@@ -136,7 +184,7 @@ impl Route {
         };
         match view.endpoints.get(&unit) {
             Some(endpoints) if !endpoints.is_empty() => {
-                let stamp = Stamp { shard, unit: unit.clone(), epoch, hop: 1 }.to_string();
+                let stamp = Stamp { extent, unit: unit.clone(), epoch, hop: 1 }.to_string();
                 let stamp = HeaderValue::from_str(&stamp).expect("a stamp is printable ASCII");
                 let endpoints = endpoints.clone();
                 Route::Serve(Rc::new(Target { shard, unit, epoch, endpoints, stamp }))
@@ -149,8 +197,8 @@ impl Route {
 impl Default for Table {
     /// Knows nothing: every shard waits.
     fn default() -> Table {
-        let routes = vec![Route::Wait(Wait::Unassigned); usize::from(DEFAULT_SHARDS)];
-        Table { version: MapVersion::default(), routes }
+        let routes = vec![Route::Wait(Wait::Unassigned); usize::from(SHARDS_MAX)];
+        Table { version: MapVersion::default(), layout: Layout::default(), routes }
     }
 }
 
@@ -185,6 +233,7 @@ mod tests {
         let map = ShardMap {
             version: MapVersion(assignment.epoch.0),
             assignments: BTreeMap::from([(shard(42), assignment)]),
+            ..ShardMap::default()
         };
         View { map, endpoints: BTreeMap::from(endpoints) }
     }
@@ -207,6 +256,37 @@ mod tests {
         assert_eq!(*table.route(shard(42)), Route::Wait(wait));
         assert_eq!(*table.route(shard(41)), Route::Wait(Wait::Unassigned));
         assert!(table.is_useful() && !Table::default().is_useful());
+    }
+
+    #[test]
+    fn a_part_has_a_route_of_its_own_and_says_its_buckets() {
+        let before = view(serving("rz01", 17));
+        let mut after = before.clone();
+        let half: topology::BucketRange = "4250-4299".parse().expect("buckets");
+        let part = after.map.layout.split(half).expect("a half");
+        after.map.assignments.insert(part, serving("rz02", 18));
+        let (before, after) = (Table::build(&before), Table::build(&after));
+        let aim = Aim::Bucket(half.first());
+        assert_eq!((before.shard_of(&aim), after.shard_of(&aim)), (shard(42), part));
+        let stamps: Vec<_> = [shard(42), part]
+            .map(|shard| match after.route(shard) {
+                Route::Serve(target) => target.stamp.to_str().expect("text").to_owned(),
+                Route::Wait(wait) => panic!("{wait:?}"),
+            })
+            .into();
+        assert_eq!(
+            stamps,
+            [
+                "42; unit=rz01; epoch=17; hop=1; buckets=4200-4249",
+                "100; unit=rz02; epoch=18; hop=1; buckets=4250-4299",
+            ]
+        );
+        assert_eq!(after.changes(&before).collect::<Vec<_>>(), [shard(42), part]);
+        assert_eq!(after.split_since(&before).collect::<Vec<_>>(), [shard(42)]);
+        assert_eq!(after.split_since(&after).count(), 0);
+        assert!(before.knows_no(&Aim::Shard(part)) && !after.knows_no(&Aim::Shard(part)));
+        assert!(!Table::default().knows_no(&Aim::Shard(part)), "it knows nothing yet");
+        assert_eq!(after.hundred_of(&Aim::Shard(part)), shard(42));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{
 
 use rt::{backoff::Backoff, random::Random};
 use tokio::sync::Notify;
-use topology::{DEFAULT_SHARDS, Epoch, Shard, UnitName};
+use topology::{Epoch, SHARDS_MAX, Shard, UnitName};
 
 use crate::{
     config::Limits,
@@ -59,7 +59,7 @@ impl Worker {
             metrics,
             refresh,
             table: RefCell::default(),
-            changed: (0..DEFAULT_SHARDS).map(|_| Notify::new()).collect(),
+            changed: (0..SHARDS_MAX).map(|_| Notify::new()).collect(),
             units: RefCell::default(),
             probing: RefCell::default(),
             tickets: Cell::new(0),
@@ -89,6 +89,13 @@ impl Worker {
             if matches!(now, Route::Serve(_)) && now.epoch() == then.epoch() && !moved {
                 hold.release(shard, |_| true);
             }
+        }
+        // Whoever waits for a bucket that has left its shard stands in the wrong
+        // line: all of it looks again, in order of arrival and with their tickets.
+        for shard in table.split_since(&before) {
+            let mut hold = self.hold.borrow_mut();
+            hold.forget_pioneer(shard);
+            hold.release(shard, |_| true);
         }
         self.sweep();
     }

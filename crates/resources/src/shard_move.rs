@@ -7,7 +7,7 @@
 //! where they are, and the object is only a record.
 
 use serde::{Deserialize, Serialize};
-use topology::{Epoch, ShardSet, UnitName};
+use topology::{BucketRange, Epoch, ShardSet, UnitName};
 
 use crate::{FieldError, Kind, Object, Scope};
 
@@ -25,6 +25,10 @@ pub struct ShardMoveSpec {
     /// These shards, wherever they are.
     #[serde(default, skip_serializing_if = "ShardSet::is_empty")]
     pub shards: ShardSet,
+    /// Of the one shard named, only these: they become a shard of their own first,
+    /// and go to `to` if that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<BucketRange>,
     /// Or those of this unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitName>,
@@ -137,11 +141,15 @@ impl Kind for ShardMoveSpec {
                 let detail = "may not be given together with spec.shards";
                 errors.push(FieldError::invalid("spec.unit", unit, detail));
             }
-            (false, None) if self.to.is_none() => {
+            (false, None) if self.to.is_none() && self.buckets.is_none() => {
                 let detail = "name the unit that takes them";
                 errors.push(FieldError::required("spec.to", detail));
             }
             _ => {}
+        }
+        if let Some(buckets) = self.buckets.filter(|_| self.shards.len() != 1) {
+            let detail = "are of one shard: name it in spec.shards";
+            errors.push(FieldError::invalid("spec.buckets", buckets, detail));
         }
         if let Some(to) = self.to.as_ref().filter(|to| Some(*to) == self.unit.as_ref()) {
             errors.push(FieldError::invalid("spec.to", to, "is the unit they leave"));
@@ -168,6 +176,7 @@ impl Default for ShardMoveSpec {
     fn default() -> ShardMoveSpec {
         ShardMoveSpec {
             shards: ShardSet::default(),
+            buckets: None,
             unit: None,
             percent: None,
             to: None,
@@ -202,6 +211,10 @@ mod tests {
     fn an_order_names_what_moves_once_and_where_to() {
         check(json!({"shards": "42", "to": "rz03"}), &[]);
         check(json!({"unit": "rz01"}), &[]);
+        check(json!({"shards": "42", "buckets": "4250-4299"}), &[]);
+        check(json!({"shards": "42", "buckets": "4250-4299", "to": "rz03"}), &[]);
+        check(json!({"shards": "42-43", "buckets": "4250-4299"}), &["spec.buckets"]);
+        check(json!({"unit": "rz01", "buckets": "4250-4299"}), &["spec.buckets"]);
         check(json!({"unit": "rz01", "percent": 10, "to": "rz03"}), &[]);
         check(json!({}), &["spec.shards"]);
         check(json!({"shards": "42"}), &["spec.to"]);

@@ -1,8 +1,10 @@
-//! Buckets, shards, and sets of shards in text.
+//! Buckets and shards, and the ranges of buckets that shards are.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::ShardSetError;
 
 /// Every user maps to one of these; data and fences carry the bucket, so
 /// splitting a shard moves no data.
@@ -12,32 +14,44 @@ pub const BUCKETS: u16 = 10_000;
 /// that shard 42 is LDC's 42.
 pub const DEFAULT_SHARDS: u16 = 100;
 
+/// Numbers of shards stay below this: those from [`DEFAULT_SHARDS`] on are given
+/// by splitting. Every edge keeps a line for each, and a map of so many ranges is
+/// still a small object.
+pub const SHARDS_MAX: u16 = 1_024;
+
 const BUCKETS_PER_SHARD: u16 = BUCKETS / DEFAULT_SHARDS;
 
 /// A bucket, below [`BUCKETS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(u16);
 
-/// A shard of the default layout, below [`DEFAULT_SHARDS`]. (Shards of other
-/// bucket ranges come with splitting.)
+/// A shard's number, below [`SHARDS_MAX`]. Which buckets it has says a
+/// [`crate::Layout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Shard(u16);
 
-/// A set of shards, written as ranges: `00-19,42`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Consecutive buckets of one hundred, written as `4250-4299`. A hundred is a
+/// shard of the default layout; what is split never reaches beyond one, so that a
+/// shard's rows always lie together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ShardSet(BTreeSet<Shard>);
+pub struct BucketRange {
+    first: Bucket,
+    last: Bucket,
+}
+
+/// A shard and the buckets it has: what a request or an order is about, said so
+/// that it means the same to whoever knows another layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub shard: Shard,
+    pub buckets: BucketRange,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ShardSetError {
-    #[error("{0:?} is not a shard: write a number from 00 to 99")]
-    NotAShard(String),
-    #[error("shard range {0:?} runs backwards")]
-    Backwards(String),
-    #[error("shard {0} is named twice")]
-    Twice(Shard),
-}
+#[error("{0:?} is not a range of buckets of one hundred, such as 4250-4299")]
+pub struct BucketRangeError(String);
 
 // === impl Bucket ===
 
@@ -52,6 +66,8 @@ impl Bucket {
         self.0
     }
 
+    /// Its shard in the default layout: LDC's two digits. Splitting leaves this
+    /// as it is; who has the bucket now says a [`crate::Layout`].
     #[must_use]
     pub fn shard(self) -> Shard {
         Shard(self.0 / BUCKETS_PER_SHARD)
@@ -82,7 +98,7 @@ impl FromStr for Bucket {
 impl Shard {
     #[must_use]
     pub fn new(number: u16) -> Option<Shard> {
-        (number < DEFAULT_SHARDS).then_some(Shard(number))
+        (number < SHARDS_MAX).then_some(Shard(number))
     }
 
     #[must_use]
@@ -90,19 +106,21 @@ impl Shard {
         self.0
     }
 
+    /// Those of the default layout; splitting adds others to them.
     pub fn all() -> impl Iterator<Item = Shard> {
         (0..DEFAULT_SHARDS).map(Shard)
     }
 
-    /// The buckets of this shard, in order.
-    pub fn buckets(self) -> impl Iterator<Item = Bucket> {
-        let first = self.0 * BUCKETS_PER_SHARD;
-        (first..first + BUCKETS_PER_SHARD).map(Bucket)
+    /// The hundred of this number; none for a shard that came by splitting.
+    #[must_use]
+    pub fn hundred(self) -> Option<BucketRange> {
+        let first = (self.0 < DEFAULT_SHARDS).then(|| self.0 * BUCKETS_PER_SHARD)?;
+        Some(BucketRange { first: Bucket(first), last: Bucket(first + BUCKETS_PER_SHARD - 1) })
     }
 }
 
 impl fmt::Display for Shard {
-    /// Two digits, as in LDC.
+    /// Two digits, as in LDC; more from 100 on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02}", self.0)
     }
@@ -111,8 +129,9 @@ impl fmt::Display for Shard {
 impl FromStr for Shard {
     type Err = ShardSetError;
     fn from_str(text: &str) -> Result<Shard, ShardSetError> {
-        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        digits
+        let digits = (1..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        let plain = text.len() <= 2 || !text.starts_with('0');
+        (digits && plain)
             .then(|| text.parse().ok().and_then(Shard::new))
             .flatten()
             .ok_or_else(|| ShardSetError::NotAShard(text.chars().take(16).collect()))
@@ -132,87 +151,125 @@ impl From<Shard> for u16 {
     }
 }
 
-// === impl ShardSet ===
+// === impl BucketRange ===
 
-impl ShardSet {
-    pub fn iter(&self) -> impl Iterator<Item = Shard> + '_ {
-        self.0.iter().copied()
+impl BucketRange {
+    /// None if they are not of one hundred, or in the wrong order.
+    #[must_use]
+    pub fn new(first: Bucket, last: Bucket) -> Option<BucketRange> {
+        (first <= last && first.shard() == last.shard()).then_some(BucketRange { first, last })
     }
 
     #[must_use]
-    pub fn contains(&self, shard: Shard) -> bool {
-        self.0.contains(&shard)
+    pub fn first(self) -> Bucket {
+        self.first
     }
 
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub fn last(self) -> Bucket {
+        self.last
+    }
+
+    /// The shard of the default layout that they are of.
+    #[must_use]
+    pub fn hundred(self) -> Shard {
+        self.first.shard()
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn contains(self, bucket: Bucket) -> bool {
+        (self.first..=self.last).contains(&bucket)
     }
-}
 
-impl FromIterator<Shard> for ShardSet {
-    fn from_iter<I: IntoIterator<Item = Shard>>(shards: I) -> ShardSet {
-        ShardSet(shards.into_iter().collect())
+    #[must_use]
+    pub fn covers(self, other: BucketRange) -> bool {
+        self.contains(other.first) && self.contains(other.last)
     }
-}
 
-impl FromStr for ShardSet {
-    type Err = ShardSetError;
-    fn from_str(text: &str) -> Result<ShardSet, ShardSetError> {
-        let mut set = BTreeSet::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (first, last): (Shard, Shard) = match part.split_once('-') {
-                Some((first, last)) => (first.trim().parse()?, last.trim().parse()?),
-                None => (part.parse()?, part.parse()?),
-            };
-            if last < first {
-                return Err(ShardSetError::Backwards(part.into()));
-            }
-            for number in first.0..=last.0 {
-                if !set.insert(Shard(number)) {
-                    return Err(ShardSetError::Twice(Shard(number)));
-                }
-            }
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = Bucket> + Clone {
+        (self.first.0..=self.last.0).map(Bucket)
+    }
+
+    /// How many; never none.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a range always has a bucket")]
+    pub fn len(self) -> usize {
+        usize::from(self.last.0 - self.first.0) + 1
+    }
+
+    /// What is left when `taken` goes, if that leaves one range.
+    #[must_use]
+    pub fn without(self, taken: BucketRange) -> Option<BucketRange> {
+        if !self.covers(taken) || self == taken {
+            None
+        } else if taken.first == self.first {
+            Some(BucketRange { first: Bucket(taken.last.0 + 1), last: self.last })
+        } else if taken.last == self.last {
+            Some(BucketRange { first: self.first, last: Bucket(taken.first.0 - 1) })
+        } else {
+            None
         }
-        Ok(ShardSet(set))
+    }
+
+    /// The upper half; none of a single bucket.
+    #[must_use]
+    pub fn upper_half(self) -> Option<BucketRange> {
+        let first = Bucket(self.last.0 - (self.last.0 - self.first.0) / 2);
+        (self.first < first).then_some(BucketRange { first, last: self.last })
     }
 }
 
-impl fmt::Display for ShardSet {
+impl fmt::Display for BucketRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shards = self.iter().peekable();
-        let mut separator = "";
-        while let Some(first) = shards.next() {
-            let mut last = first;
-            while let Some(next) = shards.next_if(|next| next.0 == last.0 + 1) {
-                last = next;
-            }
-            if first == last {
-                write!(f, "{separator}{first}")?;
-            } else {
-                write!(f, "{separator}{first}-{last}")?;
-            }
-            separator = ",";
-        }
-        Ok(())
+        write!(f, "{}-{}", self.first, self.last)
     }
 }
 
-impl TryFrom<String> for ShardSet {
-    type Error = ShardSetError;
-    fn try_from(text: String) -> Result<ShardSet, ShardSetError> {
+impl FromStr for BucketRange {
+    type Err = BucketRangeError;
+    fn from_str(text: &str) -> Result<BucketRange, BucketRangeError> {
+        let parse = || {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            BucketRange::new(first.parse().ok()?, last.parse().ok()?)
+        };
+        parse().ok_or_else(|| BucketRangeError(text.chars().take(16).collect()))
+    }
+}
+
+impl TryFrom<String> for BucketRange {
+    type Error = BucketRangeError;
+    fn try_from(text: String) -> Result<BucketRange, BucketRangeError> {
         text.parse()
     }
 }
 
-impl From<ShardSet> for String {
-    fn from(set: ShardSet) -> String {
-        set.to_string()
+impl From<BucketRange> for String {
+    fn from(range: BucketRange) -> String {
+        range.to_string()
+    }
+}
+
+// === impl Extent ===
+
+impl Extent {
+    /// The shard with the buckets named, or with its own hundred if none are.
+    #[must_use]
+    pub fn of(shard: Shard, buckets: Option<BucketRange>) -> Option<Extent> {
+        buckets.or_else(|| shard.hundred()).map(|buckets| Extent { shard, buckets })
+    }
+
+    /// The whole hundred that a bucket is of.
+    #[must_use]
+    pub fn around(bucket: Bucket) -> Extent {
+        let shard = bucket.shard();
+        let buckets = shard.hundred().expect("a bucket's digits are below 100");
+        Extent { shard, buckets }
+    }
+
+    /// The buckets where the number alone does not say them.
+    #[must_use]
+    pub fn unusual(&self) -> Option<BucketRange> {
+        (self.shard.hundred() != Some(self.buckets)).then_some(self.buckets)
     }
 }
 
@@ -221,31 +278,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_of_shards_read_and_write_as_ranges() {
-        for (typed, shown) in [
-            ("00-19", "00-19"),
-            ("3,1,2", "01-03"),
-            ("42", "42"),
-            ("", ""),
-            ("7, 9-10", "07,09-10"),
-        ] {
-            let set: ShardSet = typed.parse().expect(typed);
-            assert_eq!(set.to_string(), shown);
-        }
-        for bad in ["100", "x", "5-1", "1-3,2", "-", "1-"] {
-            assert!(bad.parse::<ShardSet>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn every_bucket_is_in_the_shard_that_lists_it() {
+    fn every_bucket_is_in_the_hundred_that_lists_it() {
         let mut seen = 0;
         for shard in Shard::all() {
-            for bucket in shard.buckets() {
+            for bucket in shard.hundred().expect("of the default layout").iter() {
                 assert_eq!(bucket.shard(), shard);
                 seen += 1;
             }
         }
         assert_eq!(seen, BUCKETS);
+    }
+
+    #[test]
+    fn ranges_of_buckets_stay_within_a_hundred() {
+        let range = |text: &str| text.parse::<BucketRange>();
+        assert_eq!(range("4250-4299").expect("a range").to_string(), "4250-4299");
+        assert_eq!(range("4250").expect("one bucket").len(), 1);
+        for bad in ["", "42", "4250-4300", "4299-4250", "4250-", "10000", "x"] {
+            assert!(range(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_from_an_end_leaves_one_range() {
+        let range = |text: &str| text.parse::<BucketRange>().expect(text);
+        let check = |taken: &str, left: Option<&str>| {
+            assert_eq!(range("4200-4299").without(range(taken)), left.map(range), "{taken}");
+        };
+        check("4250-4299", Some("4200-4249"));
+        check("4200-4209", Some("4210-4299"));
+        check("4210-4219", None);
+        check("4200-4299", None);
+        check("4300-4310", None);
+        assert_eq!(range("4200-4299").upper_half(), Some(range("4250-4299")));
+        assert_eq!(range("4200-4202").upper_half(), Some(range("4201-4202")));
+        assert_eq!(range("4200-4200").upper_half(), None);
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Shard, ShardSet, UnitName};
+use crate::{Bucket, Layout, Shard, ShardSet, UnitName};
 
 /// Rises by one with every change of a shard's owner or target, and is taken
 /// once, when the intent is committed to the map. Epochs of different shards
@@ -44,6 +44,9 @@ pub struct Assignment {
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct ShardMap {
     pub version: MapVersion,
+    /// Which buckets each shard has; changed with the owners in one
+    /// compare-and-swap.
+    pub layout: Layout,
     pub assignments: BTreeMap<Shard, Assignment>,
 }
 
@@ -53,6 +56,8 @@ pub enum ShardMapError {
     Twice(Shard),
     #[error("range {range}: state {state} needs {missing}")]
     Incomplete { range: ShardSet, state: &'static str, missing: &'static str },
+    #[error("shard {0} has an owner and no buckets")]
+    NoBuckets(Shard),
 }
 
 /// The text form: shards with the same state and epoch share a range.
@@ -61,6 +66,9 @@ pub enum ShardMapError {
 struct Stored {
     #[serde(default)]
     version: MapVersion,
+    /// Absent in every map of before there was splitting.
+    #[serde(default, skip_serializing_if = "Layout::is_default")]
+    buckets: Layout,
     #[serde(default)]
     ranges: Vec<StoredRange>,
 }
@@ -127,6 +135,21 @@ impl ShardMap {
         self.assignments.get(&shard)
     }
 
+    /// Of the shard that has the bucket.
+    #[must_use]
+    pub fn of_bucket(&self, bucket: Bucket) -> Option<&Assignment> {
+        self.get(self.layout.shard_of(bucket))
+    }
+
+    /// Whether every shard there is has a unit that serves it.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.layout.shards().all(|shard| {
+            let state = self.get(shard).map(|assignment| &assignment.state);
+            matches!(state, Some(ShardState::Serving { .. }))
+        })
+    }
+
     /// Shards whose serving unit or target is `unit`.
     pub fn of_unit<'a>(&'a self, unit: &'a UnitName) -> impl Iterator<Item = Shard> + 'a {
         self.assignments
@@ -153,7 +176,7 @@ impl From<ShardMap> for Stored {
             let shards = shards.into_iter().collect();
             StoredRange { shards, epoch: assignment.epoch, state, unit, from, to }
         });
-        Stored { version: map.version, ranges: ranges.collect() }
+        Stored { version: map.version, buckets: map.layout, ranges: ranges.collect() }
     }
 }
 
@@ -175,13 +198,16 @@ impl TryFrom<Stored> for ShardMap {
                 }
             };
             for shard in range.shards.iter() {
+                if !stored.buckets.has(shard) {
+                    return Err(ShardMapError::NoBuckets(shard));
+                }
                 let assignment = Assignment { epoch: range.epoch, state: state.clone() };
                 if assignments.insert(shard, assignment).is_some() {
                     return Err(ShardMapError::Twice(shard));
                 }
             }
         }
-        Ok(ShardMap { version: stored.version, assignments })
+        Ok(ShardMap { version: stored.version, layout: stored.buckets, assignments })
     }
 }
 
@@ -203,10 +229,22 @@ mod tests {
                 (shard, if shard.number() == 42 { moving.clone() } else { serving.clone() })
             })
             .collect();
-        let map = ShardMap { version: MapVersion(9), assignments };
+        let mut map = ShardMap { version: MapVersion(9), assignments, ..ShardMap::default() };
         let stored = Stored::from(map.clone());
         let shards: Vec<_> = stored.ranges.iter().map(|range| range.shards.to_string()).collect();
         assert_eq!(shards, ["00-41,43-99", "42"]);
-        assert_eq!(ShardMap::try_from(stored), Ok(map));
+        assert_eq!(ShardMap::try_from(stored), Ok(map.clone()));
+        assert!(!serde_json::to_string(&map).expect("it is written").contains("buckets"));
+
+        let half = "0750-0799".parse().expect("buckets");
+        let part = map.layout.split(half).expect("a half");
+        let serving = map.of_bucket(half.last()).cloned();
+        assert_eq!(serving, None, "nobody was given it");
+        map.assignments.insert(part, moving);
+        let text = serde_json::to_string(&map).expect("it is written");
+        assert!(text.contains(r#""buckets":{"07":"0700-0749","100":"0750-0799"}"#), "{text}");
+        assert_eq!(serde_json::from_str::<ShardMap>(&text).expect("it reads"), map);
+        let homeless = text.replace(r#""07":"0700-0749","100":"0750-0799""#, "");
+        assert!(serde_json::from_str::<ShardMap>(&homeless).is_err());
     }
 }

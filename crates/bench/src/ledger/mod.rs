@@ -16,7 +16,7 @@ use futures::future::{LocalBoxFuture, try_join_all};
 use ledger::{Books, Mark, OnSql, Open, Order, Pay};
 use serde::Serialize;
 use tokio::time::Instant;
-use topology::{Epoch, Shard, UserId};
+use topology::{Epoch, Extent, Layout, UserId};
 
 use self::naive::Naive;
 use crate::{
@@ -176,13 +176,19 @@ impl Payers {
     }
 }
 
+fn shards() -> impl Iterator<Item = Extent> {
+    let layout = Layout::default();
+    let shards: Vec<_> = layout.shards().filter_map(|shard| layout.extent(shard)).collect();
+    shards.into_iter()
+}
+
 // === impl Ours ===
 
 impl Ours {
     async fn build(plan: &LedgerPlan) -> anyhow::Result<Ours> {
         let database = OnSql::connect(plan.database.config.clone()).await?;
         let books = Books::new("bench".parse()?, Arc::new(database));
-        let all: Vec<_> = Shard::all().map(|shard| (shard, Epoch(1))).collect();
+        let all: Vec<_> = shards().map(|extent| (extent, Epoch(1))).collect();
         for (_, raised) in books.raise_all(&all, Instant::now() + DEADLINE).await {
             raised.context("raise a fence")?;
         }
@@ -204,8 +210,9 @@ impl Ours {
 
     /// What was measured is worth nothing if the books are not right.
     async fn check(&self) -> anyhow::Result<()> {
-        for shard in Shard::all() {
-            let audit = self.0.audit(shard, Instant::now() + DEADLINE).await?;
+        for extent in shards() {
+            let audit = self.0.audit(extent, Instant::now() + DEADLINE).await?;
+            let shard = extent.shard;
             ensure!(audit.violation_count == 0, "shard {shard}: {:?}", audit.violations);
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use engine::SqlConfig;
 use ledger::{Amount, Balance, Books, Mark, OnSql, Open, Order, Pay};
 use tokio::{sync::mpsc, time::Instant};
-use topology::{Epoch, Shard, UserId};
+use topology::{Epoch, Extent, UserId};
 
 pub const USERS: u64 = 8;
 
@@ -24,7 +24,7 @@ pub fn user(number: u64) -> UserId {
 pub async fn ready(url: &str) -> Books {
     let books = over(url).await;
     for number in 0..USERS {
-        let shard = user(number).bucket().shard();
+        let shard = Extent::around(user(number).bucket());
         let _ = books.raise(shard, Epoch(1), soon()).await.expect("raised");
         let open = Open {
             user: user(number),
@@ -83,8 +83,8 @@ pub async fn take(acknowledged: &mut mpsc::Receiver<String>, count: usize) -> Ve
 
 /// No invariant is violated.
 pub async fn audit(books: &Books) {
-    let mut shards: Vec<Shard> = (0..USERS).map(|n| user(n).bucket().shard()).collect();
-    shards.sort_by_key(|shard| shard.number());
+    let mut shards: Vec<Extent> = (0..USERS).map(|n| Extent::around(user(n).bucket())).collect();
+    shards.sort_by_key(|extent| extent.shard);
     shards.dedup();
     for shard in shards {
         let audit = books.audit(shard, soon()).await.expect("audited");

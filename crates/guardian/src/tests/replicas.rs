@@ -171,8 +171,7 @@ async fn a_primary_that_was_only_silent_acknowledges_nothing_when_it_wakes() {
     let before = books::ready(&world.url()).await;
     let old = format!("mysql://polis@127.0.0.1:{}/books", world.servers[0].port());
     let stale = books::over(&old).await;
-    let shard = books::user(0).bucket().shard();
-    stale.fence(shard, books::soon()).await.expect("seen");
+    stale.fence(books::user(0).bucket(), books::soon()).await.expect("seen");
     world.servers[0].pause();
     let won = world.group.fail_over(Epoch(1), None).await.expect("a replica leads");
     world.servers[0].resume();

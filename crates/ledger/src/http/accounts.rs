@@ -8,7 +8,7 @@ use topology::UserId;
 
 use super::{
     AnswerBody, Service,
-    answer::of_shard,
+    answer::{About, of_shard},
     payments::PaymentView,
     request::{Context, body, query},
 };
@@ -86,12 +86,12 @@ where
         .ok_or(Error::Opening { max: OPENING_MAX })?;
     let currency = asked.currency.parse()?;
     let books = service.books();
-    context.about(books, &user).await?;
+    let about = context.about(books, &user).await?;
     let open = Open { user: user.clone(), currency, opening, mark };
     let opened = books.execute(open, context.routed(), context.deadline).await?;
     let status = if opened.created { StatusCode::CREATED } else { StatusCode::OK };
-    let view = AccountView::new(&user, &opened.account);
-    Ok(of_shard(status, &view, books, user.bucket().shard()))
+    let view = AccountView::new(&user, &opened.account, about);
+    Ok(of_shard(status, &view, books, about))
 }
 
 pub async fn show(
@@ -100,10 +100,10 @@ pub async fn show(
     user: &UserId,
 ) -> Result<Response<AnswerBody>, Error> {
     let books = service.books();
-    context.about(books, user).await?;
+    let about = context.about(books, user).await?;
     let account = books.account(user, context.deadline).await?;
-    let view = AccountView::new(user, &account);
-    Ok(of_shard(StatusCode::OK, &view, books, user.bucket().shard()))
+    let view = AccountView::new(user, &account, about);
+    Ok(of_shard(StatusCode::OK, &view, books, about))
 }
 
 pub async fn entries(
@@ -117,7 +117,7 @@ pub async fn entries(
     let limit = usize::try_from(limit).unwrap_or(ENTRIES_MAX);
     let after = Version(number("after", after)?.unwrap_or(0));
     let books = service.books();
-    context.about(books, user).await?;
+    let about = context.about(books, user).await?;
     let statement = books.statement(user, after, limit, context.deadline).await?;
     let account = &statement.account;
     let opening = statement.opening.then(|| EntryView {
@@ -132,13 +132,13 @@ pub async fn entries(
         kind: "debit",
         amount: payment.amount.minor(),
         balance: payment.debit.balance.minor(),
-        payment: Some(PaymentView::committed(id, payment)),
+        payment: Some(PaymentView::committed(id, payment, about)),
     });
     let entries: Vec<EntryView> = opening.into_iter().chain(payments).collect();
     let next = entries.last().map(|entry| entry.version).filter(|_| statement.more);
     let currency = account.currency.to_string();
     let view = StatementView { uid: user.to_string(), currency, entries, next };
-    Ok(of_shard(StatusCode::OK, &view, books, user.bucket().shard()))
+    Ok(of_shard(StatusCode::OK, &view, books, about))
 }
 
 fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, Error> {
@@ -149,7 +149,7 @@ fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, Error> {
 // === impl AccountView ===
 
 impl AccountView {
-    fn new(user: &UserId, account: &Account) -> AccountView {
+    fn new(user: &UserId, account: &Account, about: About) -> AccountView {
         AccountView {
             uid: user.to_string(),
             currency: account.currency.to_string(),
@@ -158,7 +158,7 @@ impl AccountView {
             mark: account.mark.to_string(),
             opening_balance: account.opening.amount.minor(),
             opened_at: account.opening.by.at.rfc3339(),
-            shard: user.bucket().shard().to_string(),
+            shard: about.shard().to_string(),
             bucket: user.bucket().to_string(),
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
-use topology::{Shard, Stamp};
+use topology::{Bucket, BucketRange, Extent, Shard, Stamp};
 
 use crate::{Books, Error, desk::Standing, fence::Fence};
 
@@ -15,6 +15,8 @@ const UNIT_HEADER: HeaderName = HeaderName::from_static("polis-unit");
 const SHARD_HEADER: HeaderName = HeaderName::from_static("polis-shard-id");
 const EPOCH_HEADER: HeaderName = HeaderName::from_static("polis-epoch");
 const FENCE_HEADER: HeaderName = HeaderName::from_static("polis-fence");
+/// In a 421: where the request belongs, whatever it was routed by.
+const BUCKET_HEADER: HeaderName = HeaderName::from_static("polis-bucket");
 const CODE_HEADER: HeaderName = HeaderName::from_static("polis-code");
 
 /// When to come back after "too busy" and its kin, in seconds.
@@ -35,20 +37,56 @@ struct FailureBody {
     fence: Option<FenceView>,
 }
 
+/// What an answer is about: a bucket, and the shard that it is of by the map of
+/// whoever routed the request here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    pub extent: Extent,
+    pub bucket: Bucket,
+}
+
 /// A fence as people read it.
 #[derive(Serialize)]
 pub struct FenceView {
     pub shard: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<BucketRange>,
     pub unit: String,
     pub epoch: u64,
+}
+
+// === impl About ===
+
+impl About {
+    /// By the default layout: nobody has said another.
+    pub fn bucket(bucket: Bucket) -> About {
+        About { extent: Extent::around(bucket), bucket }
+    }
+
+    pub fn extent(extent: Extent) -> About {
+        About { extent, bucket: extent.buckets.first() }
+    }
+
+    pub fn shard(&self) -> Shard {
+        self.extent.shard
+    }
+
+    /// The shard of a bucket that an error speaks of.
+    fn extent_of(about: Option<About>, bucket: Bucket) -> Extent {
+        let known = about.map(|about| about.extent);
+        let known = known.filter(|extent| extent.buckets.contains(bucket));
+        known.unwrap_or_else(|| Extent::around(bucket))
+    }
 }
 
 // === impl Failure ===
 
 impl Failure {
-    pub fn new(error: &Error) -> Failure {
+    pub fn new(error: &Error, about: Option<About>) -> Failure {
         let code = error.code();
-        let fence = error.fence().map(|(shard, fence)| FenceView::new(shard, fence));
+        let fence = error
+            .fence()
+            .map(|(bucket, fence)| FenceView::new(&About::extent_of(about, bucket), fence));
         let (message, remedy) = (error.to_string(), code.remedy());
         Failure { error: FailureBody { code: code.to_string(), message, remedy, fence } }
     }
@@ -57,9 +95,10 @@ impl Failure {
 // === impl FenceView ===
 
 impl FenceView {
-    pub fn new(shard: Shard, fence: &Fence) -> FenceView {
-        let unit = fence.unit.as_str().to_owned();
-        FenceView { shard: shard.to_string(), unit, epoch: fence.epoch.0 }
+    pub fn new(extent: &Extent, fence: &Fence) -> FenceView {
+        let (unit, epoch) = (fence.unit.as_str().to_owned(), fence.epoch.0);
+        let buckets = extent.unusual();
+        FenceView { shard: extent.shard.to_string(), buckets, unit, epoch }
     }
 }
 
@@ -85,35 +124,39 @@ pub fn of_shard<T: Serialize>(
     status: StatusCode,
     value: &T,
     books: &Books,
-    shard: Shard,
+    about: About,
 ) -> Response<AnswerBody> {
     let mut response = json(status, value);
-    stamp(&mut response, books, Some(shard));
+    stamp(&mut response, books, Some(about));
     response
 }
 
-pub fn stamp(response: &mut Response<AnswerBody>, books: &Books, shard: Option<Shard>) {
+pub fn stamp(response: &mut Response<AnswerBody>, books: &Books, about: Option<About>) {
     let headers = response.headers_mut();
     headers.insert(UNIT_HEADER, value(books.unit().as_str()));
-    let Some(shard) = shard else { return };
-    headers.insert(SHARD_HEADER, value(&shard.to_string()));
-    if let Standing::Known(fence) = books.desk(shard).standing() {
+    let Some(about) = about else { return };
+    headers.insert(SHARD_HEADER, value(&about.shard().to_string()));
+    if let Standing::Known(fence) = books.desk(about.bucket).standing() {
         headers.insert(EPOCH_HEADER, HeaderValue::from(fence.epoch.0));
     }
 }
 
-pub fn failure(error: &Error, books: &Books, shard: Option<Shard>) -> Response<AnswerBody> {
+pub fn failure(error: &Error, books: &Books, about: Option<About>) -> Response<AnswerBody> {
     let code = error.code();
     if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(%code, %error, "the books cannot be read");
     }
-    let mut response = json(error.status(), &Failure::new(error));
-    stamp(&mut response, books, shard);
+    let mut response = json(error.status(), &Failure::new(error, about));
+    stamp(&mut response, books, about);
     let headers = response.headers_mut();
     headers.insert(CODE_HEADER, value(&code.to_string()));
-    if let Some((shard, fence)) = error.fence() {
+    if let Some((bucket, fence)) = error.fence() {
         let Fence { epoch, unit } = fence.clone();
-        headers.insert(FENCE_HEADER, value(&Stamp { shard, unit, epoch, hop: 1 }.to_string()));
+        let extent = About::extent_of(about, bucket);
+        headers.insert(FENCE_HEADER, value(&Stamp { extent, unit, epoch, hop: 1 }.to_string()));
+    }
+    if let Error::OtherPart { bucket, .. } = error {
+        headers.insert(BUCKET_HEADER, value(&bucket.to_string()));
     }
     if let Error::Method { allow } = error {
         headers.insert(header::ALLOW, value(allow));

@@ -13,11 +13,11 @@ use futures::future::join_all;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use serde::{Deserialize, Serialize};
-use topology::Shard;
+use topology::Bucket;
 
 use super::{
     AnswerBody, Service,
-    answer::{Failure, of_shard},
+    answer::{About, Failure, of_shard},
     payments::{PayBody, PaymentView},
     request::{Context, body},
 };
@@ -80,9 +80,9 @@ where
     };
     let orders = asked.payments.into_iter().enumerate().map(order);
     let orders = orders.collect::<Result<Vec<Order>, Error>>()?;
-    let shard = one_shard(&orders)?;
     let books = service.books();
-    context.about_shard(books, shard).await?;
+    let payers: Vec<Bucket> = orders.iter().map(|order| order.id.payer.bucket()).collect();
+    let about = context.about_buckets(books, &payers).await?;
     let (routed, deadline) = (context.routed(), context.deadline);
     let paying = orders.into_iter().map(|order| async move {
         let id = order.id.clone();
@@ -92,8 +92,8 @@ where
     if let Some(elsewhere) = elsewhere(&ended) {
         return Err(elsewhere);
     }
-    let outcomes = ended.iter().map(|(id, ended)| Outcome::new(id, ended)).collect();
-    Ok(of_shard(StatusCode::OK, &BatchAnswer { outcomes }, books, shard))
+    let outcomes = ended.iter().map(|(id, ended)| Outcome::new(id, ended, about)).collect();
+    Ok(of_shard(StatusCode::OK, &BatchAnswer { outcomes }, books, about))
 }
 
 /// Why the call belongs elsewhere, if it certainly has made nothing here.
@@ -105,15 +105,6 @@ fn elsewhere(ended: &[(PaymentId, Result<Paid, Error>)]) -> Option<Error> {
     let mut failed = ended.iter().filter_map(|(_, ended)| ended.as_ref().err());
     let moved = failed.find(|error| error.status() == StatusCode::MISDIRECTED_REQUEST);
     moved.filter(|_| changed_nothing).cloned()
-}
-
-/// A call goes to one unit, so it is about one shard.
-fn one_shard(orders: &[Order]) -> Result<Shard, Error> {
-    let mut shards = orders.iter().map(|order| order.id.payer.bucket().shard());
-    match shards.next() {
-        Some(first) if shards.all(|shard| shard == first) => Ok(first),
-        _ => Err(Error::Request("the payers of a batch are of one shard".to_owned())),
-    }
 }
 
 // === impl Keyed ===
@@ -128,16 +119,16 @@ impl Keyed {
 // === impl Outcome ===
 
 impl Outcome {
-    fn new(id: &PaymentId, ended: &Result<Paid, Error>) -> Outcome {
+    fn new(id: &PaymentId, ended: &Result<Paid, Error>, about: About) -> Outcome {
         match ended {
             Ok(paid) => {
                 let status = if paid.replayed { StatusCode::OK } else { StatusCode::CREATED };
-                let payment = Some(PaymentView::paid(id, paid));
+                let payment = Some(PaymentView::paid(id, paid, about));
                 Outcome { status: status.as_u16(), payment, failure: None }
             }
             Err(error) => {
                 let status = error.status().as_u16();
-                Outcome { status, payment: None, failure: Some(Failure::new(error)) }
+                Outcome { status, payment: None, failure: Some(Failure::new(error, Some(about))) }
             }
         }
     }

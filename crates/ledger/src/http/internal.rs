@@ -8,14 +8,19 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use topology::{DEFAULT_SHARDS, Epoch, Shard, UnitName};
+use topology::{BucketRange, Epoch, Extent, SHARDS_MAX, UnitName};
 
 use super::{
     AnswerBody, Service,
     answer::{FenceView, json},
     request::{Context, body},
 };
-use crate::{Error, desk::Standing, raise::Raised};
+use crate::{
+    Error,
+    desk::{Desk, Standing},
+    fence::Fence,
+    raise::Raised,
+};
 
 /// Longest wait of a drain: beyond it the fence decides anyway.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -27,12 +32,15 @@ struct FenceBody {
     shards: Vec<AtEpoch>,
 }
 
-/// A shard and the epoch of its move.
+/// A shard and the epoch of its move. Its buckets are those of the map that has
+/// the intent: of the default layout unless they are said.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AtEpoch {
     shard: String,
     epoch: u64,
+    #[serde(default)]
+    buckets: Option<BucketRange>,
 }
 
 #[derive(Default, Serialize)]
@@ -106,9 +114,9 @@ where
     let mut answer = FenceAnswer::default();
     for (shard, raised) in books.raise_all(&wanted, context.deadline).await {
         match raised {
-            Ok(Raised::Ours(fence)) => answer.raised.push(FenceView::new(shard, &fence)),
-            Ok(Raised::Refused(fence)) => answer.refused.push(FenceView::new(shard, &fence)),
-            Err(error) => answer.failed.push(FailedShard::new(shard, &error)),
+            Ok(Raised::Ours(fence)) => answer.raised.push(FenceView::new(&shard, &fence)),
+            Ok(Raised::Refused(fence)) => answer.refused.push(FenceView::new(&shard, &fence)),
+            Err(error) => answer.failed.push(FailedShard::new(&shard, &error)),
         }
     }
     let (raised, refused) = (answer.raised.len(), answer.refused.len());
@@ -135,43 +143,62 @@ where
             Ok(drained) => {
                 let (waited, left) = (drained.busy, drained.left);
                 let list = if left == 0 { &mut answer.drained } else { &mut answer.pending };
-                list.push(DrainedShard { shard: shard.to_string(), waited, left });
+                list.push(DrainedShard { shard: shard.shard.to_string(), waited, left });
             }
-            Err(error) => answer.failed.push(FailedShard::new(shard, &error)),
+            Err(error) => answer.failed.push(FailedShard::new(&shard, &error)),
         }
     }
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// The fences this process knows, ours and others'.
+/// The fences this process knows, ours and others'. What a shard is it does not
+/// know: buckets of one hundred that stand alike share a row.
 pub fn fenced(service: &Service) -> Response<AnswerBody> {
     let books = service.books();
-    let shards = books.desks().filter_map(|desk| match desk.standing() {
-        Standing::Known(fence) => Some(FencedShard {
-            fence: FenceView::new(desk.shard(), &fence),
-            draining: desk.open().is_err(),
-        }),
+    let known = |desk: &Desk| match desk.standing() {
+        Standing::Known(fence) => Some((desk.bucket(), fence, desk.open().is_err())),
         Standing::Unseen | Standing::NeverRaised => None,
+    };
+    let mut rows: Vec<(BucketRange, Fence, bool)> = Vec::new();
+    for (bucket, fence, draining) in books.desks().filter_map(known) {
+        let alike = rows.last_mut().filter(|(range, before, closed)| {
+            range.last().number() + 1 == bucket.number() && (before, *closed) == (&fence, draining)
+        });
+        let longer = alike.and_then(|row| {
+            row.0 = BucketRange::new(row.0.first(), bucket)?;
+            Some(())
+        });
+        if longer.is_none() {
+            let alone = BucketRange::new(bucket, bucket).expect("one bucket is a range");
+            rows.push((alone, fence, draining));
+        }
+    }
+    let shards = rows.into_iter().map(|(buckets, fence, draining)| {
+        let extent = Extent { shard: buckets.hundred(), buckets };
+        FencedShard { fence: FenceView::new(&extent, &fence), draining }
     });
     let answer = FencedAnswer { unit: books.unit().to_string(), shards: shards.collect() };
     json(StatusCode::OK, &answer)
 }
 
-fn moves(asked: &[AtEpoch]) -> Result<Vec<(Shard, Epoch)>, Error> {
-    if asked.len() > usize::from(DEFAULT_SHARDS) {
-        return Err(Error::Request(format!("at most {DEFAULT_SHARDS} shards at once")));
+fn moves(asked: &[AtEpoch]) -> Result<Vec<(Extent, Epoch)>, Error> {
+    if asked.len() > usize::from(SHARDS_MAX) {
+        return Err(Error::Request(format!("at most {SHARDS_MAX} shards at once")));
     }
-    let parsed = asked
-        .iter()
-        .map(|AtEpoch { shard, epoch }| Ok((shard.parse().map_err(Error::Shard)?, Epoch(*epoch))));
+    let parsed = asked.iter().map(|AtEpoch { shard, epoch, buckets }| {
+        let shard = shard.parse().map_err(Error::Shard)?;
+        let extent = Extent::of(shard, *buckets)
+            .ok_or_else(|| Error::Request(format!("shard {shard}: name its buckets")))?;
+        Ok((extent, Epoch(*epoch)))
+    });
     parsed.collect()
 }
 
 // === impl FailedShard ===
 
 impl FailedShard {
-    fn new(shard: Shard, error: &Error) -> FailedShard {
+    fn new(extent: &Extent, error: &Error) -> FailedShard {
         let code = error.code().to_string();
-        FailedShard { shard: shard.to_string(), code, message: error.to_string() }
+        FailedShard { shard: extent.shard.to_string(), code, message: error.to_string() }
     }
 }

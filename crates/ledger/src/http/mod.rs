@@ -27,7 +27,7 @@ use tokio::{
 pub use answer::AnswerBody;
 
 use crate::{Books, Error, Peer, Trust, metrics::Metrics};
-use answer::text;
+use answer::{About, text};
 use request::Context;
 use route::Route;
 
@@ -97,33 +97,33 @@ impl Service {
             Route::Metrics => return text(StatusCode::OK, &self.metrics().render()),
             _ => {}
         }
-        let shard = route.shard();
+        let about = route.about();
         match self.work(route, request, peer).await {
             Ok(response) => response,
-            Err((error, decided)) => answer::failure(&error, self.books(), decided.or(shard)),
+            Err((error, decided)) => answer::failure(&error, self.books(), decided.or(about)),
         }
     }
 
-    /// The error comes with the shard it is about, as far as that got known.
+    /// The error comes with what it is about, as far as that got known.
     async fn work<B>(
         &self,
         route: Route,
         request: Request<B>,
         peer: &Peer,
-    ) -> Result<Response<AnswerBody>, (Error, Option<topology::Shard>)>
+    ) -> Result<Response<AnswerBody>, (Error, Option<About>)>
     where
         B: Body<Data = Bytes> + Send,
         B::Error: std::fmt::Display,
     {
-        let no_shard = |error| (error, None);
+        let nothing = |error| (error, None);
         let internal = matches!(route, Route::Fence | Route::Drain | Route::Fenced);
         let allowed =
             if internal { self.0.trust.controller(peer) } else { self.0.trust.edge(peer) };
-        allowed.map_err(no_shard)?;
+        allowed.map_err(nothing)?;
         let mut context =
-            Context::parse(request.headers(), stamp_required(internal, peer)).map_err(no_shard)?;
+            Context::parse(request.headers(), stamp_required(internal, peer)).map_err(nothing)?;
         // Fences must get through when payments fill the house.
-        let _permit = if internal { None } else { Some(self.permit().map_err(no_shard)?) };
+        let _permit = if internal { None } else { Some(self.permit().map_err(nothing)?) };
         let answered = match route {
             Route::OpenAccount => accounts::open(self, &mut context, request).await,
             Route::Account(user) => accounts::show(self, &mut context, &user).await,
@@ -143,7 +143,7 @@ impl Service {
             Route::Fenced => Ok(internal::fenced(self)),
             Route::Live | Route::Ready | Route::Metrics => Err(Error::NoPath),
         };
-        answered.map_err(|error| (error, context.shard))
+        answered.map_err(|error| (error, context.about))
     }
 
     async fn ready(&self) -> Response<AnswerBody> {

@@ -8,7 +8,7 @@ use topology::UserId;
 
 use super::{
     AnswerBody, Service,
-    answer::of_shard,
+    answer::{About, of_shard},
     request::{Context, body, header},
 };
 use crate::{
@@ -44,6 +44,7 @@ pub struct PaymentView {
     currency: Option<String>,
     /// Who executed it, which need not be who answers.
     unit: String,
+    /// Which it is of now, by the map of who asks.
     shard: String,
     epoch: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,10 +75,10 @@ where
     let asked: PayBody = body(request, context.deadline).await?;
     let order = asked.order(key)?;
     let (books, id) = (service.books(), order.id.clone());
-    context.about(books, &id.payer).await?;
+    let about = context.about(books, &id.payer).await?;
     let paid = books.execute(Pay(order), context.routed(), context.deadline).await?;
     let status = if paid.replayed { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(of_shard(status, &PaymentView::paid(&id, &paid), books, id.payer.bucket().shard()))
+    Ok(of_shard(status, &PaymentView::paid(&id, &paid, about), books, about))
 }
 
 pub async fn show(
@@ -86,10 +87,10 @@ pub async fn show(
     id: &PaymentId,
 ) -> Result<Response<AnswerBody>, Error> {
     let books = service.books();
-    context.about(books, &id.payer).await?;
+    let about = context.about(books, &id.payer).await?;
     let payment = books.payment(id, context.deadline).await?;
-    let view = PaymentView::new(id, &payment);
-    Ok(of_shard(StatusCode::OK, &view, books, id.payer.bucket().shard()))
+    let view = PaymentView::new(id, &payment, about);
+    Ok(of_shard(StatusCode::OK, &view, books, about))
 }
 
 pub async fn resolve(
@@ -98,10 +99,10 @@ pub async fn resolve(
     id: PaymentId,
 ) -> Result<Response<AnswerBody>, Error> {
     let books = service.books();
-    context.about(books, &id.payer).await?;
+    let about = context.about(books, &id.payer).await?;
     let payment = books.execute(Resolve(id.clone()), context.routed(), context.deadline).await?;
-    let view = PaymentView::new(&id, &payment);
-    Ok(of_shard(StatusCode::OK, &view, books, id.payer.bucket().shard()))
+    let view = PaymentView::new(&id, &payment, about);
+    Ok(of_shard(StatusCode::OK, &view, books, about))
 }
 
 // === impl PayBody ===
@@ -121,32 +122,34 @@ impl PayBody {
 // === impl PaymentView ===
 
 impl PaymentView {
-    pub fn paid(id: &PaymentId, paid: &Paid) -> PaymentView {
-        PaymentView { replayed: paid.replayed, ..PaymentView::committed(id, &paid.payment) }
+    pub fn paid(id: &PaymentId, paid: &Paid, about: About) -> PaymentView {
+        let view = PaymentView::committed(id, &paid.payment, about);
+        PaymentView { replayed: paid.replayed, ..view }
     }
 
-    pub fn new(id: &PaymentId, payment: &Payment) -> PaymentView {
+    pub fn new(id: &PaymentId, payment: &Payment, about: About) -> PaymentView {
         match payment {
-            Payment::Committed(payment) => PaymentView::committed(id, payment),
+            Payment::Committed(payment) => PaymentView::committed(id, payment, about),
             Payment::Cancelled(_) => {
                 let at = payment.by().at.rfc3339();
-                PaymentView { cancelled_at: Some(at), ..PaymentView::bare(id, payment.by()) }
+                let bare = PaymentView::bare(id, payment.by(), about);
+                PaymentView { cancelled_at: Some(at), ..bare }
             }
         }
     }
 
-    pub fn committed(id: &PaymentId, payment: &Committed) -> PaymentView {
+    pub fn committed(id: &PaymentId, payment: &Committed, about: About) -> PaymentView {
         PaymentView {
             status: "Committed",
             merchant: Some(payment.merchant.to_string()),
             amount: Some(payment.amount.minor()),
             currency: Some(payment.currency.to_string()),
             committed_at: Some(payment.by.at.rfc3339()),
-            ..PaymentView::bare(id, &payment.by)
+            ..PaymentView::bare(id, &payment.by, about)
         }
     }
 
-    fn bare(id: &PaymentId, by: &crate::account::Executed) -> PaymentView {
+    fn bare(id: &PaymentId, by: &crate::account::Executed, about: About) -> PaymentView {
         PaymentView {
             id: id.to_string(),
             status: "Cancelled",
@@ -155,7 +158,7 @@ impl PaymentView {
             amount: None,
             currency: None,
             unit: by.unit.to_string(),
-            shard: id.payer.bucket().shard().to_string(),
+            shard: about.shard().to_string(),
             epoch: by.epoch.0,
             committed_at: None,
             cancelled_at: None,

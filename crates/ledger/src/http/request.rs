@@ -8,8 +8,9 @@ use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
-use topology::{Epoch, HOPS_MAX, STAMP_HEADER, Shard, Stamp, UserId};
+use topology::{Bucket, Epoch, Extent, HOPS_MAX, STAMP_HEADER, Shard, Stamp, UserId};
 
+use super::answer::About;
 use crate::{Books, Error};
 
 /// Largest body: a thousand times what a payment needs.
@@ -26,8 +27,8 @@ const USER_HEADER: &str = "polis-uid";
 pub struct Context {
     pub stamp: Option<Stamp>,
     pub deadline: Instant,
-    /// The shard that the request is about, once its data was looked at.
-    pub shard: Option<Shard>,
+    /// What the request is about, once its data was looked at.
+    pub about: Option<About>,
     user: Option<String>,
 }
 
@@ -56,18 +57,18 @@ impl Context {
         Ok(Context {
             stamp,
             deadline: Instant::now() + time.min(DEADLINE_MAX),
-            shard: None,
+            about: None,
             user: header(headers, USER_HEADER)?.map(str::to_owned),
         })
     }
 
-    /// The request is about `user`: routing must agree, and the shard be ours.
-    pub async fn about(&mut self, books: &Books, user: &UserId) -> Result<(), Error> {
+    /// The request is about `user`: routing must agree, and the bucket be ours.
+    pub async fn about(&mut self, books: &Books, user: &UserId) -> Result<About, Error> {
         if let Some(header) = self.user.as_ref().filter(|header| *header != user.as_str()) {
             let header = header.chars().take(UserId::LEN_MAX).collect();
             return Err(Error::WrongUser { header, user: user.clone() });
         }
-        self.about_shard(books, user.bucket().shard()).await
+        self.about_buckets(books, &[user.bucket()]).await
     }
 
     /// The epoch of the map by which the request came.
@@ -75,18 +76,67 @@ impl Context {
         self.stamp.as_ref().map(|stamp| stamp.epoch)
     }
 
-    pub async fn about_shard(&mut self, books: &Books, shard: Shard) -> Result<(), Error> {
-        self.shard = Some(shard);
-        let Some(stamp) = &self.stamp else { return Ok(()) };
-        if stamp.shard != shard {
-            let routed = stamp.shard;
+    /// The request is about the data of these buckets. A call goes to one unit, so
+    /// they are of one shard: by the map of whoever routed it, which the stamp
+    /// says, since what a shard is changes with splits.
+    pub async fn about_buckets(
+        &mut self,
+        books: &Books,
+        buckets: &[Bucket],
+    ) -> Result<About, Error> {
+        let mixed =
+            |why: &str| Error::Request(format!("the payers of a batch are of one shard{why}"));
+        let Some(first) = buckets.first().copied() else { return Err(mixed("")) };
+        let about = self.about.insert(About::bucket(first));
+        if buckets.iter().any(|bucket| bucket.shard() != first.shard()) {
+            return Err(mixed(""));
+        }
+        let Some(stamp) = &self.stamp else { return Ok(*about) };
+        let routed = stamp.extent;
+        let within = |bucket: &&Bucket| routed.buckets.contains(**bucket);
+        if buckets.iter().any(|bucket| within(&bucket)) {
+            *about = About { extent: routed, bucket: first };
+            if let Some(other) = buckets.iter().find(|bucket| !within(bucket)) {
+                let Extent { shard, buckets } = routed;
+                let why = format!(": shard {shard} has {buckets}, and one payer is of {other}");
+                return Err(mixed(&why));
+            }
+        } else if routed.buckets.hundred() == first.shard() {
+            return Err(Error::OtherPart { bucket: first, routed });
+        } else {
+            let (routed, shard) = (routed.shard, first.shard());
             return Err(Error::Stamp(format!("routed as shard {routed}, but it is of {shard}")));
         }
-        if stamp.unit != *books.unit() {
-            let fence = books.fence(shard, self.deadline).await?;
-            return Err(Error::Misdirected { shard, fence });
+        let about = *about;
+        self.admit(books, buckets).await?;
+        Ok(about)
+    }
+
+    /// The request is about all of a shard, as whoever routed it means it.
+    pub async fn about_shard(&mut self, books: &Books, shard: Shard) -> Result<About, Error> {
+        let routed = self.stamp.as_ref().map(|stamp| stamp.extent);
+        if let Some(routed) = routed.filter(|routed| routed.shard != shard) {
+            let routed = routed.shard;
+            return Err(Error::Stamp(format!("routed as shard {routed}, but it is of {shard}")));
         }
-        books.admit(shard, self.routed())
+        let extent = routed.or_else(|| Extent::of(shard, None));
+        let extent = extent.ok_or_else(|| {
+            Error::Stamp(format!("the buckets of shard {shard} are in no {STAMP_HEADER}"))
+        })?;
+        let about = *self.about.insert(About::extent(extent));
+        let buckets: Vec<Bucket> = extent.buckets.iter().collect();
+        self.admit(books, &buckets).await?;
+        Ok(about)
+    }
+
+    /// Refuses what the stamp shows to be misrouted.
+    async fn admit(&self, books: &Books, buckets: &[Bucket]) -> Result<(), Error> {
+        let Some(stamp) = &self.stamp else { return Ok(()) };
+        if let Some(bucket) = buckets.first().filter(|_| stamp.unit != *books.unit()) {
+            let fence = books.fence(*bucket, self.deadline).await?;
+            return Err(Error::Misdirected { bucket: *bucket, fence });
+        }
+        buckets.iter().try_for_each(|bucket| books.admit(*bucket, self.routed()))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Paths. Every path names its user or shard, except those whose body does.
 
 use http::Method;
-use topology::{Shard, UserId};
+use topology::{Extent, Shard, UserId};
 
+use super::answer::About;
 use crate::{Error, PaymentId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +64,14 @@ impl Route {
         if method.as_str() == allow { Ok(route) } else { Err(Error::Method { allow }) }
     }
 
-    /// The shard that the path itself names.
-    pub fn shard(&self) -> Option<Shard> {
+    /// What the path itself names.
+    pub fn about(&self) -> Option<About> {
         match self {
-            Route::Account(user) | Route::Entries(user) => Some(user.bucket().shard()),
-            Route::Payment(id) | Route::Resolve(id) => Some(id.payer.bucket().shard()),
-            Route::ShardPayments(shard) | Route::ShardAudit(shard) => Some(*shard),
+            Route::Account(user) | Route::Entries(user) => Some(About::bucket(user.bucket())),
+            Route::Payment(id) | Route::Resolve(id) => Some(About::bucket(id.payer.bucket())),
+            Route::ShardPayments(shard) | Route::ShardAudit(shard) => {
+                Extent::of(*shard, None).map(About::extent)
+            }
             _ => None,
         }
     }
@@ -127,6 +130,6 @@ mod tests {
         }
         assert!(matches!(get("/v1/payments"), Err(Error::Method { allow: "POST" })));
         assert!(matches!(get("/v1/payments/nonsense"), Err(Error::PaymentId)));
-        assert!(matches!(get("/v1/shards/142/audit"), Err(Error::Shard(_))));
+        assert!(matches!(get("/v1/shards/1024/audit"), Err(Error::Shard(_))));
     }
 }

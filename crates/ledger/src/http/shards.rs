@@ -16,11 +16,11 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep, timeout},
 };
-use topology::Shard;
+use topology::{BucketRange, Shard};
 
 use super::{
     AnswerBody, Service,
-    answer::{self, BoxError, of_shard},
+    answer::{self, About, BoxError, of_shard},
     payments::{LegView, PaymentView},
     request::{Context, query},
 };
@@ -63,6 +63,8 @@ struct ExportLine {
 #[derive(Serialize)]
 struct ExportEnd {
     end: bool,
+    /// All that the shard has by the map of who asked.
+    buckets: BucketRange,
     revision: u64,
     lines: u64,
 }
@@ -70,6 +72,7 @@ struct ExportEnd {
 struct Export {
     books: Books,
     scan: Scan,
+    about: About,
     revision: u64,
     mark: Option<Mark>,
     /// Only keys that start with this.
@@ -97,19 +100,19 @@ pub async fn payments(
     let keys = keys.map(str::parse).transpose()?;
     let after = after.map(str::parse).transpose()?;
     let books = service.books();
-    context.about_shard(books, shard).await?;
+    let about = context.about_shard(books, shard).await?;
     let permit = service.walks().clone().try_acquire_owned().map_err(|_| Error::Busy)?;
-    let (scan, revision) = books.export(shard, after.as_ref(), context.deadline).await?;
+    let (scan, revision) = books.export(about.extent, after.as_ref(), context.deadline).await?;
     let revision = revision.0;
     let (books, lines, done) = (books.clone(), 0, false);
     let walk = Walk::start(permit);
-    let export = Export { books, scan, revision, mark, keys, lines, done, walk };
+    let export = Export { books, scan, about, revision, mark, keys, lines, done, walk };
     let chunks = stream::try_unfold(export, |mut export| async move {
         let chunk = timeout(CHUNK_TIMEOUT, export.chunk()).await.map_err(|_| Error::Deadline)??;
         Ok::<_, BoxError>(chunk.map(|chunk| (Frame::data(chunk), export)))
     });
     let mut response = Response::new(StreamBody::new(chunks).boxed_unsync());
-    answer::stamp(&mut response, service.books(), Some(shard));
+    answer::stamp(&mut response, service.books(), Some(about));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     headers.insert(REVISION_HEADER, HeaderValue::from(revision));
@@ -122,10 +125,10 @@ pub async fn audit(
     shard: Shard,
 ) -> Result<Response<AnswerBody>, Error> {
     let books = service.books();
-    context.about_shard(books, shard).await?;
+    let about = context.about_shard(books, shard).await?;
     let _permit = service.walks().try_acquire().map_err(|_| Error::Busy)?;
-    let audit = books.audit(shard, Instant::now() + AUDIT_TIMEOUT).await?;
-    Ok(of_shard(StatusCode::OK, &audit, books, shard))
+    let audit = books.audit(about.extent, Instant::now() + AUDIT_TIMEOUT).await?;
+    Ok(of_shard(StatusCode::OK, &audit, books, about))
 }
 
 // === impl Export ===
@@ -143,7 +146,8 @@ impl Export {
         while chunk.len() < CHUNK_BYTES {
             let Some(row) = self.scan.next(self.books.database()).await? else {
                 self.done = true;
-                let end = ExportEnd { end: true, revision: self.revision, lines: self.lines };
+                let Export { about, revision, lines, .. } = *self;
+                let end = ExportEnd { end: true, buckets: about.extent.buckets, revision, lines };
                 push_line(&mut chunk, &end);
                 break;
             };
@@ -158,7 +162,7 @@ impl Export {
                 Payment::Cancelled(_) => (None, None),
             };
             let line = ExportLine {
-                payment: PaymentView::new(&id, &payment),
+                payment: PaymentView::new(&id, &payment, self.about),
                 mark: payment.mark().to_string(),
                 revision: row.committed.0,
                 debit,

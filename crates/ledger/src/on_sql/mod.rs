@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine::sql::{Answer, Mysql, SqlConfig};
 use kv::{KeyRange, Revision};
-use topology::{Bucket, Shard};
+use topology::{Bucket, BucketRange};
 
 #[cfg(test)]
 pub use self::packet::Fencing;
@@ -60,10 +60,13 @@ impl OnSql {
         OnSql { fencing, ..self }
     }
 
-    async fn all_fences(&self, shard: Shard) -> Result<Vec<(Bucket, Option<Fence>, u64)>, Error> {
-        let mut answers = self.sessions.read(&packet::fences(shard)).await?;
+    async fn all_fences(
+        &self,
+        range: BucketRange,
+    ) -> Result<Vec<(Bucket, Option<Fence>, u64)>, Error> {
+        let mut answers = self.sessions.read(&packet::fences(range)).await?;
         let rows: Vec<(u16, u64, Vec<u8>, u64)> = rows(&mut answers)?;
-        let mut found: Vec<_> = shard.buckets().map(|bucket| (bucket, None, 0)).collect();
+        let mut found: Vec<_> = range.iter().map(|bucket| (bucket, None, 0)).collect();
         for (number, epoch, unit, uses) in rows {
             let at = found.iter_mut().find(|(bucket, ..)| bucket.number() == number);
             let at = at.ok_or(Error::RowUnreadable { row: "fence" })?;
@@ -121,29 +124,26 @@ impl Database for OnSql {
         Ok(Outcome::At(Revision(uses)))
     }
 
-    async fn fence(&self, shard: Shard) -> Result<Option<Fence>, Error> {
-        let first = self.all_fences(shard).await?.into_iter().next();
-        Ok(first.and_then(|(_, fence, _)| fence))
+    async fn fence(&self, bucket: Bucket) -> Result<Option<Fence>, Error> {
+        Ok(self.read(bucket, &[]).await?.fence)
     }
 
-    async fn fences(&self, shard: Shard) -> Result<Fences, Error> {
-        let found = self.all_fences(shard).await?;
-        let rows = found.into_iter().map(|(bucket, fence, _)| (bucket, fence)).collect();
-        Ok(Fences { rows, at: Revision::ZERO })
+    async fn fences(&self, range: BucketRange) -> Result<Fences, Error> {
+        Ok(fences_of(&self.all_fences(range).await?))
     }
 
     /// By the epochs themselves: the rows may have been used since.
     async fn raise(
         &self,
-        shard: Shard,
+        range: BucketRange,
         seen: &Fences,
         _: &[Bucket],
         wanted: &Fence,
     ) -> Result<bool, Error> {
         if seen.rows.iter().any(|(_, fence)| fence.is_none()) {
-            self.sessions.read(&packet::make_fences(shard)).await?;
+            self.sessions.read(&packet::make_fences(range)).await?;
         }
-        let (text, commit_at) = packet::raise(shard, wanted);
+        let (text, commit_at) = packet::raise(range, wanted);
         let Asked::Answered(mut answers) = self.sessions.write(&text, commit_at).await? else {
             return Ok(false);
         };
@@ -152,11 +152,10 @@ impl Database for OnSql {
         Ok(stand == Some((seen.rows.len() as u64,)))
     }
 
-    async fn cut(&self, shard: Shard) -> Result<(Option<Fence>, Cut), Error> {
-        let found = self.all_fences(shard).await?;
-        let first = found.first().and_then(|(_, fence, _)| fence.clone());
-        let commits = found.into_iter().map(|(bucket, _, uses)| (bucket, uses)).collect();
-        Ok((first, Cut::of_commits(commits)))
+    async fn cut(&self, range: BucketRange) -> Result<(Fences, Cut), Error> {
+        let found = self.all_fences(range).await?;
+        let commits = found.iter().map(|(bucket, _, uses)| (*bucket, *uses)).collect();
+        Ok((fences_of(&found), Cut::of_commits(commits)))
     }
 
     async fn standing(&self, bucket: Bucket, _: &Cut) -> Result<Standing, Error> {
@@ -187,6 +186,11 @@ impl Database for OnSql {
         let rows = found.into_iter().map(|row| record(Table::Payment, bucket, row)).collect();
         Ok(Page { rows, more })
     }
+}
+
+fn fences_of(found: &[(Bucket, Option<Fence>, u64)]) -> Fences {
+    let rows = found.iter().map(|(bucket, fence, _)| (*bucket, fence.clone())).collect();
+    Fences { rows, at: Revision::ZERO }
 }
 
 /// For one transaction.

@@ -14,7 +14,7 @@
 use bytes::Bytes;
 use engine::sql::{Arg, Text};
 use kv::{KeyRange, Revision};
-use topology::{Bucket, Shard};
+use topology::{Bucket, BucketRange};
 
 use crate::{
     Error,
@@ -269,35 +269,35 @@ pub fn payments(bucket: Bucket, range: &KeyRange, commits: u64, limit: usize) ->
     text
 }
 
-pub fn fences(shard: Shard) -> Text {
+pub fn fences(range: BucketRange) -> Text {
     let mut text = Text::default();
     text.say(
         "SELECT bucket, epoch, unit, uses FROM polis_ledger_fence WHERE bucket >= ? AND bucket <= ?",
-        &span(shard),
+        &span(range),
     );
     text
 }
 
 /// Rows that nobody has raised; those that are there stay as they are. Uses are
 /// counted from one, since a row that was written at none would seem absent.
-pub fn make_fences(shard: Shard) -> Text {
+pub fn make_fences(range: BucketRange) -> Text {
     let mut text = Text::default();
     text.say(
         "INSERT IGNORE INTO polis_ledger_fence (bucket, epoch, unit, uses, token) VALUES ",
         &[],
     );
-    for (index, bucket) in shard.buckets().enumerate() {
+    for (index, bucket) in range.iter().enumerate() {
         let row = if index == 0 { "(?, 0, '', 1, 0)" } else { ", (?, 0, '', 1, 0)" };
         text.go_on(row, &[Arg::Number(number(bucket))]);
     }
     text
 }
 
-/// All of the shard's fences, or none; and where COMMIT is. After it, how many
+/// All of the range's fences, or none; and where COMMIT is. After it, how many
 /// stand so.
-pub fn raise(shard: Shard, wanted: &Fence) -> (Text, usize) {
+pub fn raise(range: BucketRange, wanted: &Fence) -> (Text, usize) {
     let (epoch, unit) = (Arg::Number(wanted.epoch.0), Arg::Bytes(wanted.unit.as_str().as_bytes()));
-    let [first, last] = span(shard);
+    let [first, last] = span(range);
     let mut text = Text::default();
     text.say("BEGIN", &[]);
     text.say(
@@ -308,7 +308,7 @@ pub fn raise(shard: Shard, wanted: &Fence) -> (Text, usize) {
     text.say(
         "SELECT (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE (SELECT COUNT(*) FROM \
          polis_ledger_fence WHERE bucket >= ? AND bucket <= ? AND epoch = ? AND unit = ?) <> ?)",
-        &[first, last, epoch, unit, Arg::Number(shard.buckets().count() as u64)],
+        &[first, last, epoch, unit, Arg::Number(range.len() as u64)],
     );
     let commit_at = text.statements();
     text.say("COMMIT", &[]);
@@ -327,9 +327,8 @@ fn snapshot() -> Text {
     text
 }
 
-fn span(shard: Shard) -> [Arg<'static>; 2] {
-    let first = shard.buckets().next().map_or(0, number);
-    [Arg::Number(first), Arg::Number(shard.buckets().last().map_or(first, number))]
+fn span(range: BucketRange) -> [Arg<'static>; 2] {
+    [Arg::Number(number(range.first())), Arg::Number(number(range.last()))]
 }
 
 fn number(bucket: Bucket) -> u64 {

@@ -75,8 +75,8 @@ async fn the_old_owner_is_told_who_owns_the_shard_now() {
     ));
     // And a proxy that follows the old map is refused without asking the store.
     let before = store.txns();
-    assert!(rz01.admit(books::shard(), Some(Epoch(1))).is_err());
-    assert!(rz01.admit(books::shard(), Some(Epoch(3))).is_ok());
+    assert!(rz01.admit(books::user().bucket(), Some(Epoch(1))).is_err());
+    assert!(rz01.admit(books::user().bucket(), Some(Epoch(3))).is_ok());
     assert_eq!(store.txns(), before);
     let paid = rz03.execute(books::order("k2", 1), None, books::soon()).await.expect("paid");
     assert_eq!(paid.payment.debit.balance.minor(), 98);

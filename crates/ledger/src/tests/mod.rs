@@ -5,6 +5,7 @@ mod galera;
 mod race;
 mod schema;
 mod service;
+mod split;
 mod store;
 mod suite;
 mod unknown;

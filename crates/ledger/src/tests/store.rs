@@ -182,7 +182,7 @@ pub mod books {
     use std::{sync::Arc, time::Duration};
 
     use tokio::time::Instant;
-    use topology::{Epoch, Shard, UserId};
+    use topology::{Epoch, Extent, UserId};
 
     use super::Store;
     use crate::{
@@ -205,8 +205,8 @@ pub mod books {
         "2088001234".parse().expect("an id")
     }
 
-    pub fn shard() -> Shard {
-        user().bucket().shard()
+    pub fn shard() -> Extent {
+        Extent::around(user().bucket())
     }
 
     pub fn order(key: &str, amount: u64) -> Pay {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::SqlConfig;
 use testkit::{MariaDb, Seekdb, Server};
-use topology::{Epoch, UserId};
+use topology::{BucketRange, Epoch, Extent, Shard, UserId};
 
 use super::store::{Store, books};
 use crate::{
@@ -81,6 +81,7 @@ suite! {
     a_payment_moves_money_once_whatever_is_sent_again
     a_resolved_key_is_spent
     fences_only_rise_and_the_deposed_are_told
+    a_part_of_a_shard_has_a_fence_of_its_own
     what_waits_together_is_written_once_and_answered_apart
     walks_see_every_payment_once_and_none_after_their_moment
     two_units_take_a_shard_from_each_other_and_lose_nothing
@@ -102,7 +103,7 @@ async fn a_payment_moves_money_once_whatever_is_sent_again(world: World) {
     assert!(matches!(unknown, Err(Error::UnknownAccount { .. })), "{unknown:?}");
     // Another process of the unit remembers nothing.
     let fresh = world.of("rz01");
-    fresh.fence(books::shard(), books::soon()).await.expect("seen");
+    fresh.fence(books::user().bucket(), books::soon()).await.expect("seen");
     assert!(pay(&fresh, "k1", 60).await.expect("replayed").replayed);
     pay(&fresh, "k3", 40).await.expect("paid");
     // The first one's memory is old now, and it must notice.
@@ -141,7 +142,7 @@ async fn fences_only_rise_and_the_deposed_are_told(world: World) {
     assert!(matches!(raise(&rz03, 4).await, Raised::Ours(_)));
     assert!(matches!(raise(&rz01, 3).await, Raised::Refused(f) if f.epoch == Epoch(4)));
     let rz01 = world.of("rz01");
-    assert_eq!(rz01.desk(shard).standing(), Standing::Unseen);
+    assert_eq!(rz01.desk(books::user().bucket()).standing(), Standing::Unseen);
     for deposed in [&rz01, &world.of("rz02")] {
         let refused = pay(deposed, "k2", 1).await;
         assert!(
@@ -153,6 +154,41 @@ async fn fences_only_rise_and_the_deposed_are_told(world: World) {
     }
     pay(&rz03, "k2", 1).await.expect("paid");
     sound(&rz03, 2).await;
+}
+
+/// The part of the user's shard from its bucket on, as a split would cut it off.
+fn part() -> Extent {
+    let whole = books::shard().buckets;
+    let buckets = BucketRange::new(books::user().bucket(), whole.last()).expect("in order");
+    Extent { shard: Shard::new(100).expect("a shard"), buckets }
+}
+
+async fn a_part_of_a_shard_has_a_fence_of_its_own(world: World) {
+    let (rz01, rz03) = (world.ready(100).await, world.of("rz03"));
+    let (part, whole) = (part(), books::shard());
+    let left = Extent { buckets: whole.buckets.without(part.buckets).expect("an end"), ..whole };
+    let raise = async |books: &Books, extent: Extent, epoch| {
+        books.raise(extent, Epoch(epoch), books::soon()).await.expect("an answer")
+    };
+    // Cutting it off has changed nothing, so its owner holds it already.
+    assert!(matches!(raise(&rz01, part, 1).await, Raised::Ours(_)));
+    pay(&rz01, "k1", 1).await.expect("paid");
+    assert!(matches!(raise(&rz03, part, 2).await, Raised::Ours(_)));
+    pay(&rz03, "k2", 1).await.expect("paid");
+    assert!(matches!(pay(&rz01, "k3", 1).await, Err(Error::Misdirected { .. })));
+    // A raise of before the split comes late: some rows have its epoch, others are
+    // above, and it changes none.
+    assert!(matches!(raise(&rz01, whole, 1).await, Raised::Refused(f) if f.epoch == Epoch(2)));
+    pay(&rz03, "k4", 1).await.expect("paid");
+    for books in [&rz01, &rz03] {
+        let mixed = books.audit(whole, books::soon()).await;
+        assert!(matches!(mixed, Err(Error::Misdirected { .. })), "{mixed:?}");
+    }
+    // What is left goes its own way, by epochs that the part has had too.
+    assert!(matches!(raise(&world.of("rz02"), left, 2).await, Raised::Ours(_)));
+    pay(&rz03, "k5", 1).await.expect("paid");
+    let audit = rz03.audit(part, books::soon()).await.expect("audited");
+    assert_eq!((audit.payments, audit.violation_count), (4, 0), "{audit:?}");
 }
 
 async fn what_waits_together_is_written_once_and_answered_apart(world: World) {

@@ -102,6 +102,12 @@ impl Estate {
     }
 }
 
+/// The buckets of the shard in `/v1/shards/NN/…`.
+fn hundred(path: &str) -> String {
+    let shard = path.split('/').nth(3).expect("a shard");
+    format!("{shard}00-{shard}99")
+}
+
 // === impl Books ===
 
 impl Books {
@@ -144,7 +150,15 @@ impl Books {
                 // One shard tells of all violations.
                 let violations =
                     if path == "/v1/shards/00/audit" { &self.violations[..] } else { &[] };
-                (200, json!({"violation_count": violations.len(), "violations": violations}))
+                let (violation_count, buckets) = (violations.len(), hundred(path));
+                (
+                    200,
+                    json!({
+                        "buckets": buckets,
+                        "violation_count": violation_count,
+                        "violations": violations,
+                    }),
+                )
             }
             (_, path) if path.ends_with("/payments") => {
                 // Which shard a payment is of shows in its id, as in the users' numbers.
@@ -161,7 +175,7 @@ impl Books {
                     lines += &format!("{line}\n");
                 }
                 if self.exports_broken == 0 {
-                    lines += "{\"end\": true}\n";
+                    lines += &format!("{}\n", json!({"end": true, "buckets": hundred(path)}));
                 } else {
                     self.exports_broken -= 1;
                 }

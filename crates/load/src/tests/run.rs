@@ -22,7 +22,8 @@ async fn pay(urls: &[EdgeUrl], number: u64, left: Duration) -> (Record, Arc<Edge
     let edges = Arc::new(Edges::new(urls.to_vec()));
     let now = Instant::now();
     let due = now - (Config::GIVE_UP - left);
-    let payment = Payment { number, user: user(42), due, start: due };
+    let (user, shard) = (user(42), user(42).bucket().shard());
+    let payment = Payment { number, user, shard, due, start: due };
     (payment.run(edges.clone(), run_id()).await, edges, due)
 }
 
@@ -109,6 +110,7 @@ async fn a_run_sends_at_its_rate_and_its_history_holds_each_payment_once() {
         duration: Some(Duration::from_millis(1500)),
         users: Config::USERS_MIN,
         run: run_id(),
+        layout: topology::Layout::default(),
         history: history.0.clone(),
     };
     let (_trigger, stop) = rt::drain::channel();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use resources::Preference;
-use topology::{Shard, ShardMap, ShardState, UnitName};
+use topology::{BucketRange, Shard, ShardMap, ShardState, UnitName};
 
 use super::selection::Leg;
 use crate::{takeover::Takeover, unit::Places};
@@ -44,8 +44,9 @@ pub fn effect(
     for (shard, assignment) in &map.assignments {
         let owner = assignment.state.target();
         let leg = legs.iter().find(|leg| leg.shard == *shard);
-        add(&mut before, owner, *shard, traffic);
-        add(&mut after, leg.map_or(owner, |leg| &leg.to), *shard, traffic);
+        let one = Load::one(map, *shard, traffic);
+        add(&mut before, owner, one);
+        add(&mut after, leg.map_or(owner, |leg| &leg.to), one);
     }
     let load = |loads: &BTreeMap<UnitName, Load>, unit: &UnitName| {
         loads.get(unit).copied().unwrap_or_default()
@@ -88,24 +89,24 @@ fn guests(
         for shard in after.of_unit(lost) {
             let Some(to) = takeover.next(lost) else { continue };
             let load = guests.entry((lost.clone(), to)).or_default();
-            *load = load.with(Load::one(shard, traffic));
+            *load = load.with(Load::one(map, shard, traffic));
         }
     }
     guests
 }
 
-fn add(loads: &mut BTreeMap<UnitName, Load>, unit: &UnitName, shard: Shard, traffic: &Traffic) {
+fn add(loads: &mut BTreeMap<UnitName, Load>, unit: &UnitName, one: Load) {
     let load = loads.entry(unit.clone()).or_default();
-    *load = load.with(Load::one(shard, traffic));
+    *load = load.with(one);
 }
 
 // === impl Load ===
 
 impl Load {
-    fn one(shard: Shard, traffic: &Traffic) -> Load {
+    fn one(map: &ShardMap, shard: Shard, traffic: &Traffic) -> Load {
         Load {
             shards: 1,
-            buckets: shard.buckets().count(),
+            buckets: map.layout.buckets(shard).map_or(0, BucketRange::len),
             requests: traffic.get(&shard).copied().unwrap_or_default(),
         }
     }

@@ -224,7 +224,7 @@ pub mod tests {
                 assignments.insert(shard, Assignment { epoch, state: state.clone() });
             }
         }
-        ShardMap { version: MapVersion(7), assignments }
+        ShardMap { version: MapVersion(7), assignments, ..ShardMap::default() }
     }
 
     /// `rz01` is well, `rz01!` not ready, `rz01x` not alive.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use resources::ShardMoveSpec;
-use topology::{Shard, ShardMap, UnitName};
+use topology::{BucketRange, Shard, ShardMap, UnitName};
 
 use crate::unit::Places;
 
@@ -24,6 +24,10 @@ pub enum Unfit {
     Unassigned(Shard),
     #[error("no other unit than {0} is alive and ready")]
     Nobody(UnitName),
+    #[error("there is no shard {0}")]
+    NoShard(Shard),
+    #[error("buckets {0} are not a shard of their own yet")]
+    NotSplit(BucketRange),
 }
 
 /// What is to be moved: shards that are at their target already are left out.
@@ -33,10 +37,18 @@ pub fn select(order: &ShardMoveSpec, map: &ShardMap, places: &Places) -> Result<
             return Err(Unfit::NoUnit(named.clone()));
         }
     }
-    let shards: Vec<Shard> = match &order.unit {
-        Some(unit) => share(map.of_unit(unit).collect(), order.percent.unwrap_or(100)),
-        None => order.shards.iter().collect(),
+    let shards: Vec<Shard> = match (&order.unit, order.buckets) {
+        (Some(unit), _) => share(map.of_unit(unit).collect(), order.percent.unwrap_or(100)),
+        (None, Some(buckets)) => {
+            let part = map.layout.exactly(buckets).ok_or(Unfit::NotSplit(buckets))?;
+            // A split alone sends nothing anywhere.
+            order.to.iter().map(|_| part).collect()
+        }
+        (None, None) => order.shards.iter().collect(),
     };
+    if let Some(shard) = shards.iter().find(|shard| !map.layout.has(**shard)) {
+        return Err(Unfit::NoShard(*shard));
+    }
     let mut spread = Spread::of(map, places);
     let mut legs = Vec::new();
     for shard in shards {
@@ -115,6 +127,13 @@ mod tests {
         );
         check(r#"{"unit": "rz03"}"#, Ok(""));
         check(r#"{"shards": "31", "to": "rz02"}"#, Err("shard 31 was not given to a unit yet"));
+        check(r#"{"shards": "100", "to": "rz02"}"#, Err("there is no shard 100"));
+        check(
+            r#"{"shards": "07", "buckets": "0750-0799", "to": "rz02"}"#,
+            Err("buckets 0750-0799 are not a shard of their own yet"),
+        );
+        check(r#"{"shards": "07", "buckets": "0700-0799"}"#, Ok(""));
+        check(r#"{"shards": "07", "buckets": "0700-0799", "to": "rz02"}"#, Ok("07 rz01>rz02"));
         check(
             r#"{"shards": "19", "to": "rz09"}"#,
             Err("there is no unit rz09 that owns user shards"),

@@ -8,7 +8,7 @@ use resources::{
     CafeDeployment, Center, CenterPhase, City, DrillPolicy, SHARD_MAP_NAME, ShardMapObject,
 };
 use tokio::time::{Instant, timeout_at};
-use topology::{DEFAULT_SHARDS, ShardState};
+use topology::ShardState;
 
 use super::{
     order::{Scope, Spec},
@@ -49,6 +49,13 @@ pub async fn concrete(client: &Client, spec: &Spec) -> anyhow::Result<Spec> {
         bail!("{code}: nobody leads {}. {}", spec.name, code.remedy());
     };
     Ok(spec.led_by(&holder))
+}
+
+/// Which buckets each shard has.
+pub async fn layout(client: &Client) -> anyhow::Result<topology::Layout> {
+    let maps = client.federation().all::<ShardMapObject>();
+    let map = maps.get(SHARD_MAP_NAME).await.context("read the shard map")?;
+    Ok(map.status.layout)
 }
 
 /// What is at stake if these centers are hit now.
@@ -126,8 +133,8 @@ pub async fn well(client: &Client, layout: &Layout, limit: Duration) -> anyhow::
 }
 
 fn home(map: &ShardMapObject) -> bool {
-    let at_home = map.status.assignments.iter().filter(|(shard, assignment)| {
-        matches!(&assignment.state, ShardState::Serving { unit } if map.spec.home_of(**shard) == Some(unit))
-    });
-    at_home.count() == usize::from(DEFAULT_SHARDS)
+    map.status.layout.shards().all(|shard| {
+        let state = map.status.get(shard).map(|assignment| &assignment.state);
+        matches!(state, Some(ShardState::Serving { unit }) if map.spec.home_of(shard) == Some(unit))
+    })
 }

@@ -95,12 +95,14 @@ impl Exercise {
         let client = &away_from(hit, &self.layout, &self.data)?;
         let run = new_run_id();
         let history = self.data.reports().join(format!("drill-{run}.jsonl"));
+        let split = estate::layout(client).await?;
         let config = Config {
             edges: self.edges.clone(),
             rate: self.plan.rate,
             duration: None,
             users: self.plan.users,
             run: run.clone(),
+            layout: split.clone(),
             history,
         };
         let (stop, stopped) = rt::drain::channel();
@@ -171,7 +173,7 @@ impl Exercise {
                 .into_iter()
                 .map(|(at, change)| Change { at_us: since(at), ..change })
                 .collect(),
-            seconds: series::seconds(&load.records, |shard| home_of(&self.layout, shard)),
+            seconds: series::seconds(&load.records, |shard| home_of(&self.layout, &split, shard)),
             findings: check.findings,
         };
         let total = drill.rto_ms.total.map_or_else(|| "not seen".into(), |ms| format!("{ms} ms"));
@@ -241,8 +243,9 @@ fn away_from(hit: &[CenterPlan], layout: &Layout, data: &DataDir) -> anyhow::Res
     connect::through(&centers, &Pki::new(&data.pki()))
 }
 
-/// The unit that a shard is at home in.
-fn home_of(layout: &Layout, shard: topology::Shard) -> String {
+/// The unit that a shard is at home in, a part where its shard is.
+fn home_of(layout: &Layout, split: &topology::Layout, shard: topology::Shard) -> String {
+    let shard = split.buckets(shard).map_or(shard, |buckets| buckets.hundred());
     let home = layout.centers.iter().find(|plan| plan.shards.contains(shard));
     home.map_or_else(String::new, |plan| plan.unit.to_string())
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, io::Write};
 use anyhow::Context;
 use client::Client;
 use planner::{
+    shard_map,
     shard_move::{
         effect::{Change, Load, Traffic, effect},
         selection::{Leg, select},
@@ -17,7 +18,7 @@ use resources::{
     ShardMapObject, ShardMoveSpec, Unit, UnitKind,
 };
 use serde_json::{Value, json};
-use topology::{BUCKETS, Shard, UnitName};
+use topology::{BUCKETS, BucketRange, Extent, Shard, UnitName};
 
 use super::Common;
 use crate::{
@@ -31,7 +32,10 @@ const GROUP_SHARDS: u16 = 10;
 
 /// What an order chooses, of the estate as it is.
 struct Choice {
+    /// As it is once the split is done, if it is one.
     map: ShardMapObject,
+    /// The shard that is to be cut, as it is.
+    split: Option<Extent>,
     places: Places,
     prefer: Preference,
     legs: Vec<Leg>,
@@ -55,20 +59,54 @@ async fn choose(client: &Client, order: &ShardMoveSpec) -> anyhow::Result<Choice
     )
     .context("read the estate from the API")?;
     let places = places(&units.items, &centers.items);
+    let (mut map, mut split) = (map, None);
+    if let Some(buckets) = order.buckets {
+        let whole = map.status.layout.extent(map.status.layout.shard_of(buckets.first()));
+        if let Some(plan) = shard_map::split(&map.status, buckets)? {
+            map.status = plan.map;
+            split = whole;
+        }
+    }
     let legs = select(order, &map.status, &places)?;
     let prefer = policy.map(|policy| policy.spec.prefer).unwrap_or_default();
-    Ok(Choice { map, places, prefer, legs })
+    Ok(Choice { map, split, places, prefer, legs })
 }
 
 pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
-    let Choice { map, places, prefer, legs } = choose(client, order).await?;
-    let traffic = traffic(&common.data().layout()?).await;
+    let Choice { map, split, places, prefer, legs } = choose(client, order).await?;
+    let traffic = traffic(&common.data().layout()?, &map.status.layout).await;
     let changes = effect(&map.status, &legs, &traffic, &places, prefer);
     let all: u64 = traffic.values().sum();
     let mut out = std::io::stdout().lock();
     if common.output == Format::Json {
-        writeln!(out, "{:#}", as_json(&legs, &changes, all))?;
+        let mut shown = as_json(&legs, &changes, all);
+        if let Some(whole) = split {
+            shown["split"] = parts(whole, &map.status.layout);
+        }
+        writeln!(out, "{shown:#}")?;
         return Ok(());
+    }
+    if let Some(whole) = split {
+        let now = |shard| map.status.layout.extent(shard);
+        let new =
+            map.status.layout.shard_of(order.buckets.map_or(whole.buckets.last(), |b| b.first()));
+        writeln!(
+            out,
+            "shard {} ({}) would become two; nobody waits for that",
+            whole.shard, whole.buckets
+        )?;
+        let row = |extent: Extent| {
+            let requests = traffic.get(&extent.shard).copied().unwrap_or_default();
+            let load = Load { shards: 1, buckets: extent.buckets.len(), requests };
+            vec![
+                extent.shard.to_string(),
+                extent.buckets.to_string(),
+                users(load),
+                share(load, all),
+            ]
+        };
+        let rows: Vec<_> = [now(whole.shard), now(new)].into_iter().flatten().map(row).collect();
+        output::table(&mut out, &["SHARD", "BUCKETS", "USERS", "TRAFFIC"], &rows)?;
     }
     writeln!(out, "{} shards would move, in batches; nothing was done", legs.len())?;
     let row = |(unit, change): (&UnitName, &Change)| {
@@ -105,15 +143,27 @@ pub fn places(units: &[Unit], centers: &[Center]) -> Places {
 }
 
 /// Requests since the edges started. An edge that does not answer counts none.
-async fn traffic(layout: &Layout) -> Traffic {
-    let mut traffic = Traffic::new();
+async fn traffic(layout: &Layout, buckets: &topology::Layout) -> Traffic {
+    let mut hundreds = Traffic::new();
     for plan in &layout.centers {
         let url = format!("http://{}/metrics", plan.edge_admin());
         if let Ok(page) = http::text(&url).await {
-            count(&page, &mut traffic);
+            count(&page, &mut hundreds);
         }
     }
-    traffic
+    by_part(&hundreds, buckets)
+}
+
+/// Edges count a part with its hundred: what that has is spread over the buckets.
+fn by_part(hundreds: &Traffic, layout: &topology::Layout) -> Traffic {
+    let part = |shard: Shard| {
+        let buckets = layout.buckets(shard)?;
+        let whole = buckets.hundred();
+        let of_whole = hundreds.get(&whole).copied()?;
+        let all = whole.hundred().map_or(1, BucketRange::len) as u64;
+        Some((shard, of_whole * buckets.len() as u64 / all))
+    };
+    layout.shards().filter_map(part).collect()
 }
 
 /// Adds the requests of an edge's page, those of a group spread evenly.
@@ -139,6 +189,14 @@ fn share(load: Load, all: u64) -> String {
 
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+fn parts(whole: Extent, layout: &topology::Layout) -> Value {
+    let within = |shard: &Shard| layout.buckets(*shard).is_some_and(|b| whole.buckets.covers(b));
+    let part =
+        |shard: Shard| json!({ "shard": shard.to_string(), "buckets": layout.buckets(shard) });
+    let parts: Vec<_> = layout.shards().filter(within).map(part).collect();
+    json!({ "shard": whole.shard.to_string(), "buckets": whole.buckets, "into": parts })
 }
 
 fn as_json(legs: &[Leg], changes: &BTreeMap<UnitName, Change>, all: u64) -> Value {
@@ -178,5 +236,12 @@ mod tests {
         count(page, &mut traffic);
         assert_eq!(traffic.len(), 10);
         assert_eq!(traffic[&Shard::new(49).expect("a shard")], 6);
+
+        let mut layout = topology::Layout::default();
+        let part = layout.split("4975-4999".parse().expect("buckets")).expect("a quarter");
+        traffic.insert(Shard::new(49).expect("a shard"), 60);
+        let parts = by_part(&traffic, &layout);
+        assert_eq!((parts[&Shard::new(49).expect("a shard")], parts[&part]), (45, 15));
+        assert_eq!(parts.len(), 11);
     }
 }

@@ -1,7 +1,8 @@
-//! `polis shard`: who serves what, and moving it.
+//! `polis shard`: who serves what, moving it, and splitting it.
 
 pub mod effect;
 pub mod order;
+mod split;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, str::FromStr};
 
@@ -9,7 +10,7 @@ use anyhow::{Context, bail};
 use client::Client;
 use resources::{SHARD_MAP_NAME, ShardMapObject, ShardMoveSpec};
 use serde::Serialize;
-use topology::{Assignment, ShardSet, ShardState, UnitName};
+use topology::{Assignment, BucketRange, Extent, Shard, ShardSet, ShardState, UnitName};
 
 use crate::{
     connect,
@@ -22,6 +23,8 @@ use crate::{
 pub enum Command {
     /// Move shards to another unit while they serve
     Move(MoveArgs),
+    /// Make a shard of its own of some of a shard's users
+    Split(split::Args),
     /// Show who serves each shard, under which epoch
     List(Common),
 }
@@ -63,6 +66,9 @@ enum What {
 #[serde(rename_all = "camelCase")]
 struct Line {
     shards: ShardSet,
+    /// Of a shard that has not its whole hundred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buckets: Option<BucketRange>,
     state: &'static str,
     /// Who serves or shall.
     unit: UnitName,
@@ -79,6 +85,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let spec = args.spec()?;
             order::run(&args.common, spec, &args.order).await
         }
+        Command::Split(args) => split::run(&args).await,
         Command::List(common) => list(&common).await.map(|()| ExitCode::SUCCESS),
     }
 }
@@ -96,8 +103,12 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     }
     let or_dash = |unit: &Option<UnitName>| unit.as_ref().map_or("-".into(), UnitName::to_string);
     let row = |line: &Line| {
+        let shards = match line.buckets {
+            Some(buckets) => format!("{} ({buckets})", line.shards),
+            None => line.shards.to_string(),
+        };
         vec![
-            line.shards.to_string(),
+            shards,
             line.state.into(),
             line.unit.to_string(),
             or_dash(&line.from),
@@ -110,23 +121,27 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shards with the same state, epoch and home share a line.
+/// Shards with the same state, epoch and home share a line, save for those that
+/// were split: they have one each.
 fn lines(map: &ShardMapObject) -> Vec<Line> {
-    let mut groups = Vec::<(&Assignment, Option<&UnitName>, Vec<_>)>::new();
+    type Alike<'a> = (&'a Assignment, Option<&'a UnitName>, Option<BucketRange>);
+    let mut groups = Vec::<(Alike<'_>, Vec<Shard>)>::new();
     for (shard, assignment) in &map.status.assignments {
-        let home = map.spec.home_of(*shard);
-        match groups.iter_mut().find(|(known, at, _)| (*known, *at) == (assignment, home)) {
-            Some((_, _, shards)) => shards.push(*shard),
-            None => groups.push((assignment, home, vec![*shard])),
+        let buckets = map.status.layout.extent(*shard).as_ref().and_then(Extent::unusual);
+        let alike = (assignment, map.spec.home_of(*shard), buckets);
+        match groups.iter_mut().find(|(known, _)| *known == alike) {
+            Some((_, shards)) => shards.push(*shard),
+            None => groups.push((alike, vec![*shard])),
         }
     }
-    let line = |(assignment, home, shards): (&Assignment, Option<&UnitName>, Vec<_>)| {
+    let line = |((assignment, home, buckets), shards): (Alike<'_>, Vec<Shard>)| {
         let (state, from) = match &assignment.state {
             ShardState::Serving { .. } => ("Serving", None),
             ShardState::Moving { from, .. } => ("Moving", from.clone()),
         };
         Line {
             shards: shards.into_iter().collect(),
+            buckets,
             state,
             unit: assignment.state.target().clone(),
             from,
@@ -193,7 +208,7 @@ mod tests {
     fn what_to_move_is_shards_or_a_percentage() {
         assert_eq!("10%".parse(), Ok(What::Percent(10)));
         assert_eq!("40-41".parse(), Ok(What::Shards("40,41".parse().expect("shards"))));
-        for bad in ["", "0%", "101%", "x%", "142", "5-1"] {
+        for bad in ["", "0%", "101%", "x%", "1024", "5-1"] {
             assert!(bad.parse::<What>().is_err(), "{bad}");
         }
     }

@@ -9,7 +9,6 @@ use std::{
 
 use client::{Client, Scope};
 use resources::{CafeDeployment, Center, CenterPhase, ShardMapObject};
-use topology::{DEFAULT_SHARDS, ShardState};
 
 use crate::{http, layout::Layout};
 
@@ -53,11 +52,7 @@ pub async fn ledgers(client: &Client, layout: &Layout) {
 pub async fn shards(client: &Client) {
     let mut maps = client.federation().watch::<ShardMapObject>(Scope::everything());
     let mut now = maps.synced().await;
-    let serving = |map: &topology::ShardMap| {
-        let states = map.assignments.values().map(|assignment| &assignment.state);
-        states.filter(|state| matches!(state, ShardState::Serving { .. })).count()
-    };
-    while !now.iter().any(|map| serving(&map.status) == usize::from(DEFAULT_SHARDS)) {
+    while !now.iter().any(|map| map.status.is_served()) {
         now = maps.changed().await;
     }
 }

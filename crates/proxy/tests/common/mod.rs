@@ -190,7 +190,7 @@ impl World {
     pub fn new(assignment: Assignment, endpoints: &[(&str, SocketAddr)]) -> World {
         let endpoints = endpoints.iter().map(|(name, address)| (unit(name), vec![*address]));
         let assignments = Shard::all().map(|shard| (shard, assignment.clone())).collect();
-        let map = ShardMap { version: MapVersion(1), assignments };
+        let map = ShardMap { version: MapVersion(1), assignments, ..ShardMap::default() };
         let (views, _) = watch::channel(Arc::new(View { map, endpoints: endpoints.collect() }));
         World { views }
     }

@@ -1,0 +1,148 @@
+//! A shard is split while payments flow, and its new half moves away: no request
+//! fails, nothing is lost or doubled, and what people see goes on.
+
+use std::{process::Output, time::Duration};
+
+use e2e::{Estate, Running};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const RATE: &str = "100";
+
+fn json_of(output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// The row of `polis shard list` with exactly these buckets.
+fn row(estate: &Estate, buckets: &str) -> Value {
+    let list = json_of(&estate.polis(&["shard", "list", "-o", "json"]));
+    let rows = list["shards"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["buckets"] == buckets);
+    row.unwrap_or_else(|| panic!("{buckets} in {list:#}")).clone()
+}
+
+fn refused(estate: &Estate, args: &[&str], why: &str) {
+    let output = estate.polis(args);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(why), "{args:?}: {said}");
+}
+
+/// A payer of shard 42 with an account, in the lower or the upper half.
+struct Payer {
+    uid: String,
+    bucket: u16,
+}
+
+/// Opens accounts through an edge until each half has one.
+fn payers(estate: &Estate) -> [Payer; 2] {
+    let mut halves = [None, None];
+    for n in 0..64 {
+        let uid = format!("3099{n:03}420");
+        let body = json!({"uid": uid, "currency": "CNY", "opening_balance": 10_000}).to_string();
+        let header = format!("polis-uid: {uid}");
+        let opened = estate.edge(0, "POST", "/v1/accounts", &[&header], &body);
+        assert_eq!(opened.status, 201, "{}", opened.body);
+        let account = opened.json();
+        let bucket: u16 =
+            account["bucket"].as_str().and_then(|b| b.parse().ok()).expect("a bucket");
+        halves[usize::from(bucket >= 4250)].get_or_insert(Payer { uid, bucket });
+        if halves.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    halves.map(|half| half.expect("users are spread evenly"))
+}
+
+/// Pays with nothing but the cookie to route by; gives the unit and the cookie of
+/// the answer.
+fn pay(estate: &Estate, payer: &Payer, key: &str, zone: &str) -> (String, Option<String>) {
+    let body = json!({"payer": payer.uid, "merchant": "tea", "amount": 1, "currency": "CNY"});
+    let (cookie, key) = (format!("cookie: zone_op={zone}"), format!("idempotency-key: {key}"));
+    let paid = estate.edge(1, "POST", "/v1/payments", &[&cookie, &key], &body.to_string());
+    assert_eq!(paid.status, 201, "{}", paid.body);
+    let given = paid.head.split("zone_op=").nth(1).and_then(|rest| rest.split(';').next());
+    (paid.json()["unit"].as_str().expect("a unit").to_owned(), given.map(str::to_owned))
+}
+
+#[test]
+fn a_shard_is_split_and_its_half_moves_under_load() {
+    let estate = Estate::up("split", "2+2+1");
+    let dry = json_of(&estate.polis(&[
+        "shard",
+        "split",
+        "42",
+        "--to",
+        "rz01",
+        "--dry-run",
+        "-o",
+        "json",
+    ]));
+    assert_eq!(dry["split"]["into"][1], json!({"shard": "100", "buckets": "4250-4299"}), "{dry:#}");
+    assert_eq!(dry["units"]["rz01"]["after"]["buckets"], 2050, "{dry:#}");
+    refused(&estate, &["shard", "split", "100"], "there is no shard 100");
+    refused(&estate, &["shard", "split", "42", "--buckets", "4210-4219"], "at one end");
+    refused(&estate, &["shard", "split", "42", "--to", "rz09"], "there is no unit rz09");
+    refused(&estate, &["shard", "move", "100", "--to", "rz01"], "there is no shard 100");
+
+    let data = estate.data.display().to_string();
+    let args = ["load", "--rate", RATE, "--users", "1000", "--duration", "10m", "--check"];
+    let mut load = Running::start(&[args.as_slice(), &["--data", &data]].concat());
+    // The head of its table: from here on it pays.
+    load.wait_for_line("P99 ms", Duration::from_secs(120));
+    let [lower, upper] = payers(&estate);
+
+    let order = json_of(&estate.polis(&["shard", "split", "42", "-o", "json"]));
+    assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
+    let (left, part) = (row(&estate, "4200-4249"), row(&estate, "4250-4299"));
+    for field in ["state", "unit", "epoch", "home"] {
+        assert_eq!(left[field], part[field], "{field}: nobody's right has changed");
+    }
+    assert_eq!((&left["shards"], &part["shards"]), (&json!("42"), &json!("100")));
+
+    let order = json_of(&estate.polis(&["shard", "move", "100", "--to", "rz01", "-o", "json"]));
+    assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
+    let part = row(&estate, "4250-4299");
+    assert_eq!((&part["unit"], &part["home"]), (&json!("rz01"), &json!("rz01")));
+    assert_eq!(row(&estate, "4200-4249")["unit"], "rz03");
+
+    // An old cookie is good for either half, and is renewed where it must be.
+    for (payer, unit) in [(&lower, "rz03"), (&upper, "rz01")] {
+        let zone = payer.bucket.to_string();
+        let (by, cookie) = pay(&estate, payer, "old-cookie", "42");
+        assert_eq!(by, unit);
+        // The edge learns the bucket only where the old cookie led astray.
+        assert_eq!(cookie, (unit == "rz01").then(|| zone.clone()));
+        assert_eq!(pay(&estate, payer, "new-cookie", &zone), (unit.to_owned(), None));
+    }
+
+    // A split that goes on as a move, the other way round, and one of the part.
+    let order = json_of(
+        &estate.polis(&["shard", "split", "43", "--at", "4380", "--to", "rz05", "-o", "json"]),
+    );
+    assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
+    assert_eq!(row(&estate, "4380-4399")["unit"], "rz05");
+    let order = json_of(&estate.polis(&[
+        "shard",
+        "split",
+        "100",
+        "--buckets",
+        "4250-4259",
+        "--to",
+        "rz03",
+        "-o",
+        "json",
+    ]));
+    assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
+    assert_eq!(row(&estate, "4250-4259")["unit"], "rz03");
+    assert_eq!(row(&estate, "4260-4299")["unit"], "rz01");
+
+    // It finishes what it has begun, and checks every payment and every bucket.
+    load.signal(Signal::INT);
+    let status = load.wait(Duration::from_secs(300));
+    let said = load.printed();
+    println!("{said}");
+    assert!(status.success(), "{said}");
+    assert!(said.contains(" 0 refused, 0 unknown, 0 not sent"), "{said}");
+    assert!(said.contains(" 0 lost, 0 doubled: passed"), "{said}");
+}
