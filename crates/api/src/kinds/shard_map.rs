@@ -1,5 +1,6 @@
 //! The shard map's last guard: whoever writes it, epochs and its version only
-//! rise, and nobody serves who was not first announced.
+//! rise, and nobody serves who was not first announced. A split gives buckets a new
+//! number and no other owner or epoch; parts are not joined.
 //!
 //! Controllers plan by the same rules and compare the object's version; this
 //! holds also for a person with kubectl and for a write that compares nothing.
@@ -47,11 +48,28 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
         }
     }
     for (shard, after) in &new.assignments {
-        if old.get(*shard).is_none()
-            && let Some(why) = refusal(None, Some(after))
-        {
+        if old.get(*shard).is_some() {
+            continue;
+        }
+        // A part is judged by what its buckets had.
+        let before = new.layout.buckets(*shard).and_then(|b| old.of_bucket(b.first()));
+        if let Some(why) = refusal(before, Some(after)) {
             let path = format!("status.ranges[{shard}]");
             errors.push(FieldError::not_supported(path, why));
+        }
+    }
+    for shard in new.layout.shards().chain(old.layout.shards()) {
+        let now = new.layout.buckets(shard);
+        let left = now.is_some_and(|now| {
+            let whole = old.layout.shard_of(now.first());
+            let kept = !old.layout.has(shard) || whole == shard;
+            kept && old.layout.buckets(whole).is_some_and(|whole| whole.covers(now))
+        });
+        if !left {
+            let path = format!("status.buckets[{shard}]");
+            errors
+                .push(FieldError::not_supported(path, "buckets only leave a shard, for a new one"));
+            break;
         }
     }
     errors
@@ -113,6 +131,34 @@ mod tests {
         check(moving(1, "a"), moving(1, "b"), &[once]);
         check(serving(1, "a"), moving(1, "a"), &[once]);
         check(moving(3, "a"), moving(2, "b"), &["an epoch never falls"]);
+    }
+
+    #[test]
+    fn a_split_gives_a_new_number_and_nothing_else() {
+        let map = |version: u32, buckets: &Value, ranges: Vec<Value>| json!({"status": {"version": version, "buckets": buckets, "ranges": ranges}});
+        let whole = json!({});
+        let halves = json!({"07": "0700-0749", "100": "0750-0799"});
+        let part = |mut range: Value| {
+            range["shards"] = json!("100");
+            range
+        };
+        let check = |before: (&Value, Vec<Value>), after: (&Value, Vec<Value>), expected: usize| {
+            let (before, after) = (map(3, before.0, before.1), map(4, after.0, after.1));
+            let errors = validate_update(&after, &before);
+            assert_eq!(errors.len(), expected, "{after}: {errors:?}");
+        };
+        let one = || (&whole, vec![serving(5, "a")]);
+        let two = |range: Value| (&halves, vec![serving(5, "a"), part(range)]);
+        check(one(), two(serving(5, "a")), 0);
+        check(two(serving(5, "a")), two(moving(6, "b")), 0);
+        // A part that is given away, or counts anew, or is nobody's.
+        check(one(), two(serving(5, "b")), 1);
+        check(one(), two(serving(6, "b")), 1);
+        check(one(), two(serving(1, "a")), 1);
+        // What was split stays so.
+        check(two(serving(5, "a")), one(), 2);
+        let other = json!({"07": "0700-0739", "100": "0740-0799"});
+        check(two(serving(5, "a")), (&other, vec![serving(5, "a"), part(serving(5, "a"))]), 1);
     }
 
     #[test]

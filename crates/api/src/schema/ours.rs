@@ -1,7 +1,7 @@
 //! The kinds of the federation, field by field; the types are in
 //! `resources`, and a test keeps the two together.
 
-use topology::{CenterName, CityName, ShardSet, UnitName};
+use topology::{BucketRange, CenterName, CityName, ShardSet, UnitName};
 
 use super::{
     Field, Schema, Shape,
@@ -32,6 +32,7 @@ const fn item(shape: Shape) -> Schema {
 const CITY_NAME: Shape = Shape::Form(|text| complaint(text.parse::<CityName>()));
 const CENTER_NAME: Shape = Shape::Form(|text| complaint(text.parse::<CenterName>()));
 const UNIT_NAME: Shape = Shape::Form(|text| complaint(text.parse::<UnitName>()));
+const BUCKETS: Shape = Shape::Form(|text| complaint(text.parse::<BucketRange>()));
 const SHARDS: Shape = Shape::Form(|text| complaint(text.parse::<ShardSet>()));
 
 fn complaint<T, E: ToString>(parsed: Result<T, E>) -> Option<String> {
@@ -140,6 +141,11 @@ kind!(
     status: Shape::Object(&[
         optional("version", "Rises with every change; compared on write.", Shape::Integer),
         optional(
+            "buckets",
+            "Of each shard whose hundred was split, such as 42: 4200-4249; every other has its hundred.",
+            Shape::Map(&item(BUCKETS)),
+        ),
+        optional(
             "ranges",
             "Shards with the same epoch and state.",
             Shape::List(&item(Shape::Object(&[
@@ -165,6 +171,7 @@ kind!(
     "ShardMove is an order to move shards to another unit by plan. Deleting it before its end takes it back.",
     spec: &[
         optional("shards", "These shards, such as 40-49; or those of a unit.", SHARDS),
+        optional("buckets", "Of the one shard named only these, such as 4250-4299: they become a shard of their own first.", BUCKETS),
         optional("unit", "The Unit that shards leave.", UNIT_NAME),
         optional("percent", "So many of a hundred of the unit's shards; all unless said.", Shape::Integer),
         optional("to", "The Unit that takes them; a unit's are spread over the others unless said.", UNIT_NAME),

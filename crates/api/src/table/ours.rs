@@ -58,9 +58,13 @@ pub const SHARD_MOVE: &[Column] = &[
             0 => format!("all of {unit}").into(),
             percent => format!("{percent}% of {unit}").into(),
         },
-        (shards, _) => shards.into(),
+        (shards, _) => match row.text("/spec/buckets") {
+            "" => shards.into(),
+            buckets => format!("{buckets} of {shards}").into(),
+        },
     }),
     text("To", |row| match row.text("/spec/to") {
+        "" if !row.text("/spec/buckets").is_empty() => "stays".into(),
         "" => "others".into(),
         to => to.into(),
     }),
