@@ -2,11 +2,11 @@
 
 use resources::{
     CafeDeploymentSpec, CenterSpec, CitySpec, FailoverPolicySpec, FailoverSpec, Scope,
-    ShardMapSpec, ShardMoveSpec, UnitSpec,
+    ShardMapSpec, ShardMoveSpec, UnitRentalSpec, UnitSpec,
 };
 
 use crate::{
-    kinds::{event, namespace, pod, shard_map, shard_move, small, unit},
+    kinds::{event, namespace, pod, shard_map, shard_move, small, unit, unit_rental},
     request::path::Door,
     resource::{Face, NameRule, Resource, Rules, Selectable},
     schema,
@@ -20,7 +20,7 @@ const fn by(label: &'static str, pointer: &'static str) -> Selectable {
     Selectable { label, pointer }
 }
 
-static RESOURCES: [Resource; 14] = [
+static RESOURCES: [Resource; 15] = [
     Resource {
         short_names: &["ns"],
         scope: Scope::Cluster,
@@ -118,6 +118,11 @@ static RESOURCES: [Resource; 14] = [
     Resource {
         rules: shard_move::rules(),
         ..Resource::of::<ShardMoveSpec>(&schema::SHARD_MOVE, ours::SHARD_MOVE)
+    },
+    Resource {
+        selectable: &[by("spec.center", "/spec/center")],
+        rules: unit_rental::rules(),
+        ..Resource::of::<UnitRentalSpec>(&schema::UNIT_RENTAL, ours::UNIT_RENTAL)
     },
     Resource::of::<FailoverPolicySpec>(&schema::FAILOVER_POLICY, ours::FAILOVER_POLICY),
     Resource::of::<FailoverSpec>(&schema::FAILOVER, ours::FAILOVER),

@@ -1,6 +1,10 @@
 //! What the controllers of a center must be told.
 
+use std::sync::Arc;
+
 use topology::CenterName;
+
+use crate::Provider;
 
 pub struct Config {
     /// The center we run in; its `Center` object says the rest.
@@ -12,6 +16,8 @@ pub struct Config {
     /// Of the identities those must show.
     pub trust_domain: String,
     pub clock: rt::Clock,
+    /// Who makes places for rented units; none where none can be rented.
+    pub provider: Option<Arc<dyn Provider>>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -44,6 +44,9 @@ pub enum Reason {
     ShardsReverted,
     PortsUsedUp,
     DeploymentFailed,
+    UnitRented,
+    UnitReturned,
+    PlaceLost,
 }
 
 #[derive(Clone)]

@@ -5,7 +5,7 @@
 //! a failover ([`failover`]), raising fences ([`fence`]). Rivals are harmless
 //! there: the map's compare-and-swap and the fence arbitrate. The rest is done
 //! by an elected leader: asking a person where the policy wants it ([`approval`]),
-//! first assignment and return ([`homecoming`]), planned moves ([`shard_move`]), phases ([`phase`]), CafeDeployments
+//! first assignment and return ([`homecoming`]), planned moves ([`shard_move`]), rented units ([`unit_rental`]), phases ([`phase`]), CafeDeployments
 //! ([`cafe_deployment`]).
 //!
 //! ```text
@@ -36,11 +36,14 @@ mod pace;
 mod phase;
 mod picture;
 mod prober;
+mod provider;
 mod role;
 mod rounds;
 mod service;
 mod shard_move;
+mod unit_rental;
 
 pub use config::{Config, Error};
 pub use metrics::Metrics;
+pub use provider::{HttpProvider, Place, PlaceOrder, PlaceState, Provider, ProviderError};
 pub use role::Controllers;

@@ -10,7 +10,7 @@ use client::{Cache, Client, Entity, Scope, Snapshot, k8s_openapi::api::core::v1:
 use planner::unit::{Place, Places};
 use resources::{
     CafeDeployment, Center, FAILOVER_POLICY_NAME, Failover, FailoverPolicy, FailoverPolicySpec,
-    Fence, SHARD_MAP_NAME, Service, ShardMapObject, ShardMove, Unit, UnitKind,
+    Fence, SHARD_MAP_NAME, Service, ShardMapObject, ShardMove, Unit, UnitKind, UnitRental,
 };
 use rt::{TaskKind, spawn};
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ pub struct Picture {
     units: Cache<Unit>,
     maps: Cache<ShardMapObject>,
     moves: Cache<ShardMove>,
+    rentals: Cache<UnitRental>,
     policies: Cache<FailoverPolicy>,
     failovers: Cache<Failover>,
     deployments: Cache<CafeDeployment>,
@@ -44,6 +45,7 @@ impl Picture {
             units: federation.watch(Scope::everything()),
             maps: federation.watch(Scope::everything()),
             moves: federation.watch(Scope::everything()),
+            rentals: federation.watch(Scope::everything()),
             policies: federation.watch(Scope::everything()),
             failovers: federation.watch(Scope::everything()),
             deployments: federation.watch(Scope::everything()),
@@ -54,6 +56,7 @@ impl Picture {
         follow(picture.units.clone(), marker.clone());
         follow(picture.maps.clone(), marker.clone());
         follow(picture.moves.clone(), marker.clone());
+        follow(picture.rentals.clone(), marker.clone());
         follow(picture.policies.clone(), marker.clone());
         follow(picture.failovers.clone(), marker.clone());
         follow(picture.deployments.clone(), marker.clone());
@@ -89,6 +92,10 @@ impl Picture {
 
     pub fn shard_moves(&self) -> Arc<Snapshot<ShardMove>> {
         self.moves.current()
+    }
+
+    pub fn unit_rentals(&self) -> Arc<Snapshot<UnitRental>> {
+        self.rentals.current()
     }
 
     /// The policy; the defaults where there is none.

@@ -24,9 +24,11 @@ use crate::{
     phase::Phases,
     picture::Picture,
     prober::Prober,
+    provider::Provider,
     rounds,
     service::Services,
     shard_move::ShardMoves,
+    unit_rental::UnitRentals,
 };
 
 /// Where the lease of the leader lives.
@@ -45,6 +47,7 @@ pub struct Controllers {
     clock: Clock,
     prober: Prober,
     services: Services,
+    provider: Option<Arc<dyn Provider>>,
     metrics: Arc<Metrics>,
 }
 
@@ -67,11 +70,11 @@ pub struct Shared {
 
 impl Controllers {
     pub fn build(config: Config) -> Result<Controllers, Error> {
-        let Config { center, client, credentials, trust_domain, clock } = config;
+        let Config { center, client, credentials, trust_domain, clock, provider } = config;
         let metrics = Arc::new(Metrics::default());
         let prober = Prober::build(&credentials, &trust_domain, clock.clone(), metrics.clone())?;
         let services = Services::new(credentials, trust_domain);
-        Ok(Controllers { center, client, clock, prober, services, metrics })
+        Ok(Controllers { center, client, clock, prober, services, provider, metrics })
     }
 
     #[must_use]
@@ -82,7 +85,7 @@ impl Controllers {
     /// Runs until the drain starts. Whatever is half done then is taken up by
     /// the controllers of another center, or by ours after the next start.
     pub async fn run(self, drain: Drain) {
-        let Controllers { center: me, client, clock, prober, services, metrics } = self;
+        let Controllers { center: me, client, clock, prober, services, provider, metrics } = self;
         let federation = client.federation();
         let picture = Picture::start(&client);
         let observer = format!("{me}-{:016x}", Random::from_entropy().next_u64());
@@ -116,7 +119,7 @@ impl Controllers {
             identity: observer,
             term: LEASE_TERM,
         };
-        let led = lead(shared, election, drain.clone());
+        let led = lead(shared, provider, election, drain.clone());
         tasks.push(spawn(TaskKind::Critical, "leader", led));
 
         drain.started().await;
@@ -130,18 +133,24 @@ impl Controllers {
 
 /// Stands for election and does the leader's work, whoever leads: each part
 /// asks before it acts. Holds that last are taken back by anyone.
-async fn lead(shared: Shared, election: Election, drain: Drain) {
+async fn lead(
+    shared: Shared,
+    provider: Option<Arc<dyn Provider>>,
+    election: Election,
+    drain: Drain,
+) {
     prepare_namespace(&shared.client).await;
     let leadership = election.start(&shared.client.federation(), shared.clock.clone(), drain);
     let report = report_leadership(shared.metrics.clone(), leadership.clone());
     let homecoming = Homecoming::new(shared.clone(), leadership.clone());
     let moves = ShardMoves::new(shared.clone(), leadership.clone());
     let approvals = Approvals::new(shared.clone(), leadership.clone());
+    let rentals = UnitRentals::new(shared.clone(), leadership.clone(), provider);
     let phases = Phases::new(shared.clone(), leadership.clone());
     let deployments = CafeDeployments::new(shared, leadership);
     let (homecoming, moves) = (rounds::run(homecoming), rounds::run(moves));
-    let approvals = rounds::run(approvals);
-    tokio::join!(homecoming, moves, approvals, phases.run(), deployments.run(), report);
+    let (approvals, rentals) = (rounds::run(approvals), rounds::run(rentals));
+    tokio::join!(homecoming, moves, approvals, rentals, phases.run(), deployments.run(), report);
 }
 
 async fn prepare_namespace(client: &Client) {

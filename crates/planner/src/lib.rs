@@ -3,7 +3,8 @@
 //! Pure rules of the control plane: how the shard map may change
 //! ([`shard_map`]), how a planned move goes ([`shard_move`]), which moves are [`stuck`], when a center
 //! counts as lost ([`center`]) and may be moved ([`failover`]), who takes over ([`takeover`]), when
-//! shards go home ([`unit`]), which pods a CafeDeployment needs ([`cafe_deployment`]). Callers bring the time and carry out the plans; a plan
+//! shards go home ([`unit`]), which pods a CafeDeployment needs ([`cafe_deployment`]),
+//! what a rented unit needs next ([`unit_rental`]). Callers bring the time and carry out the plans; a plan
 //! that has grown stale fails on the version it was made from.
 //!
 //! What this crate must never know: tokio, clocks, sockets, the API.
@@ -19,3 +20,4 @@ pub mod stuck;
 pub mod takeover;
 pub mod template;
 pub mod unit;
+pub mod unit_rental;

@@ -27,13 +27,15 @@ impl<'a> Takeover<'a> {
     /// Who takes the next shard of `lost`. Of the units that are alive: one that
     /// is ready, before one that may become ready; one that has room, before one
     /// that is full, for users are better crowded than refused; then by the
-    /// preference; then units of other cities, and the emptiest first.
+    /// preference; then units of other cities, and the emptiest first. Never one
+    /// that is closed.
     pub fn next(&mut self, lost: &UnitName) -> Option<UnitName> {
         let place = self.places.get(lost)?;
         let others = self
             .places
             .iter()
-            .filter(|(name, other)| *name != lost && other.alive && other.center != place.center);
+            .filter(|(name, other)| *name != lost && other.alive && other.center != place.center)
+            .filter(|(_, other)| !other.is_closed());
         let best = others.min_by_key(|(name, other)| {
             let shards = self.shards[*name];
             let standby = place.standbys.iter().position(|standby| standby == *name);
@@ -115,6 +117,12 @@ mod tests {
         let tight = ["rz02 east-2 east max=20", full, "rz04 south-2 south max=5"];
         let all = [&[LOST][..], &tight].concat();
         check(Preference::Standbys, &all, "rz03 15, rz04 5");
+    }
+
+    #[test]
+    fn who_is_to_carry_none_is_nobodys_successor() {
+        check(Preference::Standbys, &[LOST, NEAR, "rz03 south-1 south max=0"], "rz02 20");
+        check(Preference::Standbys, &[LOST, "rz03 south-1 south max=0"], "nobody 20");
     }
 
     #[test]

@@ -16,12 +16,23 @@ pub struct Place {
     pub alive: bool,
     /// Its service has a pod that is ready.
     pub ready: bool,
-    /// How many shards it can carry.
+    /// How many shards it can carry. With 0 it is closed: it takes only what an
+    /// order names.
     pub shards_max: Option<usize>,
 }
 
 /// All units that can own shards.
 pub type Places = BTreeMap<UnitName, Place>;
+
+// === impl Place ===
+
+impl Place {
+    /// Nobody's successor: it is being given back, or is a group of another.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shards_max == Some(0)
+    }
+}
 
 /// Who takes over what `lost` had: its first standby that is alive and ready,
 /// else any such unit, those of other cities first and in the order of names;
@@ -32,6 +43,7 @@ pub fn successor(places: &Places, lost: &UnitName) -> Option<UnitName> {
     let mut others: Vec<_> = places
         .iter()
         .filter(|(name, other)| *name != lost && other.alive && other.center != place.center)
+        .filter(|(_, other)| !other.is_closed())
         .collect();
     others.sort_by_key(|(name, other)| {
         let standby = place.standbys.iter().position(|standby| standby == *name);

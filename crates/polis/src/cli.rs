@@ -23,7 +23,7 @@ pub enum Command {
     /// Show shards, and move them while they serve
     #[command(subcommand)]
     Shard(shard::Command),
-    /// Empty a unit
+    /// Show units, rent one for a while, or empty one
     #[command(subcommand)]
     Unit(unit::Command),
     /// Show failovers, and approve what waits for a person

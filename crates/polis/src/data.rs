@@ -113,6 +113,18 @@ impl DataDir {
         self.0.join("up.sock")
     }
 
+    /// Where centers order places for rented units.
+    #[must_use]
+    pub fn provider_socket(&self) -> PathBuf {
+        self.0.join("provider.sock")
+    }
+
+    /// Places that are rented.
+    #[must_use]
+    pub fn places(&self) -> PathBuf {
+        self.0.join("places")
+    }
+
     fn estate_file(&self) -> PathBuf {
         self.0.join("estate.toml")
     }

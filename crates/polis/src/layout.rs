@@ -21,6 +21,8 @@ const AGENT: u16 = 30;
 const EDGE_ADMIN: u16 = 40;
 const PODS: u16 = 100;
 const PODS_PER_UNIT: u16 = 20;
+/// Units of the layout and rented ones together.
+const UNITS_MAX: u16 = 8;
 
 /// One center with its unit.
 struct Place {
@@ -146,7 +148,17 @@ impl Layout {
     }
 
     /// The highest base port whose last pod port still exists.
-    pub const BASE_PORT_MAX: u16 = u16::MAX - PODS - 8 * PODS_PER_UNIT;
+    pub const BASE_PORT_MAX: u16 = u16::MAX - PODS - UNITS_MAX * PODS_PER_UNIT;
+
+    /// Where the agents of rented units listen, and the ports of their pods: so
+    /// many places there are.
+    pub fn rentable(&self) -> impl Iterator<Item = (u16, PortRange)> + '_ {
+        let taken = u16::try_from(self.centers.len()).expect("a layout has few centers");
+        (taken..UNITS_MAX).map(|slot| {
+            let first = self.base_port + PODS + slot * PODS_PER_UNIT;
+            (self.base_port + AGENT + slot, PortRange { first, last: first + PODS_PER_UNIT - 1 })
+        })
+    }
 
     #[must_use]
     pub fn store_port(&self) -> u16 {

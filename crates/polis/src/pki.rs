@@ -47,8 +47,7 @@ impl Pki {
 
     /// Creates authorities where missing and issues every leaf anew.
     pub fn prepare(&self, layout: &Layout) -> anyhow::Result<()> {
-        let authorities = self.0.join("authorities");
-        let files = |name: &str| Files::in_dir(&authorities.join(name), "authority");
+        let files = |name: &str| self.authority(name);
         let root = authority(&files("root"), || Authority::root("polis root"))
             .context("prepare the root authority")?;
         let global = authority(&files("global"), || root.subordinate("polis global"))
@@ -63,16 +62,48 @@ impl Pki {
         };
         global.issue(&admin)?.save(&self.admin())?;
         for plan in &layout.centers {
-            let (unit, at) = (plan.unit.as_str(), IpAddr::V4(plan.address));
-            let authority =
-                authority(&files(unit), || root.subordinate(&format!("polis unit {unit}")))
-                    .with_context(|| format!("prepare the authority of {unit}"))?;
-            for account in CENTER_ACCOUNTS {
-                self.issue(&authority, Some(unit), SYSTEM_NAMESPACE, account, at)?;
-            }
-            self.issue(&authority, Some(unit), "payments", "ledger", at)?;
+            self.prepare_unit(&root, plan.unit.as_str(), plan.address, &CENTER_ACCOUNTS)?;
         }
         Ok(())
+    }
+
+    /// The identities of a rented unit: its agent's and its ledger's.
+    pub fn prepare_rented(&self, unit: &str, at: Ipv4Addr) -> anyhow::Result<()> {
+        let root = Authority::load(&self.authority("root")).context("load the root authority")?;
+        self.prepare_unit(&root, unit, at, &["agent"])
+    }
+
+    /// Nobody can speak for this unit any more, save with what was issued.
+    pub fn remove_rented(&self, unit: &str) -> anyhow::Result<()> {
+        for dir in [self.0.join("units").join(unit), self.0.join("authorities").join(unit)] {
+            match std::fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", dir.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn authority(&self, name: &str) -> Files {
+        Files::in_dir(&self.0.join("authorities").join(name), "authority")
+    }
+
+    fn prepare_unit(
+        &self,
+        root: &Authority,
+        unit: &str,
+        at: Ipv4Addr,
+        accounts: &[&str],
+    ) -> anyhow::Result<()> {
+        let subordinate = || root.subordinate(&format!("polis unit {unit}"));
+        let authority = authority(&self.authority(unit), subordinate)
+            .with_context(|| format!("prepare the authority of {unit}"))?;
+        for account in accounts {
+            self.issue(&authority, Some(unit), SYSTEM_NAMESPACE, account, IpAddr::V4(at))?;
+        }
+        self.issue(&authority, Some(unit), "payments", "ledger", IpAddr::V4(at))
     }
 
     /// The leaf of a process: of a unit's, or of one in no unit.

@@ -98,11 +98,15 @@ async fn observe(client: &Client) -> anyhow::Result<Estate> {
         policies.find(FAILOVER_POLICY_NAME)
     )
     .context("read the estate from the API")?;
-    let unit_of = |center: &Center| {
-        units.items.iter().find(|unit| unit.spec.center.as_str() == center.name())
-    };
-    let lines = centers.items.iter().map(|center| line(center, unit_of(center), &map));
-    let mut lines: Vec<_> = lines.collect();
+    let mut lines = Vec::new();
+    for center in &centers.items {
+        let inside = units.items.iter().filter(|unit| unit.spec.center.as_str() == center.name());
+        let before = lines.len();
+        lines.extend(inside.map(|unit| line(center, Some(unit), &map)));
+        if lines.len() == before {
+            lines.push(line(center, None, &map));
+        }
+    }
     let places = places(&units.items, &centers.items);
     let prefer = policy.map(|policy| policy.spec.prefer).unwrap_or_default();
     let changes = effect(&map.status, &[], &Traffic::new(), &places, prefer);

@@ -15,6 +15,7 @@ mod meta;
 mod shard_map;
 mod shard_move;
 mod unit;
+mod unit_rental;
 
 pub use cafe_deployment::{
     CafeDeployment, CafeDeploymentSpec, CafeDeploymentStatus, PodSetType, Topology, UnitReplicas,
@@ -37,3 +38,7 @@ pub use shard_move::{
     MoveEvent, MovePhase, MoveProgress, MoveState, ShardMove, ShardMoveSpec, ShardMoveStatus,
 };
 pub use unit::{Fence, PortRange, Service, Unit, UnitKind, UnitSpec, UnitState};
+pub use unit_rental::{
+    RENTAL_FINALIZER, RENTAL_LABEL, RentalCondition, RentalEvent, RentalPhase, RentedPlace,
+    RentedShare, UnitRental, UnitRentalSpec, UnitRentalStatus,
+};

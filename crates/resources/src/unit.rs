@@ -18,7 +18,8 @@ pub struct UnitSpec {
     /// Host ports that pods of this unit may be given.
     pub ports: PortRange,
     /// Shards that it can carry; failovers fill other units first. As many as
-    /// there are, unless said.
+    /// there are, unless said. With 0 it takes only what an order names: it is
+    /// nobody's successor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards_max: Option<u16>,
     /// What runs here that writes shards, and what keeps two writers apart.

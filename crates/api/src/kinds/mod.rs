@@ -8,3 +8,4 @@ pub mod shard_map;
 pub mod shard_move;
 pub mod small;
 pub mod unit;
+pub mod unit_rental;

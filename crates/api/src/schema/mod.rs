@@ -13,6 +13,7 @@ mod ours;
 pub use core::{CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, POD};
 pub use ours::{
     CAFE_DEPLOYMENT, CENTER, CITY, FAILOVER, FAILOVER_POLICY, SHARD_MAP, SHARD_MOVE, UNIT,
+    UNIT_RENTAL,
 };
 
 use std::fmt::Write as _;

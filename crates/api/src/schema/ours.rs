@@ -210,6 +210,79 @@ kind!(
     ])
 );
 
+const RENTAL_PHASES: Shape = Shape::OneOf(&[
+    "Pending",
+    "Creating",
+    "Deploying",
+    "MovingOut",
+    "Active",
+    "MovingBack",
+    "Releasing",
+    "Returned",
+    "Refused",
+]);
+
+kind!(
+    UNIT_RENTAL,
+    "UnitRental is a unit for a while, in a place that a provider makes and takes back. Its name is the unit's. Deleting it gives the unit back first.",
+    spec: &[
+        required("center", "The Center in which the place is made.", CENTER_NAME),
+        optional("sharePercent", "Of a hundred shards of those who give, so many move here; 10 unless said.", Shape::Integer),
+        optional("from", "Units that give; every one unless said.", Shape::List(&item(UNIT_NAME))),
+        optional("groupOf", "The Unit whose second group this is; shards move to it by order only.", UNIT_NAME),
+        optional("until", "When it is given back by itself (RFC 3339).", Shape::Text),
+        optional("giveBack", "That it is to be given back now.", Shape::Boolean),
+    ],
+    status: Shape::Object(&[
+        optional("phase", "How far it is.", RENTAL_PHASES),
+        optional("message", "What is done or waited for.", Shape::Text),
+        optional(
+            "place",
+            "What the provider made.",
+            Shape::Object(&[
+                required("id", "By which the provider knows it.", Shape::Text),
+                required(
+                    "ports",
+                    "Host ports that its pods may be given.",
+                    Shape::Object(&[
+                        required("first", "Lowest port.", Shape::Integer),
+                        required("last", "Highest port.", Shape::Integer),
+                    ]),
+                ),
+            ]),
+        ),
+        optional("model", "The Unit whose services it runs.", UNIT_NAME),
+        optional(
+            "shares",
+            "What moves here, and from whom; they go back there.",
+            Shape::List(&item(Shape::Object(&[
+                required("shards", "Ranges of shards.", SHARDS),
+                required("from", "Who gave them.", UNIT_NAME),
+            ]))),
+        ),
+        optional("movedOut", "Whether the share has arrived.", Shape::Boolean),
+        optional("attempt", "Orders to move shards back that did not succeed.", Shape::Integer),
+        optional(
+            "conditions",
+            "What is true of it, since when.",
+            Shape::List(&item(Shape::Object(&[
+                required("type", "PlaceReady, UnitReady or ShareMoved.", Shape::Text),
+                required("status", "Whether it is.", Shape::OneOf(&["True", "False"])),
+                required("lastTransitionTime", "Since when (RFC 3339).", Shape::Text),
+            ]))),
+        ),
+        optional(
+            "history",
+            "What happened, the newest last.",
+            Shape::List(&item(Shape::Object(&[
+                required("at", "When (RFC 3339).", Shape::Text),
+                required("phase", "How far it was then.", RENTAL_PHASES),
+                required("message", "What was done or waited for.", Shape::Text),
+            ]))),
+        ),
+    ])
+);
+
 const RULE: Shape = Shape::OneOf(&["Automatic", "Manual"]);
 
 kind!(

@@ -1,7 +1,7 @@
 //! Columns of the federation's kinds.
 
 use serde_json::Value;
-use topology::{ShardMap, ShardState};
+use topology::{ShardMap, ShardSet, ShardState};
 
 use super::{AGE, Column, NAME, Row, integer, text, wide};
 
@@ -71,6 +71,23 @@ pub const SHARD_MOVE: &[Column] = &[
     text("Done", |row| {
         format!("{}/{}", row.number("/status/moved"), row.number("/status/total")).into()
     }),
+    wide("Message", |row| row.text_or_none("/status/message")),
+    AGE,
+];
+
+pub const UNIT_RENTAL: &[Column] = &[
+    NAME,
+    text("Center", |row| row.text("/spec/center").into()),
+    text("Phase", |row| match row.text("/status/phase") {
+        "" => "Pending".into(),
+        phase => phase.into(),
+    }),
+    integer("Shards", |row| {
+        let shares = row.list("/status/shares").iter();
+        let sets = shares.filter_map(|share| share["shards"].as_str()?.parse::<ShardSet>().ok());
+        sets.map(|shards| shards.len()).sum::<usize>().into()
+    }),
+    text("Until", |row| row.text_or_none("/spec/until")),
     wide("Message", |row| row.text_or_none("/status/message")),
     AGE,
 ];

@@ -161,6 +161,7 @@ impl Estate {
             credentials: self.credentials(unit, SYSTEM, "controllers"),
             trust_domain: TRUST_DOMAIN.into(),
             clock: rt::Clock::real(),
+            provider: None,
         };
         let controllers = Controllers::build(config).expect("controllers");
         let metrics = controllers.metrics();

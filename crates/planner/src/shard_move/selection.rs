@@ -87,8 +87,9 @@ impl<'a> Spread<'a> {
     }
 
     fn next(&mut self, from: &UnitName) -> Option<UnitName> {
-        let fit =
-            self.places.iter().filter(|(name, place)| *name != from && place.alive && place.ready);
+        let fit = self.places.iter().filter(|(name, place)| {
+            *name != from && place.alive && place.ready && !place.is_closed()
+        });
         let emptiest =
             fit.min_by_key(|(name, _)| self.shards[*name]).map(|(name, _)| name.clone())?;
         *self.shards.entry(emptiest.clone()).or_default() += 1;

@@ -87,6 +87,10 @@ pub struct ServerOptions {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_address: Option<SocketAddr>,
+    /// Who makes places for rented units: unix:/PATH or http://HOST:PORT
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// Pods end with the agent instead of being adopted by the next one
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +143,7 @@ pub fn config(command: &ConfigCommand) -> anyhow::Result<()> {
                 edge_threads: None,
                 worker_threads: None,
                 agent_address: local(10250),
+                provider: None,
                 pods_die_with_agent: Some(false),
             };
             out.write_all(toml::to_string(&example)?.as_bytes())?;
@@ -245,11 +250,21 @@ impl Center {
             credentials: self.credentials("controllers")?,
             trust_domain: TRUST_DOMAIN.into(),
             clock: rt::Clock::real(),
+            provider: self.provider()?,
         };
         let controllers = controllers::Controllers::build(config)?;
         let metrics = controllers.metrics();
         self.pages.add(move || metrics.render());
         Ok(rt::spawn(TaskKind::Critical, "controllers", controllers.run(drain)))
+    }
+
+    fn provider(&self) -> anyhow::Result<Option<Arc<dyn controllers::Provider>>> {
+        let Some(address) = &self.options.provider else { return Ok(None) };
+        let Some(provider) = controllers::HttpProvider::at(address) else {
+            let code = errors::CONFIG_INVALID;
+            bail!("{code}: provider {address:?} is neither unix:/PATH nor http://HOST:PORT");
+        };
+        Ok(Some(Arc::new(provider)))
     }
 
     fn start_edge(&self, drain: Drain) -> anyhow::Result<JoinHandle<()>> {

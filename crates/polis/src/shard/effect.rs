@@ -12,10 +12,11 @@ use planner::{
         selection::{Leg, select},
     },
     unit::{Place, Places},
+    unit_rental,
 };
 use resources::{
-    Center, CenterPhase, FAILOVER_POLICY_NAME, FailoverPolicy, Preference, SHARD_MAP_NAME,
-    ShardMapObject, ShardMoveSpec, Unit, UnitKind,
+    Center, CenterPhase, FAILOVER_POLICY_NAME, FailoverPolicy, Preference, RentedShare,
+    SHARD_MAP_NAME, ShardMapObject, ShardMoveSpec, Unit, UnitKind, UnitRentalSpec,
 };
 use serde_json::{Value, json};
 use topology::{BUCKETS, BucketRange, Extent, Shard, UnitName};
@@ -30,12 +31,12 @@ use crate::{
 /// Edges count requests by groups of so many shards.
 const GROUP_SHARDS: u16 = 10;
 
-/// What an order chooses, of the estate as it is.
+/// The estate as it is, and what an order chooses of it.
 struct Choice {
     /// As it is once the split is done, if it is one.
     map: ShardMapObject,
-    /// The shard that is to be cut, as it is.
-    split: Option<Extent>,
+    /// The shard that is to be cut, as it is, and what is cut from it.
+    split: Option<(Extent, BucketRange)>,
     places: Places,
     prefer: Preference,
     legs: Vec<Leg>,
@@ -46,7 +47,71 @@ pub async fn check(client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()>
     choose(client, order).await.map(drop)
 }
 
+/// As [`check`], for a rental.
+pub async fn check_rental(
+    client: &Client,
+    unit: &UnitName,
+    rental: &UnitRentalSpec,
+) -> anyhow::Result<()> {
+    choose_share(client, unit, rental).await.map(drop)
+}
+
+pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
+    print(common, choose(client, order).await?).await
+}
+
+/// What a rented unit would carry, and what the others would be left with.
+pub async fn show_rental(
+    common: &Common,
+    client: &Client,
+    unit: &UnitName,
+    rental: &UnitRentalSpec,
+) -> anyhow::Result<()> {
+    print(common, choose_share(client, unit, rental).await?).await
+}
+
 async fn choose(client: &Client, order: &ShardMoveSpec) -> anyhow::Result<Choice> {
+    let mut choice = look(client).await?.0;
+    if let Some(buckets) = order.buckets {
+        let map = &mut choice.map.status;
+        let whole = map.layout.extent(map.layout.shard_of(buckets.first()));
+        if let Some(plan) = shard_map::split(map, buckets)? {
+            *map = plan.map;
+            choice.split = whole.map(|whole| (whole, buckets));
+        }
+    }
+    choice.legs = select(order, &choice.map.status, &choice.places)?;
+    Ok(choice)
+}
+
+async fn choose_share(
+    client: &Client,
+    unit: &UnitName,
+    rental: &UnitRentalSpec,
+) -> anyhow::Result<Choice> {
+    let (mut choice, centers) = look(client).await?;
+    let center = centers.iter().find(|center| center.name() == rental.center.as_str());
+    let center = center.with_context(|| format!("there is no center {}", rental.center))?;
+    let city = center.spec.city.clone();
+    let shares = unit_rental::share(unit, rental, &choice.map.status, &choice.places)?;
+    let place = Place {
+        center: rental.center.clone(),
+        standbys: unit_rental::standbys(&rental.center, &city, &shares, &choice.places),
+        city,
+        alive: true,
+        ready: true,
+        shards_max: None,
+    };
+    choice.places.insert(unit.clone(), place);
+    for RentedShare { shards, from } in shares {
+        let leg = |shard| Leg { shard, from: from.clone(), to: unit.clone() };
+        choice.legs.extend(shards.iter().map(leg));
+    }
+    Ok(choice)
+}
+
+/// Nothing chosen yet.
+async fn look(client: &Client) -> anyhow::Result<(Choice, Vec<Center>)> {
     let door = client.federation();
     let (maps, units, centers) =
         (door.all::<ShardMapObject>(), door.all::<Unit>(), door.all::<Center>());
@@ -59,37 +124,28 @@ async fn choose(client: &Client, order: &ShardMoveSpec) -> anyhow::Result<Choice
     )
     .context("read the estate from the API")?;
     let places = places(&units.items, &centers.items);
-    let (mut map, mut split) = (map, None);
-    if let Some(buckets) = order.buckets {
-        let whole = map.status.layout.extent(map.status.layout.shard_of(buckets.first()));
-        if let Some(plan) = shard_map::split(&map.status, buckets)? {
-            map.status = plan.map;
-            split = whole;
-        }
-    }
-    let legs = select(order, &map.status, &places)?;
     let prefer = policy.map(|policy| policy.spec.prefer).unwrap_or_default();
-    Ok(Choice { map, split, places, prefer, legs })
+    let choice = Choice { map, split: None, places, prefer, legs: Vec::new() };
+    Ok((choice, centers.items))
 }
 
-pub async fn show(common: &Common, client: &Client, order: &ShardMoveSpec) -> anyhow::Result<()> {
-    let Choice { map, split, places, prefer, legs } = choose(client, order).await?;
+async fn print(common: &Common, choice: Choice) -> anyhow::Result<()> {
+    let Choice { map, split, places, prefer, legs } = choice;
     let traffic = traffic(&common.data().layout()?, &map.status.layout).await;
     let changes = effect(&map.status, &legs, &traffic, &places, prefer);
     let all: u64 = traffic.values().sum();
     let mut out = std::io::stdout().lock();
     if common.output == Format::Json {
         let mut shown = as_json(&legs, &changes, all);
-        if let Some(whole) = split {
+        if let Some((whole, _)) = split {
             shown["split"] = parts(whole, &map.status.layout);
         }
         writeln!(out, "{shown:#}")?;
         return Ok(());
     }
-    if let Some(whole) = split {
+    if let Some((whole, taken)) = split {
         let now = |shard| map.status.layout.extent(shard);
-        let new =
-            map.status.layout.shard_of(order.buckets.map_or(whole.buckets.last(), |b| b.first()));
+        let new = map.status.layout.shard_of(taken.first());
         writeln!(
             out,
             "shard {} ({}) would become two; nobody waits for that",

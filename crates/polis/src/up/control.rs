@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::fault::Fault;
+use super::{fault::Fault, process::Program};
 
 /// Longest request line; center names are at most 63 bytes each.
 const LINE_BYTES_MAX: u64 = 4096;
@@ -34,6 +34,12 @@ pub enum Request {
     Inject { fault: Fault, heal_after_ms: u64 },
     /// Undoes it. What is well is left alone.
     Heal { fault: Fault },
+    /// Starts a program that belongs to a center; from within `up` alone.
+    #[serde(skip)]
+    Start { program: Program, center: String },
+    /// Ends a program that was started so, for good.
+    #[serde(skip)]
+    End { name: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +124,7 @@ async fn call(calls: &mpsc::Sender<Call>, request: Request) -> anyhow::Result<An
 /// Keeps what this connection has injected so far and not healed.
 fn note(faults: &mut Vec<Fault>, request: &Request) {
     match request {
-        Request::List => {}
+        Request::List | Request::Start { .. } | Request::End { .. } => {}
         Request::Inject { fault, .. } => faults.push(fault.clone()),
         Request::Heal { fault } => faults.retain(|standing| standing != fault),
     }

@@ -13,6 +13,7 @@ mod door;
 pub mod fault;
 mod network;
 mod process;
+mod provider;
 mod ready;
 mod screen;
 mod supervisor;
@@ -169,6 +170,8 @@ async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<
     }
     let listener =
         UnixListener::bind(&socket).with_context(|| format!("listen on {}", socket.display()))?;
+    let provider = provider::Local::new(&layout, data, calls_tx.clone());
+    tokio::spawn(provider::serve(provider::listen(&data.provider_socket())?, provider));
     tokio::spawn(control::serve(listener, calls_tx));
     let (door_trigger, door_drain) = rt::drain::channel();
     let door = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, layout.base_port))
@@ -211,6 +214,7 @@ async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<
         supervisor.stop(false).await;
         door_trigger.drain(DOOR_DRAIN).await;
         let _ = (door.await, std::fs::remove_file(&socket));
+        let _ = std::fs::remove_file(data.provider_socket());
     };
     tokio::select! {
         () = stopped => {}
@@ -236,12 +240,16 @@ async fn start(
     let database = &args.database;
     let pki = Pki::new(&data.pki());
     screen.begin("waiting for the store");
-    supervisor.add(store_program(layout, data, database, &pki), false)?;
+    supervisor.add(store_program(layout, data, database, &pki), None)?;
     watching(supervisor, calls, ready::port(layout.store())).await?;
     screen.done("store");
     screen.begin("waiting for the API servers");
     for plan in &layout.centers {
-        supervisor.add(center_program(plan, layout, data)?, true)?;
+        let program = center_program(plan, layout, data)?;
+        supervisor.add(program, Some(plan.center.as_str()))?;
+    }
+    for (program, center) in provider::rented(layout, data)? {
+        supervisor.add(program, Some(center.as_str()))?;
     }
     watching(supervisor, calls, ready::api(client, layout)).await?;
     screen.done("API servers, controllers, edges and agents");
@@ -362,6 +370,7 @@ fn center_program(plan: &CenterPlan, layout: &Layout, data: &DataDir) -> anyhow:
         worker_threads: Some(1),
         agent_address: Some(plan.agent()),
         pods_die_with_agent: Some(true),
+        provider: Some(format!("unix:{}", data.provider_socket().display())),
         roles: None,
     };
     let file = dir.join("server.toml");

@@ -19,7 +19,7 @@ use tokio::process::{Child, Command};
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How to start a child: this binary again, with other arguments.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     pub name: String,
     pub args: Vec<String>,

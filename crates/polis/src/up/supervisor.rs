@@ -53,11 +53,14 @@ struct Standing {
 
 struct Slot {
     program: Program,
-    /// Centers can be killed by drills; the store stands for the database.
-    is_center: bool,
+    /// To which center it belongs, and what happens to that happens to it. The
+    /// store stands for the database, and is in none.
+    center: Option<String>,
     state: State,
     backoff: Backoff,
     started: Instant,
+    /// Since when it is to end for good.
+    ends_since: Option<Instant>,
     /// Tells a late exit of an earlier run from one of this run.
     run: u64,
 }
@@ -97,17 +100,44 @@ impl Supervisor {
         Supervisor { programs, exits, exited, network, nodes, standing }
     }
 
-    /// Starts a process and keeps it.
-    pub fn add(&mut self, mut program: Program, is_center: bool) -> anyhow::Result<()> {
+    /// Starts a process and keeps it. One that is kept already is left alone.
+    pub fn add(&mut self, mut program: Program, center: Option<&str>) -> anyhow::Result<()> {
         let name = program.name.clone();
-        program.network = self.network.as_ref().map(|network| network.namespace(&name));
-        let first = if is_center { CENTER_RESTART_FIRST } else { STORE_RESTART_FIRST };
+        if self.programs.contains_key(&name) {
+            return Ok(());
+        }
+        let place = center.unwrap_or(&name);
+        program.network = self.network.as_ref().map(|network| network.namespace(place));
+        let first = if center.is_some() { CENTER_RESTART_FIRST } else { STORE_RESTART_FIRST };
         let backoff = Backoff::new(first, RESTART_MAX, Random::from_entropy());
-        let started = Instant::now();
-        let mut slot = Slot { program, is_center, state: State::Down, backoff, started, run: 0 };
-        slot.start(&self.exited)?;
+        let (started, ends_since) = (Instant::now(), None);
+        let center = center.map(ToOwned::to_owned);
+        let state = State::Down;
+        let mut slot = Slot { program, center, state, backoff, started, ends_since, run: 0 };
+        // In a center that was killed nothing is started.
+        let home = slot.center.as_ref().and_then(|center| self.programs.get(center));
+        if !home.is_some_and(|home| matches!(home.state, State::Down)) {
+            slot.start(&self.exited)?;
+        }
         self.programs.insert(name, slot);
         Ok(())
+    }
+
+    /// Asks a process to end and forgets it then; to be asked again until it is
+    /// no longer listed.
+    fn end(&mut self, name: &str) {
+        let Some(slot) = self.programs.get_mut(name) else { return };
+        if !matches!(slot.state, State::Running { .. }) {
+            self.programs.remove(name);
+            return;
+        }
+        let since = *slot.ends_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > STOP_DEADLINE {
+            slot.signal_tree(Signal::KILL);
+        } else {
+            slot.signal_tree(Signal::CONT);
+            slot.signal(Signal::TERM);
+        }
     }
 
     /// Waits for the next thing to do and does it. Cancel-safe.
@@ -142,11 +172,11 @@ impl Supervisor {
         }
     }
 
-    /// SIGTERM to `is_center` processes or the others, then SIGKILL.
-    pub async fn stop(&mut self, is_center: bool) {
+    /// SIGTERM to what is in a center or to the others, then SIGKILL.
+    pub async fn stop(&mut self, in_centers: bool) {
         let deadline = Instant::now() + STOP_DEADLINE;
         let running = |slot: &Slot| {
-            slot.is_center == is_center && matches!(slot.state, State::Running { .. })
+            slot.center.is_some() == in_centers && matches!(slot.state, State::Running { .. })
         };
         for slot in self.programs.values().filter(|slot| running(slot)) {
             // A paused one could not drain; its Pods drain with it.
@@ -178,6 +208,10 @@ impl Supervisor {
         if slot.run != exit.run || !matches!(slot.state, State::Running { .. }) {
             return None;
         }
+        if slot.ends_since.is_some() {
+            self.programs.remove(&exit.name);
+            return None;
+        }
         if slot.started.elapsed() > STEADY_AFTER {
             slot.backoff.reset();
         }
@@ -206,6 +240,11 @@ impl Supervisor {
                 self.inject(fault, until)
             }
             Request::Heal { fault } => self.heal(fault),
+            Request::Start { program, center } => self.add(program.clone(), Some(center)),
+            Request::End { name } => {
+                self.end(name);
+                Ok(())
+            }
         };
         match done {
             Ok(()) => Answer::Ok(self.list()),
@@ -215,7 +254,8 @@ impl Supervisor {
 
     fn inject(&mut self, fault: &Fault, until: Instant) -> anyhow::Result<()> {
         for name in fault.centers() {
-            if !self.programs.get(name).is_some_and(|slot| slot.is_center) {
+            let center = self.programs.get(name).and_then(|slot| slot.center.as_ref());
+            if center != Some(name) {
                 bail!("{name:?} is no center of this estate");
             }
         }
@@ -271,8 +311,10 @@ impl Supervisor {
     }
 
     fn slots_of<'a>(&'a mut self, fault: &'a Fault) -> impl Iterator<Item = &'a mut Slot> {
-        let hit = |(name, _): &(&String, &mut Slot)| fault.centers().contains(name);
-        self.programs.iter_mut().filter(hit).map(|(_, slot)| slot)
+        let hit = |slot: &&mut Slot| {
+            slot.center.as_ref().is_some_and(|center| fault.centers().contains(center))
+        };
+        self.programs.values_mut().filter(hit)
     }
 
     fn heal_due(&mut self) -> Option<Notice> {

@@ -1,0 +1,208 @@
+//! A unit is rented and given back while payments flow: its share moves there
+//! and back, the leader is killed in between, its place dies; no request fails
+//! in what is planned, nothing is ever lost or doubled, and nothing is left.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::Output,
+    time::Duration,
+};
+
+use e2e::{Estate, Running, wait_for};
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
+
+const RATE: &str = "50";
+const LIMIT: Duration = Duration::from_secs(90);
+
+fn json_of(output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// The shards that the unit serves now.
+fn shards_of(estate: &Estate, unit: &str) -> Vec<String> {
+    let list = json_of(&estate.polis(&["shard", "list", "-o", "json"]));
+    let lines = list["shards"].as_array().expect("lines").iter();
+    let ours = lines.filter(|line| line["unit"] == unit);
+    ours.map(|line| line["shards"].as_str().expect("shards").to_owned()).collect()
+}
+
+fn rental(estate: &Estate) -> Value {
+    json_of(&estate.polis(&["unit", "status", "rz06", "-o", "json"]))
+}
+
+fn wait_for_phase(estate: &Estate, phase: &str) -> Value {
+    wait_for(&format!("phase {phase}"), LIMIT, || {
+        let rental = rental(estate);
+        (rental["status"]["phase"] == phase).then_some(rental)
+    })
+}
+
+/// Asks `polis up` for something.
+fn control(data: &Path, request: &Value) -> (BufReader<UnixStream>, Value) {
+    let mut socket = UnixStream::connect(data.join("up.sock")).expect("reach polis up");
+    writeln!(socket, "{request}").expect("ask");
+    let mut reader = BufReader::new(socket);
+    let mut answer = String::new();
+    reader.read_line(&mut answer).expect("an answer");
+    assert!(answer.contains("ok"), "{answer}");
+    let answer = serde_json::from_str(&answer).expect("JSON");
+    (reader, answer)
+}
+
+fn leader(estate: &Estate) -> String {
+    let args = ["-n", "polis-system", "get", "lease", "controllers", "-o", "json"];
+    let lease = json_of(&estate.kubectl(&args));
+    let holder = lease["spec"]["holderIdentity"].as_str().expect("a holder");
+    holder.rsplit_once('-').expect("center and number").0.to_owned()
+}
+
+fn pay(estate: &Estate) -> Running {
+    let data = estate.data.display().to_string();
+    let args = ["load", "--rate", RATE, "--users", "200", "--duration", "10m", "--check"];
+    let mut load = Running::start(&[args.as_slice(), &["--data", &data]].concat());
+    // The head of its table: from here on it pays.
+    load.wait_for_line("P99 ms", Duration::from_secs(60));
+    load
+}
+
+/// Ends the load, which checks every payment.
+fn settle(mut load: Running) -> String {
+    load.signal(Signal::INT);
+    let status = load.wait(Duration::from_secs(120));
+    let said = load.printed();
+    println!("{said}");
+    assert!(status.success(), "{said}");
+    assert!(said.contains(" 0 lost, 0 doubled: passed"), "{said}");
+    said
+}
+
+#[test]
+fn a_unit_is_rented_and_returned_under_load_and_outlives_a_killed_leader() {
+    let estate = Estate::up("elastic", "2+2+1");
+    for (refused, why) in [
+        (["unit", "rent", "rz06", "--in", "north-1"].as_slice(), "there is no center north-1"),
+        (&["unit", "rent", "rz01", "--in", "east-1"], "there is a unit rz01 already"),
+        (&["unit", "rent", "rz06", "--in", "east-1", "--from", "rz09"], "there is no unit rz09"),
+        (&["unit", "rent", "rz06", "--in", "east-1", "--share", "0%"], "1% to 100%"),
+        (&["unit", "rent", "rz06", "--in", "east-1", "--until", "soon"], "is no time like"),
+        (&["unit", "return", "rz06"], "is not rented"),
+    ] {
+        let output = estate.polis(refused);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{said}");
+    }
+    let dry = ["unit", "rent", "rz06", "--in", "south-1", "--share", "10%", "--dry-run"];
+    let dry = json_of(&estate.polis(&[dry.as_slice(), &["-o", "json"]].concat()));
+    assert_eq!(dry["units"]["rz06"]["after"]["shards"], 10, "{dry:#}");
+    assert_eq!(json_of(&estate.polis(&["unit", "list", "-o", "json"]))["rentals"], json!([]));
+
+    let before = shards_before(&estate);
+    let load = pay(&estate);
+    let args = ["unit", "rent", "rz06", "--in", "south-1", "--no-wait", "-o", "json"];
+    json_of(&estate.polis(&args));
+    // In the middle of it, whoever carries it out dies; the center's users wait
+    // for the failover, and none of them is refused.
+    let active = wait_for_phase(&estate, "Active");
+    println!("{:#}", active["status"]);
+    assert_eq!(active["status"]["shares"].as_array().map(Vec::len), Some(5), "{active:#}");
+    let count: usize = shards_of(&estate, "rz06").iter().map(|set| size(set)).sum();
+    assert_eq!(count, 10);
+
+    // Not the place, since that would die with its center.
+    let leader = leader(&estate);
+    estate.polis(&["unit", "return", "rz06", "--no-wait"]);
+    let victim = if leader == "south-1" { None } else { Some(leader) };
+    let killed = victim.map(|leader| {
+        let kill = json!({ "kind": "kill", "centers": [leader] });
+        let kill = json!({ "do": "inject", "fault": kill, "heal_after_ms": 60_000 });
+        drop(control(&estate.data, &kill));
+    });
+    let returned = wait_for_phase(&estate, "Returned");
+    println!("{:#}", returned["status"]["history"]);
+    wait_for("every shard is home", LIMIT, || (shards_before(&estate) == before).then_some(()));
+    let said = settle(load);
+    assert!(said.contains(" 0 refused, 0 unknown"), "{said} {killed:?}");
+    nothing_is_left(&estate);
+}
+
+fn size(shards: &str) -> usize {
+    let range = |part: &str| match part.split_once('-') {
+        None => 1,
+        Some((first, last)) => {
+            let number = |text: &str| text.parse::<usize>().expect("a number");
+            number(last) - number(first) + 1
+        }
+    };
+    shards.split(',').map(range).sum()
+}
+
+/// Who serves what, and whose home it is.
+fn shards_before(estate: &Estate) -> Vec<(String, String, String)> {
+    let list = json_of(&estate.polis(&["shard", "list", "-o", "json"]));
+    let mut owners = std::collections::BTreeMap::<_, Vec<String>>::new();
+    for line in list["shards"].as_array().expect("lines") {
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let key = (text("unit"), text("home"));
+        let numbers = owners.entry(key).or_default();
+        for part in text("shards").split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let number = |text: &str| text.parse::<usize>().expect("a number");
+            numbers.extend((number(first)..=number(last)).map(|shard| format!("{shard:02}")));
+        }
+    }
+    let sorted = |((unit, home), mut shards): ((String, String), Vec<String>)| {
+        shards.sort();
+        (unit, home, shards.join(","))
+    };
+    owners.into_iter().map(sorted).collect()
+}
+
+/// The place, its processes, its unit and its part of the deployment are gone.
+fn nothing_is_left(estate: &Estate) {
+    let units = json_of(&estate.polis(&["unit", "list", "-o", "json"]));
+    assert_eq!(units["units"].as_array().map(Vec::len), Some(5), "{units:#}");
+    let args = ["-n", "payments", "get", "cafedeployment", "ledger", "-o", "json"];
+    let ledger = json_of(&estate.kubectl(&args));
+    assert_eq!(ledger["spec"]["topology"]["unitReplicas"].get("rz06"), None, "{ledger:#}");
+    let (_, processes) = control(&estate.data, &json!({ "do": "list" }));
+    assert!(!processes.to_string().contains("rz06"), "{processes:#}");
+    let left = std::fs::read_dir(estate.data.join("places")).expect("the places").count();
+    assert_eq!(left, 0, "files of the place are left");
+    assert!(!estate.data.join("pki/units/rz06").exists(), "its identity is left");
+}
+
+#[test]
+fn a_rented_place_that_dies_alone_is_taken_over_and_comes_back() {
+    let estate = Estate::up("elastic-loss", "2+2+1");
+    let args = ["unit", "rent", "rz06", "--in", "east-1", "--from", "rz03", "--share", "50%"];
+    let rented = estate.polis(&args);
+    assert!(rented.status.success(), "{}", String::from_utf8_lossy(&rented.stderr));
+    assert_eq!(shards_of(&estate, "rz06"), ["40-49"]);
+    let load = pay(&estate);
+    let (_, processes) = control(&estate.data, &json!({ "do": "list" }));
+    let processes = processes["ok"].as_array().expect("processes").iter();
+    let place = processes.into_iter().find(|process| process["name"] == "rz06").expect("a place");
+    let pid = i32::try_from(place["pid"].as_i64().expect("a pid")).expect("a pid");
+    let pid = Pid::from_raw(pid).expect("a pid is not 0");
+    rustix::process::kill_process(pid, Signal::KILL).expect("kill the place");
+    wait_for("its shards are taken over", LIMIT, || {
+        shards_of(&estate, "rz06").is_empty().then_some(())
+    });
+    // Its provider starts it again, and it is home to these shards.
+    wait_for("its shards are back", LIMIT, || {
+        (shards_of(&estate, "rz06") == ["40-49"]).then_some(())
+    });
+    settle(load);
+    // Deleting the object gives it back too; then the record is gone.
+    let deleted = estate.kubectl(&["delete", "unitrental", "rz06", "--wait=false"]);
+    assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+    wait_for("the rental is gone", LIMIT, || {
+        let found = estate.kubectl(&["get", "unitrental", "rz06"]);
+        (!found.status.success()).then_some(())
+    });
+    nothing_is_left(&estate);
+}
