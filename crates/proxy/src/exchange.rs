@@ -130,6 +130,7 @@ impl Exchange {
                 self.wait().await?;
                 continue;
             }
+            let started = Instant::now();
             match self.attempt(&target, &endpoint).await {
                 Tried::Answered(response, checkout)
                     if response.status() == StatusCode::MISDIRECTED_REQUEST =>
@@ -138,7 +139,8 @@ impl Exchange {
                 }
                 Tried::Answered(response, checkout) => {
                     self.worker.served(self.shard);
-                    self.worker.unit_metrics(&target.unit).answered(response.status());
+                    let unit = self.worker.unit_metrics(&target.unit);
+                    unit.answered(response.status(), started.elapsed());
                     return Ok(self.answer(response, checkout));
                 }
                 // The endpoint is marked as failing now: the next turn waits.
@@ -146,6 +148,7 @@ impl Exchange {
                 Tried::Unsent => self.again(target.epoch),
                 Tried::Lost => {
                     self.worker.metrics.lost.add(1);
+                    self.worker.unit_metrics(&target.unit).unanswered();
                     self.sent_in_vain()?;
                     self.again(target.epoch);
                 }

@@ -61,9 +61,26 @@ pub(crate) struct ThreadMetrics {
     pub(crate) table_version: Counter,
 }
 
-/// Answers of one unit by status class.
+/// What one unit did with what was sent there: by this, a release that runs in
+/// one group of units is compared with another.
 #[derive(Debug, Default)]
-pub(crate) struct UnitMetrics([Counter; CLASSES]);
+pub(crate) struct UnitMetrics {
+    /// Answers by status class.
+    by_class: [Counter; CLASSES],
+    /// From the start of the try that was answered to the answer's head.
+    latency: Histogram,
+    /// Tries that were sent and got no answer.
+    unanswered: Counter,
+}
+
+/// One unit's counters, of all threads.
+#[derive(Debug, Default)]
+struct UnitTotals {
+    by_class: [u64; CLASSES],
+    buckets: [u64; LATENCY_BOUNDS_MS.len() + 1],
+    sum_us: u64,
+    unanswered: u64,
+}
 
 // === impl Counter ===
 
@@ -100,8 +117,13 @@ impl Histogram {
 // === impl UnitMetrics ===
 
 impl UnitMetrics {
-    pub(crate) fn answered(&self, status: StatusCode) {
-        self.0[class(status)].add(1);
+    pub(crate) fn answered(&self, status: StatusCode, elapsed: Duration) {
+        self.by_class[class(status)].add(1);
+        self.latency.record(elapsed);
+    }
+
+    pub(crate) fn unanswered(&self) {
+        self.unanswered.add(1);
     }
 }
 
@@ -158,11 +180,22 @@ pub(crate) fn render(place: &Place, version: MapVersion, threads: &[Arc<ThreadMe
         }
     }
     page.head("polis_edge_unit_answers_total", "counter", "Answers of units by status class.");
-    for (unit, classes) in unit_totals(threads) {
-        for (class, total) in classes.into_iter().enumerate().filter(|(_, total)| *total > 0) {
+    let units = unit_totals(threads);
+    for (unit, totals) in &units {
+        for (class, total) in totals.by_class.iter().enumerate().filter(|(_, total)| **total > 0) {
             let labels = format!("unit=\"{unit}\",class=\"{}xx\"", class + 1);
-            page.line("polis_edge_unit_answers_total", &labels, total);
+            page.line("polis_edge_unit_answers_total", &labels, *total);
         }
+    }
+    page.head("polis_edge_unit_unanswered_total", "counter", "Tries that a unit did not answer.");
+    for (unit, totals) in units.iter().filter(|(_, totals)| totals.unanswered > 0) {
+        let labels = format!("unit=\"{unit}\"");
+        page.line("polis_edge_unit_unanswered_total", &labels, totals.unanswered);
+    }
+    page.head("polis_edge_unit_seconds", "histogram", "Time a unit takes to answer.");
+    for (unit, totals) in &units {
+        let labels = format!("unit=\"{unit}\"");
+        page.buckets("polis_edge_unit_seconds", &labels, &totals.buckets, totals.sum_us);
     }
     page.histogram("polis_edge_request_seconds", "Time from head to answer.", threads, |t| {
         &t.latency
@@ -232,15 +265,20 @@ pub(crate) fn render(place: &Place, version: MapVersion, threads: &[Arc<ThreadMe
 
 static ONE: Counter = Counter(AtomicU64::new(1));
 
-fn unit_totals(threads: &[Arc<ThreadMetrics>]) -> BTreeMap<UnitName, [u64; CLASSES]> {
-    let mut totals: BTreeMap<UnitName, [u64; CLASSES]> = BTreeMap::new();
+fn unit_totals(threads: &[Arc<ThreadMetrics>]) -> BTreeMap<UnitName, UnitTotals> {
+    let mut totals: BTreeMap<UnitName, UnitTotals> = BTreeMap::new();
     for thread in threads {
         let units = thread.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
         for (unit, metrics) in units.iter() {
             let total = totals.entry(unit.clone()).or_default();
-            for (total, counter) in total.iter_mut().zip(&metrics.0) {
+            for (total, counter) in total.by_class.iter_mut().zip(&metrics.by_class) {
                 *total += counter.get();
             }
+            for (total, counter) in total.buckets.iter_mut().zip(&metrics.latency.buckets) {
+                *total += counter.get();
+            }
+            total.sum_us += metrics.latency.sum_us.get();
+            total.unanswered += metrics.unanswered.get();
         }
     }
     totals
@@ -272,20 +310,35 @@ impl Page {
         get: impl Fn(&ThreadMetrics) -> &Histogram,
     ) {
         self.head(name, "histogram", help);
-        let sum_of = |index: usize| -> u64 {
+        let buckets = std::array::from_fn(|index| {
             threads.iter().map(|thread| get(thread).buckets[index].get()).sum()
-        };
-        let mut total = 0;
-        for (index, bound) in LATENCY_BOUNDS_MS.iter().enumerate() {
-            total += sum_of(index);
-            let seconds = *bound as f64 / 1_000.0;
-            self.line(&format!("{name}_bucket"), &format!("le=\"{seconds}\""), total);
-        }
-        total += sum_of(LATENCY_BOUNDS_MS.len());
-        self.line(&format!("{name}_bucket"), "le=\"+Inf\"", total);
+        });
         let sum_us: u64 = threads.iter().map(|thread| get(thread).sum_us.get()).sum();
-        let _ = writeln!(self.text, "{name}_sum {}", sum_us as f64 / 1e6);
-        self.line(&format!("{name}_count"), "", total);
+        self.buckets(name, "", &buckets, sum_us);
+    }
+
+    /// One series of a histogram.
+    fn buckets(
+        &mut self,
+        name: &str,
+        labels: &str,
+        buckets: &[u64; LATENCY_BOUNDS_MS.len() + 1],
+        sum_us: u64,
+    ) {
+        let separator = if labels.is_empty() { "" } else { "," };
+        let mut total = 0;
+        for (index, count) in buckets.iter().enumerate() {
+            total += count;
+            let bound = match LATENCY_BOUNDS_MS.get(index) {
+                Some(bound) => (*bound as f64 / 1_000.0).to_string(),
+                None => "+Inf".into(),
+            };
+            let labels = format!("{labels}{separator}le=\"{bound}\"");
+            self.line(&format!("{name}_bucket"), &labels, total);
+        }
+        let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let _ = writeln!(self.text, "{name}_sum{braced} {}", sum_us as f64 / 1e6);
+        self.line(&format!("{name}_count"), labels, total);
     }
 }
 
@@ -304,7 +357,9 @@ mod tests {
         for (thread, ms) in threads.iter().zip([1, 40_000]) {
             let shard = Shard::new(42).expect("a shard");
             thread.answered(shard, StatusCode::CREATED, Duration::from_millis(ms));
-            thread.unit(&"rz03".parse().expect("name")).answered(StatusCode::CREATED);
+            let unit = thread.unit(&"rz03".parse().expect("name"));
+            unit.answered(StatusCode::CREATED, Duration::from_millis(ms));
+            unit.unanswered();
         }
         let text = render(&place, MapVersion(7), &threads);
         for line in [
@@ -314,6 +369,10 @@ mod tests {
             "polis_edge_request_seconds_bucket{le=\"30\"} 1",
             "polis_edge_request_seconds_bucket{le=\"+Inf\"} 2",
             "polis_edge_request_seconds_sum 40.001",
+            "polis_edge_unit_seconds_bucket{unit=\"rz03\",le=\"0.001\"} 1",
+            "polis_edge_unit_seconds_sum{unit=\"rz03\"} 40.001",
+            "polis_edge_unit_seconds_count{unit=\"rz03\"} 2",
+            "polis_edge_unit_unanswered_total{unit=\"rz03\"} 2",
             "polis_edge_map_version 7",
             "polis_edge_threads 2",
         ] {

@@ -123,6 +123,9 @@ impl UnitRentals {
             return self.write(rental, after).await;
         }
         let seen = self.seen(&unit, rental, view).await;
+        if seen.place == PlaceSeen::Lost {
+            self.mark_lost(&unit).await?;
+        }
         let step = next(&seen);
         let message = self.take(step, &unit, &mut after, view).await?;
         if after.status.phase != RentalPhase::Refused {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use client::DeleteOptions;
+use client::{DeleteOptions, k8s_openapi::api::core::v1::Pod};
 use planner::{
     shard_map,
     takeover::Takeover,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use topology::{Shard, ShardSet, UnitName};
 
 use super::{UnitRentals, View, place_id};
-use crate::{PlaceOrder, ProviderError, events::Reason};
+use crate::{PlaceOrder, ProviderError, events::Reason, service::is_ready};
 
 type Done = Result<String, client::Error>;
 
@@ -231,6 +231,34 @@ impl UnitRentals {
         let count = view.map.status.of_unit(unit).count();
         let until = rental.spec.until.as_ref().map(|until| format!(" until {until}"));
         format!("serves {count} shards{}", until.unwrap_or_default())
+    }
+
+    /// Whoever said that these pods are ready does not run any more. Its
+    /// successor says so again.
+    pub(super) async fn mark_lost(&self, unit: &UnitName) -> Result<(), client::Error> {
+        let Some(pods) = self.shared.picture.pods(unit) else { return Ok(()) };
+        for pod in pods.iter().filter(|pod| is_ready(pod)) {
+            let (Some(namespace), Some(name)) = (&pod.metadata.namespace, &pod.metadata.name)
+            else {
+                continue;
+            };
+            let mut conditions = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.clone())
+                .unwrap_or_default();
+            for condition in conditions.iter_mut().filter(|one| one.type_ == "Ready") {
+                condition.status = "False".into();
+                condition.reason = Some("PlaceLost".into());
+            }
+            let patch = json!({ "status": { "conditions": conditions } });
+            let door = self.shared.client.unit(unit);
+            match door.namespaced::<Pod>(namespace).patch_status(name, &patch).await {
+                Err(error) if error.is_not_found() => {}
+                other => other.map(drop)?,
+            }
+        }
+        Ok(())
     }
 
     /// As a failover does it: nobody is asked to let go, the fence decides.

@@ -57,7 +57,7 @@ pub struct Common {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+pub enum What {
     Shards(ShardSet),
     Percent(u32),
 }

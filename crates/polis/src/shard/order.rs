@@ -21,7 +21,7 @@ use crate::{
 pub struct Options {
     /// Show the effect on users and traffic, and move nothing
     #[arg(long)]
-    dry_run: bool,
+    pub dry_run: bool,
     /// Give the order and do not wait for its end
     #[arg(long)]
     no_wait: bool,

@@ -1,6 +1,7 @@
-//! `polis unit`: the units, renting one for a while, and emptying one of its
-//! users.
+//! `polis unit`: the units, renting one for a while, its groups, and emptying
+//! one of its users.
 
+mod groups;
 mod list;
 mod rent;
 
@@ -21,6 +22,8 @@ pub enum Command {
     Rent(rent::RentArgs),
     /// Move a rented unit's users back where they came from, and give it back
     Return(rent::ReturnArgs),
+    /// Run another release in a second group of the unit, and move shards to it
+    Groups(groups::Args),
     /// Move every shard of a unit elsewhere while they serve
     Drain(DrainArgs),
 }
@@ -44,6 +47,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => list::status(&args).await,
         Command::Rent(args) => rent::rent(&args).await,
         Command::Return(args) => rent::give_back(&args).await,
+        Command::Groups(args) => groups::run(&args).await,
         Command::Drain(DrainArgs { unit, to, order, common }) => {
             let spec = ShardMoveSpec { unit: Some(unit), to, ..ShardMoveSpec::default() };
             order::run(&common, spec, &order).await

@@ -149,7 +149,7 @@ pub async fn wait(
     unit: &UnitName,
     wanted: RentalPhase,
     no_wait: bool,
-    mut stop: StopSignal,
+    stop: StopSignal,
 ) -> anyhow::Result<ExitCode> {
     if no_wait {
         let rentals = client.federation().all::<UnitRental>();
@@ -157,16 +157,28 @@ pub async fn wait(
         list::print(common, &rental)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let ended = tokio::select! {
-        ended = follow(client, unit, wanted) => ended?,
-        () = stop.received() => {
-            eprintln!("\nit goes on without this terminal; `polis unit status {unit}` shows it");
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
+    let Some(ended) = reach(client, unit, wanted, stop).await? else {
+        return Ok(ExitCode::from(INTERRUPTED));
     };
     list::print(common, &ended)?;
     let good = ended.status.phase == wanted;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// As it is once it is as wanted, or over; none when somebody stopped waiting.
+pub async fn reach(
+    client: &Client,
+    unit: &UnitName,
+    wanted: RentalPhase,
+    mut stop: StopSignal,
+) -> anyhow::Result<Option<UnitRental>> {
+    tokio::select! {
+        ended = follow(client, unit, wanted) => ended.map(Some),
+        () = stop.received() => {
+            eprintln!("\nit goes on without this terminal; `polis unit status {unit}` shows it");
+            Ok(None)
+        }
+    }
 }
 
 async fn follow(
