@@ -12,13 +12,15 @@ mod peer;
 mod spiffe;
 mod tls;
 mod verify;
+mod workload;
 
 pub use authority::{Authority, Issued, Leaf};
 pub use credentials::{Credentials, Files};
 pub use peer::Peer;
 pub use spiffe::{SpiffeId, SpiffeIdError};
 pub use tls::{ClientAuth, ServerCheck, client_config, plain_name, server_config};
-pub use verify::Expected;
+pub use verify::{Expected, client_verifier, server_verifier};
+pub use workload::{Pattern, Unproven, Workload};
 
 /// Why an identity could not be made, read or used.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::{
     Credentials, Error,
-    verify::{Expected, SpiffeVerifier},
+    verify::{Expected, SpiffeVerifier, Wanted},
 };
 
 /// What a server asks of its clients.
@@ -68,7 +68,7 @@ pub fn client_config(
         ServerCheck::Spiffe(expected) => {
             let roots = Arc::new(roots);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(SpiffeVerifier {
-                expected,
+                wanted: Wanted::Expected(expected),
                 roots,
                 provider,
             }))

@@ -1,19 +1,24 @@
-//! Checking a server by its SPIFFE id instead of its host name.
+//! Checking a peer by its SPIFFE id: a server instead of its host name, a
+//! client on top of its chain.
 
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    server::ParsedCertificate,
+    server::{
+        ParsedCertificate, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::{Peer, SpiffeId};
+use crate::{Pattern, Peer, SpiffeId, Unproven, Workload};
 
 /// Which servers are believed; `None` matches any value of that part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +29,56 @@ pub struct Expected {
     pub service_account: Option<String>,
 }
 
+/// Who a server must be.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// Of the form that we issue.
+    Expected(Expected),
+    /// Any of these.
+    OneOf(Vec<Pattern>),
+}
+
 #[derive(Debug)]
 pub(crate) struct SpiffeVerifier {
-    pub(crate) expected: Expected,
+    pub(crate) wanted: Wanted,
     pub(crate) roots: Arc<RootCertStore>,
     pub(crate) provider: Arc<CryptoProvider>,
+}
+
+/// A chain as the web has it, and then one of these.
+#[derive(Debug)]
+struct ClientVerifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    patterns: Vec<Pattern>,
+}
+
+/// Believes clients that one of `roots` vouches for and that are one of
+/// `patterns`; without patterns, whoever the roots vouch for.
+pub fn client_verifier(
+    roots: Arc<RootCertStore>,
+    patterns: Vec<Pattern>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, rustls::client::VerifierBuilderError> {
+    let chain = WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
+    if patterns.is_empty() {
+        return Ok(chain);
+    }
+    Ok(Arc::new(ClientVerifier { chain, patterns }))
+}
+
+/// Believes servers that one of `roots` vouches for and that are one of
+/// `patterns`, whatever name they were asked by. Without patterns, nobody.
+#[must_use]
+pub fn server_verifier(
+    roots: Arc<RootCertStore>,
+    patterns: Vec<Pattern>,
+    provider: Arc<CryptoProvider>,
+) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(SpiffeVerifier { wanted: Wanted::OneOf(patterns), roots, provider })
+}
+
+fn unproven(why: Unproven) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
 }
 
 // === impl Expected ===
@@ -60,6 +110,27 @@ impl Expected {
     }
 }
 
+// === impl Wanted ===
+
+impl Wanted {
+    fn check(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
+        let expected = match self {
+            Wanted::OneOf(patterns) => {
+                let id = Workload::of_certificate(leaf).map_err(unproven)?;
+                return Pattern::check(patterns, id).map(drop).map_err(unproven);
+            }
+            Wanted::Expected(expected) => expected,
+        };
+        let refused =
+            || Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        let peer = Peer::from_certificates(std::slice::from_ref(leaf)).map_err(|_| refused())?;
+        match peer.spiffe {
+            Some(id) if expected.matches(&id) => Ok(()),
+            Some(_) | None => Err(refused()),
+        }
+    }
+}
+
 // === impl SpiffeVerifier ===
 
 impl ServerCertVerifier for SpiffeVerifier {
@@ -80,14 +151,8 @@ impl ServerCertVerifier for SpiffeVerifier {
             now,
             algorithms,
         )?;
-        let refused =
-            || Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        let peer =
-            Peer::from_certificates(std::slice::from_ref(end_entity)).map_err(|_| refused())?;
-        match peer.spiffe {
-            Some(id) if self.expected.matches(&id) => Ok(ServerCertVerified::assertion()),
-            Some(_) | None => Err(refused()),
-        }
+        self.wanted.check(end_entity)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -112,5 +177,47 @@ impl ServerCertVerifier for SpiffeVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+// === impl ClientVerifier ===
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let id = Workload::of_certificate(end_entity).map_err(unproven)?;
+        Pattern::check(&self.patterns, id).map_err(unproven)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
     }
 }

@@ -12,9 +12,10 @@ use crate::{
     io::Io,
     refusal::Refusal,
     reply::Reply,
+    tls::{FORWARDED_CLIENT_CERT, Peer},
     trace,
     upstream::Busy,
-    walk::{Walk, Walked},
+    walk::{CLIENT_GONE, Walk, Walked},
     worker::{Plan, Worker},
 };
 
@@ -32,6 +33,8 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) secure: bool,
+    /// Who it has proven to be, where it was asked.
+    pub(crate) peer: Option<Rc<Peer>>,
 }
 
 pub(crate) struct Request<'a> {
@@ -69,7 +72,7 @@ pub(crate) async fn relay(
     let began = Instant::now();
     let head = &mut request.head;
     let grpc = head.headers.get(header::CONTENT_TYPE).is_some_and(is_grpc);
-    let found = crate::route::find(&plan.shared.listeners[listener].routes, head);
+    let found = crate::route::find(&plan.shared.listeners[listener].routes, head, client);
     let metrics = plan.metrics(listener, found.map(|(at, _)| at));
     metrics.began();
     let trace = prepare(worker, head, client);
@@ -85,7 +88,8 @@ pub(crate) async fn relay(
             (status, Ended::Tunnel(Box::new(io), busy))
         }
         Ok(Walked { status, tunnel: None }) => {
-            (status, if reply.keeps() { Ended::Keep } else { Ended::Close })
+            let keep = status != CLIENT_GONE && reply.keeps();
+            (status, if keep { Ended::Keep } else { Ended::Close })
         }
         Err(refusal) => {
             let sent = reply.refuse(&refusal, grpc, walk.request_is_read());
@@ -127,7 +131,7 @@ fn has_dot_segment(path: &str) -> bool {
     })
 }
 
-fn is_grpc(value: &HeaderValue) -> bool {
+pub(crate) fn is_grpc(value: &HeaderValue) -> bool {
     value.as_bytes().starts_with(b"application/grpc")
 }
 
@@ -155,6 +159,10 @@ fn prepare(worker: &Worker, head: &mut request::Parts, client: &Client) -> [u8; 
         .insert(FORWARDED_FOR, HeaderValue::from_str(&chain).expect("visible text and an address"));
     let proto = if client.secure { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+    match client.peer.as_ref().and_then(|peer| peer.forwarded.as_ref()) {
+        None => drop(headers.remove(FORWARDED_CLIENT_CERT)),
+        Some(value) => drop(headers.insert(FORWARDED_CLIENT_CERT, value.clone())),
+    }
     trace::pass_on(headers, &mut || worker.draw())
 }
 

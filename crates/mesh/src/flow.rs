@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     h1::{Coder, Decoded, Decoder, Malformed},
     io::Io,
+    patience::{End, Patience},
 };
 
 /// A sink with more than this to write takes no more before it has written.
@@ -66,6 +67,8 @@ pub(crate) enum Broken {
     H2(#[from] h2::Error),
     #[error("the endpoint answered {0}")]
     Answered(http::StatusCode),
+    #[error("it comes too slowly")]
+    TooSlow,
 }
 
 /// Which end broke.
@@ -79,6 +82,11 @@ pub(crate) enum Cut {
 pub(crate) struct Pump {
     ended: bool,
     done: bool,
+    /// Bytes that the source has given.
+    taken: u64,
+    /// Whom it stands still for.
+    awaited: End,
+    patience: Option<Patience>,
 }
 
 // === impl Source ===
@@ -311,6 +319,15 @@ impl Sink<'_> {
         }
     }
 
+    /// Bytes that it has and could not send yet.
+    fn held(&self) -> u64 {
+        match self {
+            Sink::Nowhere => 0,
+            Sink::H1 { io, .. } => io.borrow().output.len() as u64,
+            Sink::H2 { waiting, .. } => waiting.len() as u64,
+        }
+    }
+
     /// Gives up in the middle, so that the other side does not take what it
     /// has for the whole.
     pub(crate) fn break_off(&mut self, reason: h2::Reason) {
@@ -329,7 +346,12 @@ fn reset() -> io::Error {
 impl Pump {
     /// `nothing` if there is no body at all and the head has said so.
     pub(crate) fn new(nothing: bool) -> Pump {
-        Pump { ended: nothing, done: false }
+        Pump { ended: nothing, done: false, taken: 0, awaited: End::Source, patience: None }
+    }
+
+    /// With a client at one end, who may be slow, but not too slow.
+    pub(crate) fn patiently(self, client: End, stall: std::time::Duration) -> Pump {
+        Pump { patience: Some(Patience::new(client, stall)), ..self }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -342,7 +364,31 @@ impl Pump {
         sink: &mut Sink<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Cut>> {
+        let polled = self.advance(source, sink, cx);
+        if let Poll::Pending = polled
+            && let Some(patience) = &mut self.patience
+        {
+            let moved = match self.awaited {
+                End::Source => self.taken,
+                End::Sink => self.taken.saturating_sub(sink.held()),
+            };
+            ready!(patience.poll_out(self.awaited, moved, cx));
+            return Poll::Ready(Err(match patience.client {
+                End::Source => Cut::Source(Broken::TooSlow),
+                End::Sink => Cut::Sink,
+            }));
+        }
+        polled
+    }
+
+    fn advance(
+        &mut self,
+        source: &mut Body<'_>,
+        sink: &mut Sink<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Cut>> {
         loop {
+            self.awaited = End::Sink;
             if self.ended {
                 ready!(sink.poll_flush(cx)).map_err(|_| Cut::Sink)?;
                 self.done = true;
@@ -352,6 +398,7 @@ impl Pump {
             match source.poll_piece(cx) {
                 Poll::Ready(Ok(Some(piece))) => {
                     let trailed = matches!(piece, Piece::Trailers(_));
+                    self.taken += piece.bytes() as u64;
                     sink.send(piece).map_err(|_| Cut::Sink)?;
                     self.ended = trailed;
                 }
@@ -364,6 +411,7 @@ impl Pump {
                 }
                 Poll::Ready(Err(broken)) => return Poll::Ready(Err(Cut::Source(broken))),
                 Poll::Pending => {
+                    self.awaited = End::Source;
                     // What is there goes out before more is waited for.
                     if let Poll::Ready(flushed) = sink.poll_flush(cx) {
                         flushed.map_err(|_| Cut::Sink)?;

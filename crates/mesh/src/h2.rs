@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf as _, BytesMut};
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    exchange::{Client, Request, relay},
+    exchange::{Client, Ended, Request, relay},
     flow::Source,
     refusal::Refusal,
     reply::Reply,
@@ -32,13 +33,43 @@ const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// clients have a few; a connection with more is a rapid reset and ends.
 const RESET_STREAMS_MAX: usize = 64;
 
+/// Streams that a client resets within so short a time, and how many of those,
+/// if they are more than every second stream, end its connection: each may have
+/// cost a connection to a service. As Envoy has it.
+const PREMATURE: Duration = Duration::from_secs(1);
+const PREMATURE_STREAMS_MAX: u64 = 500;
+
 /// A stream of which something has been read already.
 pub(crate) struct Prefixed {
     prefix: BytesMut,
     stream: Stream,
 }
 
+/// What has become of the streams of a connection so far.
+#[derive(Default)]
+struct Streams {
+    under_way: Cell<usize>,
+    all: Cell<u64>,
+    premature: Cell<u64>,
+}
+
 pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Rc<str>,
+    client: Client,
+    stream: Prefixed,
+) -> Result<(), h2::Error> {
+    let metrics = worker.metrics.clone();
+    let served = carry(worker, listener, client, stream).await;
+    if let Err(error) = &served
+        && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    {
+        metrics.floods.add(1);
+    }
+    served
+}
+
+async fn carry(
     worker: Rc<Worker>,
     listener: Rc<str>,
     client: Client,
@@ -55,7 +86,7 @@ pub(crate) async fn serve(
         .handshake(stream);
     let Ok(connection) = timeout(limits.head_timeout.0, handshake).await else { return Ok(()) };
     let mut connection = connection?;
-    let under_way = Rc::new(Cell::new(0usize));
+    let streams = Rc::new(Streams::default());
     let mut ending = false;
     let mut idle_since = Instant::now();
     loop {
@@ -69,7 +100,7 @@ pub(crate) async fn serve(
                 continue;
             }
             () = sleep_until(idle_until), if !ending => {
-                if under_way.get() == 0 {
+                if streams.under_way.get() == 0 {
                     connection.graceful_shutdown();
                     ending = true;
                 }
@@ -80,32 +111,38 @@ pub(crate) async fn serve(
         let Some(accepted) = accepted else { return Ok(()) };
         let (request, respond) = accepted?;
         idle_since = Instant::now();
-        under_way.set(under_way.get() + 1);
+        if streams.are_a_flood() {
+            connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            worker.metrics.floods.add(1);
+            ending = true;
+            continue;
+        }
+        streams.begin();
         let (worker, listener, client) = (worker.clone(), listener.clone(), client.clone());
-        let under_way = under_way.clone();
+        let (streams, began) = (streams.clone(), Instant::now());
         tokio::task::spawn_local(async move {
-            stream_of(&worker, &listener, &client, request, respond).await;
-            under_way.set(under_way.get() - 1);
+            let taken = stream_of(&worker, &listener, &client, request, respond).await;
+            streams.end(!taken && began.elapsed() < PREMATURE);
         });
     }
 }
 
+/// Whether the client has stayed for its answer.
 async fn stream_of(
     worker: &Rc<Worker>,
     listener: &str,
     client: &Client,
     request: http::Request<h2::RecvStream>,
     respond: h2::server::SendResponse<bytes::Bytes>,
-) {
+) -> bool {
     let plan = worker.plan();
     let (mut head, stream) = request.into_parts();
     let mut reply = Reply::H2(respond);
-    let Some(at) = plan.listener(listener) else { return };
-    if let Err(message) = plain(&mut head) {
+    let Some(at) = plan.listener(listener) else { return true };
+    if let Err((status, message)) = plain(&mut head, worker.bounds().headers) {
         worker.metrics.malformed.add(1);
-        let refusal = Refusal::new(StatusCode::BAD_REQUEST, errors::MESH_MALFORMED, message);
-        let _ = reply.refuse(&refusal, false, true);
-        return;
+        let refusal = Refusal::new(status, errors::MESH_MALFORMED, message);
+        return reply.refuse(&refusal, false, true).is_ok();
     }
     let body = if stream.is_end_stream() {
         Source::Empty
@@ -113,12 +150,23 @@ async fn stream_of(
         Source::H2 { stream, data_ended: false }
     };
     let request = Request { head, body, upgrade: None };
-    relay(worker, &plan, at, client, request, reply).await;
+    !matches!(relay(worker, &plan, at, client, request, reply).await, Ended::Close)
 }
 
 /// What would be read differently behind us, in HTTP/1.1, is refused; cookies
 /// are one header again (RFC 9113 section 8.2.3).
-fn plain(head: &mut http::request::Parts) -> Result<(), &'static str> {
+fn plain(
+    head: &mut http::request::Parts,
+    headers_max: usize,
+) -> Result<(), (StatusCode, &'static str)> {
+    if head.headers.len() > headers_max {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err((status, "there are more headers than allowed"));
+    }
+    unambiguous(head).map_err(|message| (StatusCode::BAD_REQUEST, message))
+}
+
+fn unambiguous(head: &mut http::request::Parts) -> Result<(), &'static str> {
     let headers = &mut head.headers;
     if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err("the length of the body is said twice");
@@ -145,6 +193,25 @@ fn plain(head: &mut http::request::Parts) -> Result<(), &'static str> {
         headers.insert(header::COOKIE, joined);
     }
     Ok(())
+}
+
+// === impl Streams ===
+
+impl Streams {
+    fn begin(&self) {
+        self.all.set(self.all.get() + 1);
+        self.under_way.set(self.under_way.get() + 1);
+    }
+
+    fn end(&self, premature: bool) {
+        self.premature.set(self.premature.get() + u64::from(premature));
+        self.under_way.set(self.under_way.get() - 1);
+    }
+
+    fn are_a_flood(&self) -> bool {
+        let premature = self.premature.get();
+        premature > PREMATURE_STREAMS_MAX && premature > self.all.get() / 2
+    }
 }
 
 // === impl Prefixed ===

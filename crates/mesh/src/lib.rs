@@ -22,12 +22,14 @@ mod key;
 mod route;
 
 mod io;
+mod seldom;
 mod tls;
 mod transport;
 
 mod flow;
 mod h1;
 mod h2;
+mod patience;
 
 mod upstream;
 

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use crate::plan::Plan;
+use crate::{
+    plan::Plan,
+    tls::{Counts, Why},
+};
 
 /// Upper bounds of the latency buckets in microseconds.
 const BOUNDS_US: [u64; 17] = [
@@ -38,8 +41,9 @@ pub(crate) struct ThreadMetrics {
     pub(crate) connections: Counter,
     pub(crate) connections_ended: Counter,
     pub(crate) connections_refused: Counter,
-    pub(crate) handshakes_failed: Counter,
+    pub(crate) handshakes_failed: Counts,
     pub(crate) malformed: Counter,
+    pub(crate) floods: Counter,
     pub(crate) retries: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) bytes_in: Counter,
@@ -177,10 +181,13 @@ impl Registry {
             ("connections_refused_total", "counter", "Connections beyond the limit.", |m| {
                 m.connections_refused.get()
             }),
-            ("handshakes_failed_total", "counter", "TLS handshakes that came to nothing.", |m| {
-                m.handshakes_failed.get()
-            }),
             ("malformed_total", "counter", "Requests that are no HTTP.", |m| m.malformed.get()),
+            (
+                "floods_total",
+                "counter",
+                "HTTP/2 connections ended for what their clients did.",
+                |m| m.floods.get(),
+            ),
             ("retries_total", "counter", "Tries beyond the first.", |m| m.retries.get()),
             ("tunnels_total", "counter", "Connections that carried bytes both ways.", |m| {
                 m.tunnels.get()
@@ -196,6 +203,13 @@ impl Registry {
             head(out, name, kind, help);
             let count: u64 = threads.values().map(|metrics| of(metrics)).sum();
             let _ = writeln!(out, "polis_proxy_{name} {count}");
+        }
+        let help = "TLS handshakes of clients that came to nothing, by reason.";
+        head(out, "handshakes_failed_total", "counter", help);
+        for (why, reason) in Why::ALL {
+            let count: u64 = threads.values().map(|m| m.handshakes_failed.get(why)).sum();
+            let _ =
+                writeln!(out, "polis_proxy_handshakes_failed_total{{reason=\"{reason}\"}} {count}");
         }
     }
 }
@@ -218,6 +232,18 @@ fn render_clusters(plan: &Plan, out: &mut String) {
             "polis_proxy_cluster_connections{{cluster=\"{}\"}} {count}",
             cluster.name
         );
+    }
+    let help = "TLS handshakes with a cluster that came to nothing, by reason.";
+    head(out, "cluster_handshakes_failed_total", "counter", help);
+    for cluster in plan.clusters.iter().filter(|cluster| cluster.tls.is_some()) {
+        for (why, reason) in Why::ALL {
+            let count = cluster.load.handshakes_failed.get(why);
+            let _ = writeln!(
+                out,
+                "polis_proxy_cluster_handshakes_failed_total{{cluster=\"{}\",reason=\"{reason}\"}} {count}",
+                cluster.name
+            );
+        }
     }
     head(out, "cluster_overflows_total", "counter", "What a circuit breaker refused.");
     for cluster in &plan.clusters {

@@ -1,11 +1,6 @@
 //! What a configuration means: names resolved, files read, values parsed.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use crate::{
     config::{
@@ -51,10 +46,12 @@ impl Plan {
             .map(|model| {
                 let name = model.name.get_ref();
                 let failed = |source| Error::Tls { what: "cluster", name: name.clone(), source };
-                let tls = model.tls.as_ref().map(Connector::load).transpose().map_err(failed)?;
                 let old = before.and_then(|before| {
                     before.clusters.iter().find(|cluster| cluster.name == *name)
                 });
+                let old_tls = old.and_then(|old| old.tls.as_ref());
+                let tls = model.tls.as_ref().map(|model| Connector::load(model, old_tls));
+                let tls = tls.transpose().map_err(failed)?;
                 Ok(Arc::new(Cluster::new(model, tls, &config.place, old.map(Arc::as_ref))))
             })
             .collect::<Result<_, Error>>()?;
@@ -63,19 +60,15 @@ impl Plan {
         let listeners = config
             .listener
             .iter()
-            .map(|model| listener(model, &config, &index).map(Arc::new))
+            .map(|model| {
+                let name = model.name.get_ref();
+                let old = before.and_then(|before| {
+                    before.listeners.iter().find(|listener| listener.name == *name)
+                });
+                listener(model, &config, &index, old.map(Arc::as_ref)).map(Arc::new)
+            })
             .collect::<Result<_, Error>>()?;
         Ok(Plan { listeners, clusters, config })
-    }
-
-    /// The files it was made of, beside its own.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        let listeners = self.config.listener.iter().filter_map(|listener| listener.tls.as_ref());
-        let ours =
-            listeners.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]);
-        let clusters = self.config.cluster.iter().filter_map(|cluster| cluster.tls.as_ref());
-        let theirs = clusters.flat_map(|tls| [Some(&tls.ca), tls.cert.as_ref(), tls.key.as_ref()]);
-        ours.chain(theirs).flatten().map(PathBuf::as_path)
     }
 }
 
@@ -83,10 +76,13 @@ fn listener(
     model: &model::Listener,
     config: &Config,
     clusters: &HashMap<&str, usize>,
+    before: Option<&Listener>,
 ) -> Result<Listener, Error> {
     let name = model.name.get_ref().clone();
     let failed = |source| Error::Tls { what: "listener", name: name.clone(), source };
-    let tls = model.tls.as_ref().map(Acceptor::load).transpose().map_err(failed)?.map(Arc::new);
+    let old = before.and_then(|before| before.tls.as_ref());
+    let tls = model.tls.as_ref().map(|tls| Acceptor::load(tls, model.protocol, old));
+    let tls = tls.transpose().map_err(failed)?;
     let routes = model.route.iter();
     let routes = routes.map(|route| Route::new(route, model, config, clusters)).collect();
     Ok(Listener {

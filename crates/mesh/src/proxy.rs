@@ -5,6 +5,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     num::NonZero,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     rc::Rc,
     sync::{
@@ -68,6 +69,8 @@ pub struct Proxy {
     admin: Option<std::net::TcpListener>,
     log: Option<AccessLog>,
     file: Option<PathBuf>,
+    /// As the files were before they were read.
+    read: Vec<Stamp>,
 }
 
 struct Thread {
@@ -82,6 +85,7 @@ impl Proxy {
     /// Takes the addresses. Must be called within a tokio runtime. `file` is
     /// watched: a new version that is sound replaces the configuration.
     pub fn build(config: Config, file: Option<&Path>) -> Result<Proxy, Error> {
+        let read = stamps(file, &config);
         let plan = Arc::new(Plan::new(config, None)?);
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let threads = match plan.config.limits.threads {
@@ -104,7 +108,7 @@ impl Proxy {
             AccessLog::open(&log.path).map_err(failed)
         });
         let (admin, log) = (admin.transpose()?, log.transpose()?);
-        Ok(Proxy { plan, threads, sockets, admin, log, file: file.map(Path::to_owned) })
+        Ok(Proxy { plan, threads, sockets, admin, log, file: file.map(Path::to_owned), read })
     }
 
     /// By name, where clients come in.
@@ -121,7 +125,7 @@ impl Proxy {
     /// Serves until drained: by `drain`, or by an operator. Requests that have
     /// begun are finished; what is left at the drain timeout is cut off.
     pub async fn run(self, drain: Drain) -> Result<(), Error> {
-        let Proxy { plan, threads, sockets, admin, log, file } = self;
+        let Proxy { plan, threads, sockets, admin, log, file, read } = self;
         let registry = Arc::new(Registry::default());
         let connections = Arc::new(AtomicUsize::new(0));
         let (draining, watched) = watch::channel(false);
@@ -154,8 +158,7 @@ impl Proxy {
             let listener = TcpListener::from_std(listener).expect("built non-blocking");
             rt::spawn(rt::TaskKind::Critical, "proxy-admin", admin::serve(Arc::new(page), listener))
         });
-        let mut follower = Follower { file, plans, listening, workers: &workers, modified: None };
-        follower.note();
+        let mut follower = Follower { file, plans, listening, workers: &workers, seen: read };
         tokio::select! {
             () = drain.started() => {}
             _ = asked.recv() => {}
@@ -281,8 +284,12 @@ struct Follower<'w> {
     /// By name, the address that was asked for.
     listening: HashMap<String, SocketAddr>,
     workers: &'w [Thread],
-    modified: Option<Vec<Option<(SystemTime, u64)>>>,
+    /// As the files were before they were last read.
+    seen: Vec<Stamp>,
 }
+
+/// What tells a file from the one before; none if there is no file.
+type Stamp = Option<(SystemTime, u64, u64)>;
 
 // === impl Follower ===
 
@@ -291,11 +298,11 @@ impl Follower<'_> {
         let Some(file) = self.file.clone() else { return std::future::pending().await };
         loop {
             sleep(LOOK).await;
-            let before = self.modified.clone();
-            self.note();
-            if before == self.modified {
+            let seen = stamps(Some(&file), &self.plans.borrow().config);
+            if seen == self.seen {
                 continue;
             }
+            self.seen = seen;
             match self.load(&file) {
                 Ok(()) => tracing::info!(file = %file.display(), "took over a new configuration"),
                 Err(error) => {
@@ -305,20 +312,12 @@ impl Follower<'_> {
         }
     }
 
-    fn note(&mut self) {
-        let Some(file) = &self.file else { return };
-        let plan = self.plans.borrow().clone();
-        let files = plan.files();
-        let stamp = |path: &Path| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.modified().ok()?, meta.len()))
-        };
-        self.modified = Some(std::iter::once(file.as_path()).chain(files).map(stamp).collect());
-    }
-
     /// All of it or nothing: what cannot be bound leaves the old plan.
     fn load(&mut self, file: &Path) -> Result<(), Error> {
+        let own = stamp(file);
         let config = Config::load(file)?;
+        // Looked at before they are read: what changes meanwhile is seen next time.
+        let seen = std::iter::once(own).chain(config.files().map(stamp)).collect();
         let before = self.plans.borrow().clone();
         let fixed = |config: &Config| {
             let admin = config.admin.as_ref().map(|admin| admin.listen);
@@ -362,7 +361,16 @@ impl Follower<'_> {
             self.listening.insert(name, address);
         }
         self.plans.send_replace(plan);
-        self.note();
+        self.seen = seen;
         Ok(())
     }
+}
+
+fn stamps(file: Option<&Path>, config: &Config) -> Vec<Stamp> {
+    file.into_iter().chain(config.files()).map(stamp).collect()
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len(), meta.ino()))
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, Method, header, request};
 use crate::{
     call::{rule::CallMatcher, view::View},
     config::{Config, Spoken, model},
+    exchange::Client,
     key::KeyRule,
     rules::{FaultRule, HeaderRules, RateLimit},
 };
@@ -50,6 +51,7 @@ struct Matcher {
     headers: Vec<(HeaderName, String)>,
     query: Vec<(String, String)>,
     sni: Option<Host>,
+    client: Option<identity::Pattern>,
 }
 
 enum Host {
@@ -117,17 +119,26 @@ impl Route {
         }
     }
 
-    pub(crate) fn matches(&self, head: &request::Parts) -> bool {
-        self.spoken == Spoken::Http && self.matcher.matches(head)
+    pub(crate) fn matches(&self, head: &request::Parts, client: &Client) -> bool {
+        self.spoken == Spoken::Http
+            && self.matcher.matches(head)
+            && self.matcher.matches_client(client)
     }
 
-    pub(crate) fn matches_call(&self, spoken: Spoken, view: &mut View<'_>) -> bool {
-        self.spoken == spoken && self.call.matches(view)
+    pub(crate) fn matches_call(
+        &self,
+        spoken: Spoken,
+        view: &mut View<'_>,
+        client: &Client,
+    ) -> bool {
+        self.spoken == spoken && self.matcher.matches_client(client) && self.call.matches(view)
     }
 
-    /// For bytes: only the server name is known.
-    pub(crate) fn matches_name(&self, sni: Option<&str>) -> bool {
-        self.matcher.sni.as_ref().is_none_or(|host| sni.is_some_and(|sni| host.matches(sni)))
+    /// For bytes: only the server name and the client are known.
+    pub(crate) fn matches_name(&self, sni: Option<&str>, client: &Client) -> bool {
+        let host = &self.matcher.sni;
+        host.as_ref().is_none_or(|host| sni.is_some_and(|sni| host.matches(sni)))
+            && self.matcher.matches_client(client)
     }
 }
 
@@ -177,7 +188,16 @@ impl Matcher {
             headers: headers.collect(),
             query: model.query.clone().into_iter().collect(),
             sni: model.sni.as_ref().map(|host| Host::new(host.get_ref())),
+            client: model.client.as_ref().map(|client| {
+                identity::Pattern::parse(client.get_ref()).expect("checked: it is a pattern")
+            }),
         }
+    }
+
+    fn matches_client(&self, client: &Client) -> bool {
+        let Some(pattern) = &self.client else { return true };
+        let id = client.peer.as_ref().and_then(|peer| peer.id.as_ref());
+        id.is_some_and(|id| pattern.matches(id))
     }
 
     fn matches(&self, head: &request::Parts) -> bool {
@@ -251,8 +271,12 @@ impl Host {
 }
 
 /// The first that matches.
-pub(crate) fn find<'a>(routes: &'a [Route], head: &request::Parts) -> Option<(usize, &'a Route)> {
-    routes.iter().enumerate().find(|(_, route)| route.matches(head))
+pub(crate) fn find<'a>(
+    routes: &'a [Route],
+    head: &request::Parts,
+    client: &Client,
+) -> Option<(usize, &'a Route)> {
+    routes.iter().enumerate().find(|(_, route)| route.matches(head, client))
 }
 
 #[cfg(test)]

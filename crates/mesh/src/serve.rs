@@ -13,7 +13,7 @@ use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
     sync::oneshot,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     io::Io,
     plan::Listener,
     tcp,
+    tls::Why,
     transport::Stream,
     worker::Worker,
 };
@@ -95,7 +96,7 @@ async fn carry(
         &stream,
         u32::try_from(stall.as_millis()).unwrap_or(u32::MAX),
     )?;
-    let mut client = Client { address: peer, secure: false };
+    let mut client = Client { address: peer, secure: false, peer: None };
     if listener.proxy_protocol {
         let origin = timeout(patience, origin(&mut stream)).await;
         match origin.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -109,23 +110,28 @@ async fn carry(
     let (stream, alpn) = match &listener.tls {
         None => (Stream::Plain(stream), None),
         Some(tls) => {
-            let handshake = timeout(patience, Box::pin(tls.accept(stream))).await;
-            let stream = match handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => stream,
+            let (stream, proven) = match Box::pin(tls.accept(stream, patience)).await {
+                Ok(accepted) => accepted,
                 Err(error) => {
-                    worker.metrics.handshakes_failed.add(1);
+                    let why = Why::of(&error);
+                    worker.metrics.handshakes_failed.add(why);
+                    if let Some(more) = tls.seldom.may(Instant::now()) {
+                        let listener = &*name;
+                        tracing::warn!(listener, %peer, ?why, %error, more, "no handshake of TLS");
+                    }
                     return Err(error);
                 }
             };
             client.secure = true;
+            client.peer = proven.map(Rc::new);
             let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
             (Stream::Accepted(Box::new(stream)), alpn)
         }
     };
     let mut io = Io::new(stream);
     match listener.protocol {
-        Protocol::Tcp => Box::pin(tcp::serve(worker, &name, io, false)).await,
-        Protocol::TlsPassthrough => Box::pin(tcp::serve(worker, &name, io, true)).await,
+        Protocol::Tcp => Box::pin(tcp::serve(worker, &name, &client, io, false)).await,
+        Protocol::TlsPassthrough => Box::pin(tcp::serve(worker, &name, &client, io, true)).await,
         Protocol::Bolt => Box::pin(call::serve(worker, name, client, io, Wire::Bolt)).await,
         Protocol::Dubbo => Box::pin(call::serve(worker, name, client, io, Wire::Dubbo)).await,
         Protocol::Http | Protocol::Auto => {

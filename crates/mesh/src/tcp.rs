@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio::time::timeout;
 
 use crate::{
+    exchange::Client,
     flow::both_ways,
     io::Io,
     route::To,
@@ -21,6 +22,7 @@ const HELLO_BYTES_MAX: usize = 16 << 10;
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     listener: &str,
+    client: &Client,
     mut io: Io,
     sniff: bool,
 ) -> std::io::Result<()> {
@@ -39,7 +41,7 @@ pub(crate) async fn serve(
         None
     };
     let routes = &plan.shared.listeners[at].routes;
-    let found = routes.iter().position(|route| route.matches_name(name.as_deref()));
+    let found = routes.iter().position(|route| route.matches_name(name.as_deref(), client));
     let metrics = plan.metrics(at, found);
     let Some(route) = found.map(|found| &routes[found]) else { return Ok(()) };
     let Some(cluster) = cluster(&worker, &plan, &route.to) else { return Ok(()) };

@@ -17,10 +17,11 @@ use tokio::time::timeout_at;
 
 use crate::{
     config::model::{RateBy, Retry},
-    exchange::{Client, Deadline, Request},
+    exchange::{Client, Deadline, Request, is_grpc},
     flow::{Body, Broken, Cut, Pump, Source},
     io::Io,
     key::JSON_BYTES_MAX,
+    patience::End,
     refusal::Refusal,
     reply::Reply,
     route::{Route, To},
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// What a client that left is counted as; the field has it from nginx.
-const CLIENT_GONE: u16 = 499;
+pub(crate) const CLIENT_GONE: u16 = 499;
 /// Longest single wait of a request without a deadline.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -157,8 +158,7 @@ impl<'w> Walk<'w> {
             upgrade.map(|value| Bytes::copy_from_slice(value.as_bytes())),
         );
         if mirrors && let Some((at, _)) = route.mirror {
-            let whole = body.whole().await.map_err(|broken| self.client_broke(&broken))?;
-            if let Some(whole) = whole {
+            if let Some(whole) = self.whole(&mut body).await? {
                 mirror(
                     self.plan.clusters[at].clone(),
                     outbound.clone(),
@@ -286,6 +286,10 @@ impl<'w> Walk<'w> {
         let (mut sink, mut waiting) =
             lease.send(outbound.outgoing(length)).map_err(|_| Failed::Unsent)?;
         let mut up = Pump::new(length == Some(0));
+        // A call of gRPC may be a stream in which the client has nothing to say.
+        if !outbound.is_grpc() {
+            up = up.patiently(End::Source, self.stall());
+        }
         let mut up_broke = false;
         let answered = std::future::poll_fn(|cx| {
             if !up.is_done() && !up_broke {
@@ -341,7 +345,7 @@ impl<'w> Walk<'w> {
         let Ok(mut down_sink) = reply.head(parts, down_length, body.is_taken()) else {
             return Ok(Walked { status: CLIENT_GONE, tunnel: None });
         };
-        let mut down = Pump::new(down_length == Some(0));
+        let mut down = Pump::new(down_length == Some(0)).patiently(End::Sink, self.stall());
         let until = self.deadline.at.unwrap_or_else(|| now + FOREVER);
         let moved = std::future::poll_fn(|cx| {
             if !up.is_done() && !up_broke {
@@ -410,19 +414,24 @@ impl<'w> Walk<'w> {
         {
             return Ok(None);
         }
-        let until = self.deadline.at.unwrap_or_else(|| self.began + FOREVER);
-        let whole = match timeout_at(until, body.whole()).await {
-            Ok(whole) => whole.map_err(|broken| self.client_broke(&broken))?,
-            Err(_) => {
-                let message = "the body did not arrive in time".to_owned();
-                return Err(self.refuse(
-                    StatusCode::REQUEST_TIMEOUT,
-                    errors::BODY_TOO_SLOW,
-                    message,
-                ));
-            }
-        };
+        let whole = self.whole(body).await?;
         Ok(whole.and_then(|whole| rule.of_body(&whole)).map(Cow::Owned))
+    }
+
+    /// All of a body that is small enough to be kept, within what a client is
+    /// given for its next piece.
+    async fn whole(&self, body: &mut Body<'_>) -> Result<Option<Bytes>, Refusal> {
+        let stall = Some(self.stall()).filter(|stall| !stall.is_zero()).unwrap_or(FOREVER);
+        let until = Instant::now() + stall;
+        let until = self.deadline.at.map_or(until, |at| at.min(until));
+        match timeout_at(until, body.whole()).await {
+            Ok(whole) => whole.map_err(|broken| self.client_broke(&broken)),
+            Err(_) => Err(self.client_broke(&Broken::TooSlow)),
+        }
+    }
+
+    fn stall(&self) -> Duration {
+        self.plan.shared.config.limits.stall_timeout.0
     }
 
     fn limit(&self, route: &Route, key: Option<&str>) -> Result<(), Refusal> {
@@ -501,11 +510,12 @@ impl<'w> Walk<'w> {
     }
 
     fn client_broke(&self, broken: &Broken) -> Refusal {
-        let status = match broken {
-            Broken::Malformed(why) => why.status(),
-            _ => StatusCode::BAD_REQUEST,
+        let (status, code) = match broken {
+            Broken::Malformed(why) => (why.status(), errors::BODY_BROKEN),
+            Broken::TooSlow => (StatusCode::REQUEST_TIMEOUT, errors::BODY_TOO_SLOW),
+            _ => (StatusCode::BAD_REQUEST, errors::BODY_BROKEN),
         };
-        self.refuse(status, errors::BODY_BROKEN, format!("the request's body: {broken}"))
+        self.refuse(status, code, format!("the request's body: {broken}"))
     }
 
     fn refuse(&self, status: StatusCode, code: errors::Code, message: String) -> Refusal {
@@ -543,6 +553,10 @@ impl Outbound {
         }
         route.request_headers.apply(&mut headers);
         Outbound { method, uri, headers, upgrade }
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.headers.get(header::CONTENT_TYPE).is_some_and(is_grpc)
     }
 
     fn outgoing(&self, length: Option<u64>) -> Outgoing<'_> {

@@ -82,7 +82,8 @@ pub(super) async fn relay(
     };
     let (found, key, line) = {
         let mut view = frame.view();
-        let found = routes.iter().position(|route| route.matches_call(spoken, &mut view));
+        let found =
+            routes.iter().position(|route| route.matches_call(spoken, &mut view, &caller.client));
         let rule = found.and_then(|found| routes[found].key.as_ref());
         let key = rule.and_then(|rule| rule.of_call(&mut view)).map(std::borrow::Cow::into_owned);
         let line = worker.access_log().map(|_| Line::of_call(&mut view, &caller.client));

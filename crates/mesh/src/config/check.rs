@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{
     fit,
-    model::{Cluster, Config, HeaderRules, Listener, Name, Protocol, RateBy, Route},
+    model::{Cluster, Config, Forward, HeaderRules, Listener, Name, Protocol, RateBy, Route},
     spoken::Spoken,
 };
 
@@ -126,6 +126,9 @@ fn of_listener(config: &Config, listener: &Listener) -> Checked {
         if !tls.clients.is_empty() && tls.client_ca.is_none() {
             return Err(complain(&tls.clients[0], "`clients` needs `client_ca`"));
         }
+        if tls.forward == Forward::Set && tls.client_ca.is_none() {
+            return Err(complain(&listener.name, "`tls.forward` needs `tls.client_ca`"));
+        }
         tls.clients.iter().try_for_each(spiffe)?;
     }
     unique("route", listener.route.iter().map(|route| &route.name))?;
@@ -187,6 +190,12 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
         return wrong(format!("route `{name}`: a listener of `auto` carries no bytes"));
     }
     fit::check(route, spoken)?;
+    if let Some(client) = &route.matches.client {
+        spiffe(client)?;
+        if listener.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
+            return Err(complain(client, "who a client is takes `tls.client_ca` of the listener"));
+        }
+    }
     for path in [&route.matches.path, &route.matches.path_prefix].into_iter().flatten() {
         slash(path)?;
     }
@@ -257,8 +266,7 @@ fn slash(path: &Spanned<String>) -> Checked {
 
 fn spiffe(id: &Spanned<String>) -> Checked {
     let text = id.get_ref();
-    let star = text.find('*').is_none_or(|at| at + 1 == text.len() && text.ends_with("/*"));
-    if text.starts_with("spiffe://") && text.len() > "spiffe://".len() && star {
+    if identity::Pattern::parse(text).is_some() {
         return Ok(());
     }
     let message = format!(

@@ -10,7 +10,10 @@ mod fit;
 pub mod model;
 mod spoken;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 pub use error::Error;
 pub(crate) use fit::path as argument_path;
@@ -31,6 +34,16 @@ impl Config {
             return Err(Error::TooLarge { file: name, bytes, max: FILE_BYTES_MAX });
         }
         Config::parse(&fs::read_to_string(path).map_err(unreadable)?, &name)
+    }
+
+    /// The files that it names and that may be replaced while serving.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let listeners = self.listener.iter().filter_map(|listener| listener.tls.as_ref());
+        let ours =
+            listeners.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]);
+        let clusters = self.cluster.iter().filter_map(|cluster| cluster.tls.as_ref());
+        let theirs = clusters.flat_map(|tls| [Some(&tls.ca), tls.cert.as_ref(), tls.key.as_ref()]);
+        ours.chain(theirs).flatten().map(PathBuf::as_path)
     }
 
     /// `file` is only named in errors.

@@ -115,6 +115,20 @@ pub struct ServerTls {
     /// And in it exactly one URI, one of these: `spiffe://bank/ns/pay/sa/*`.
     #[serde(default)]
     pub clients: Vec<Spanned<String>>,
+    /// Whether services are told who the client is.
+    #[serde(default)]
+    pub forward: Forward,
+}
+
+/// What becomes of the header `x-forwarded-client-cert`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forward {
+    /// Removed: nobody is to be believed what he says of himself.
+    #[default]
+    Remove,
+    /// Set to who the client has proven to be.
+    Set,
 }
 
 /// The first route that matches is taken.
@@ -175,6 +189,8 @@ pub struct Match {
     pub version: Option<Spanned<String>>,
     /// Of a service of Dubbo.
     pub group: Option<Spanned<String>>,
+    /// Who the client has proven to be: `spiffe://bank/ns/pay/sa/*`.
+    pub client: Option<Spanned<String>>,
 }
 
 /// Where the key is, tried in this order; the first that is there counts.
@@ -391,7 +407,8 @@ pub struct ClientTls {
     /// Our own certificate, for servers that ask.
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
-    /// The name to check and to send; needed unless `servers` is given.
+    /// The name to check and to send; with `servers` it is only sent, and
+    /// without it none is.
     pub server_name: Option<Spanned<String>>,
     /// The server shows exactly one URI, one of these: `spiffe://bank/ns/pay/sa/api`.
     #[serde(default)]

@@ -78,14 +78,16 @@ pub(crate) async fn serve(
         // Boxed: a connection that waits for its next request is small.
         let ended = Box::pin(relay(&worker, &plan, at, &client, request, reply)).await;
         drop(plan);
+        // Our own answers are small: who does not take one is not waited for.
+        let stall = worker.plan().shared.config.limits.stall_timeout.0;
         match ended {
-            Ended::Keep => flush(&io).await?,
+            Ended::Keep => within(stall, flush(&io)).await?,
             Ended::Close => {
-                flush(&io).await?;
+                within(stall, flush(&io)).await?;
                 return linger(&io).await;
             }
             Ended::Tunnel(mut upstream, _busy) => {
-                flush(&io).await?;
+                within(stall, flush(&io)).await?;
                 let mut io = io.into_inner();
                 worker.metrics.tunnels.add(1);
                 let idle = worker.plan().shared.config.limits.idle_timeout.0;
@@ -135,6 +137,13 @@ async fn next(worker: &Worker, io: &RefCell<Io>) -> Result<RequestHead, NoReques
     timeout(patience, rest).await.unwrap_or(Err(NoRequest::TooSlow))
 }
 
+async fn within(stall: Duration, flushed: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    if stall.is_zero() {
+        return flushed.await;
+    }
+    timeout(stall, flushed).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 async fn refuse(io: &RefCell<Io>, refusal: &Refusal) -> io::Result<()> {
     let mut reply = Reply::H1 {
         io,
@@ -144,7 +153,7 @@ async fn refuse(io: &RefCell<Io>, refusal: &Refusal) -> io::Result<()> {
         draining: &Cell::new(false),
     };
     if reply.refuse(refusal, false, false).is_ok() {
-        flush(io).await?;
+        within(LINGER, flush(io)).await?;
     }
     linger(io).await
 }
@@ -152,7 +161,7 @@ async fn refuse(io: &RefCell<Io>, refusal: &Refusal) -> io::Result<()> {
 /// Ends our side and reads what still comes: closing at once would reset the
 /// connection, and the client could lose the answer.
 async fn linger(io: &RefCell<Io>) -> io::Result<()> {
-    std::future::poll_fn(|cx| io.borrow_mut().poll_shutdown(cx)).await?;
+    within(LINGER, std::future::poll_fn(|cx| io.borrow_mut().poll_shutdown(cx))).await?;
     let rest = async {
         let mut read = 0;
         while read < LINGER_BYTES_MAX {

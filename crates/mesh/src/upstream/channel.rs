@@ -129,7 +129,7 @@ pub(crate) async fn open(
     }
     let connected = async {
         let busy = cluster.room(endpoint).await?;
-        Ok((busy, connect::io(&cluster.shared, endpoint, &[]).await?))
+        Ok((busy, connect::io(&cluster.shared, endpoint).await?))
     };
     match connected.await {
         Ok((busy, io)) => {

@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::model::{self, Balance, Breakers, Outlier, Place, Spill, Upstream},
-    tls::Connector,
+    tls::{Connector, Counts},
 };
 
 pub(crate) struct Cluster {
@@ -43,6 +43,7 @@ pub(crate) struct Load {
     pub(crate) connect_failures: AtomicU64,
     /// A connection has become free while somebody waits for one.
     pub(crate) freed: Notify,
+    pub(crate) handshakes_failed: Counts,
 }
 
 pub(crate) struct Endpoint {

@@ -3,10 +3,13 @@
 use std::{io, rc::Rc, sync::atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use super::{Cluster, LocalEndpoint};
-use crate::{io::Io, transport::Stream};
+use crate::{io::Io, tls::Why, transport::Stream};
 
 /// What one HTTP/2 stream, and all of a connection, may have on its way to us.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -33,23 +36,26 @@ pub(crate) enum Error {
 }
 
 /// Within the cluster's time for connecting, the handshake included.
-pub(crate) async fn io(
-    cluster: &Cluster,
-    endpoint: &LocalEndpoint,
-    alpn: &[&[u8]],
-) -> Result<Io, Error> {
+pub(crate) async fn io(cluster: &Cluster, endpoint: &LocalEndpoint) -> Result<Io, Error> {
     let open = async {
         let stream = TcpStream::connect(endpoint.shared.address).await.map_err(Error::Tcp)?;
         stream.set_nodelay(true).map_err(Error::Tcp)?;
         let Some(tls) = &cluster.tls else { return Ok(Io::new(Stream::Plain(stream))) };
-        let stream = tls.connect(stream, alpn).await.map_err(Error::Tls)?;
+        let stream = tls.connect(stream, cluster.protocol).await.map_err(Error::Tls)?;
         Ok(Io::new(Stream::Connected(Box::new(stream))))
     };
     let opened = timeout(cluster.connect_timeout, open).await.unwrap_or(Err(Error::Timeout));
     opened.inspect_err(|error| {
         cluster.load.connect_failures.fetch_add(1, Relaxed);
-        let (cluster, endpoint) = (&cluster.name, endpoint.shared.address);
-        tracing::debug!(cluster, %endpoint, %error, "cannot connect");
+        let (name, endpoint) = (&cluster.name, endpoint.shared.address);
+        if let (Some(tls), Error::Tls(source)) = (&cluster.tls, error) {
+            let why = Why::of(source);
+            cluster.load.handshakes_failed.add(why);
+            if let Some(more) = tls.seldom().may(Instant::now()) {
+                tracing::warn!(cluster = name, %endpoint, ?why, %error, more, "no handshake of TLS");
+            }
+        }
+        tracing::debug!(cluster = name, %endpoint, %error, "cannot connect");
     })
 }
 
@@ -66,7 +72,7 @@ pub(super) async fn h2(
         if endpoint.h2.borrow().is_some() {
             continue;
         }
-        let stream = io(cluster, endpoint, &[b"h2"]).await?.into_parts().0;
+        let stream = io(cluster, endpoint).await?.into_parts().0;
         if let Stream::Connected(stream) = &stream
             && stream.get_ref().1.alpn_protocol() != Some(b"h2")
         {

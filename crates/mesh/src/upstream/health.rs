@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Cluster, Endpoint};
-use crate::config::model::Health;
+use crate::config::model::{Health, Upstream};
 
 /// Watches all endpoints that are to be watched, for as long as it is polled.
 pub(crate) async fn watch(clusters: Vec<Arc<Cluster>>) {
@@ -59,7 +59,7 @@ async fn ask(cluster: &Cluster, endpoint: &Endpoint, health: &Health) -> io::Res
     );
     match &cluster.tls {
         None => exchange(stream, &request).await,
-        Some(tls) => exchange(tls.connect(stream, &[b"http/1.1"]).await?, &request).await,
+        Some(tls) => exchange(tls.connect(stream, Upstream::Http1).await?, &request).await,
     }
 }
 

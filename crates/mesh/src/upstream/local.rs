@@ -62,6 +62,7 @@ impl Local {
     pub(crate) fn new(shared: Arc<Cluster>, before: Option<&Local>, random: Random) -> Local {
         let same_tls = |before: &&Local| match (&before.shared.tls, &shared.tls) {
             (None, None) => before.shared.protocol == shared.protocol,
+            (Some(old), Some(new)) => before.shared.protocol == shared.protocol && old.is(new),
             _ => false,
         };
         let before = before.filter(same_tls);
@@ -107,7 +108,7 @@ impl Local {
             return Ok(Lease::h1(idle.io, idle.busy, true));
         }
         let busy = self.room(endpoint).await?;
-        let io = connect::io(&self.shared, endpoint, &[b"http/1.1"]).await?;
+        let io = connect::io(&self.shared, endpoint).await?;
         Ok(Lease::h1(Box::new(RefCell::new(io)), busy, false))
     }
 
