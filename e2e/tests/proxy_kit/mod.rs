@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod h2;
+
 use std::{
     fs,
     io::{self, Read, Write},
@@ -131,6 +133,13 @@ fn serve(mut stream: TcpStream, heads: &Mutex<Vec<String>>) -> io::Result<()> {
             }
         }
         input.drain(..if chunked { input.len() } else { length });
+        if head.starts_with("GET /big ") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")?;
+            for _ in 0..1_000 {
+                stream.write_all(&[b'x'; 1_000_000])?;
+            }
+            continue;
+        }
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{head}", head.len());
         stream.write_all(answer.as_bytes())?;
     }
