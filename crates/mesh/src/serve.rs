@@ -117,7 +117,7 @@ async fn carry(
                     worker.metrics.handshakes_failed.add(why);
                     if let Some(more) = tls.seldom.may(Instant::now()) {
                         let listener = &*name;
-                        tracing::warn!(listener, %peer, ?why, %error, more, "no handshake of TLS");
+                        tracing::warn!(listener, %peer, why = why.name(), %error, more, "no handshake of TLS");
                     }
                     return Err(error);
                 }

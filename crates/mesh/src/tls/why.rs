@@ -46,6 +46,11 @@ impl Why {
         (Why::Other, "other"),
     ];
 
+    /// As counters have it.
+    pub(crate) fn name(self) -> &'static str {
+        Why::ALL[self as usize].1
+    }
+
     pub(crate) fn of(error: &io::Error) -> Why {
         if error.kind() == io::ErrorKind::TimedOut {
             return Why::Slow;

@@ -52,7 +52,7 @@ pub(crate) async fn io(cluster: &Cluster, endpoint: &LocalEndpoint) -> Result<Io
             let why = Why::of(source);
             cluster.load.handshakes_failed.add(why);
             if let Some(more) = tls.seldom().may(Instant::now()) {
-                tracing::warn!(cluster = name, %endpoint, ?why, %error, more, "no handshake of TLS");
+                tracing::warn!(cluster = name, %endpoint, why = why.name(), %error, more, "no handshake of TLS");
             }
         }
         tracing::debug!(cluster = name, %endpoint, %error, "cannot connect");
