@@ -1,13 +1,26 @@
 //! A shard is split while payments flow, and its new half moves away: no request
 //! fails, nothing is lost or doubled, and what people see goes on.
 
-use std::{process::Output, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    process::Output,
+    time::Duration,
+};
 
-use e2e::{Estate, Running};
+use e2e::{Estate, Running, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-const RATE: &str = "100";
+const RATE: &str = "200";
+
+/// As in `docs/operate/moves.md`.
+const MANIFEST: &str = r#"
+apiVersion: polis.dev/v1alpha1
+kind: ShardMove
+metadata: {name: busy-half}
+spec: {shards: "45", buckets: "4550-4599", to: rz04}
+"#;
 
 fn json_of(output: &Output) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -20,6 +33,48 @@ fn row(estate: &Estate, buckets: &str) -> Value {
     let rows = list["shards"].as_array().expect("rows");
     let row = rows.iter().find(|row| row["buckets"] == buckets);
     row.unwrap_or_else(|| panic!("{buckets} in {list:#}")).clone()
+}
+
+/// An order at its end.
+fn ended(estate: &Estate, name: &str) -> Value {
+    wait_for("the order ends", Duration::from_secs(60), || {
+        let output = estate.kubectl(&["get", "shardmove", name, "-o", "json"]);
+        let order: Value = serde_json::from_slice(&output.stdout).ok()?;
+        ["Succeeded", "Failed"].contains(&order["status"]["phase"].as_str()?).then_some(order)
+    })
+}
+
+fn apply(estate: &Estate, manifest: &str) {
+    let file = estate.data.join("order.yaml");
+    std::fs::write(&file, manifest).expect("write the manifest");
+    let applied = estate.kubectl(&["apply", "-f", &file.display().to_string()]);
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+}
+
+/// Gives an order that splits and moves, in units that have nothing to do with the
+/// leader's center, and kills that center before it can be carried out.
+fn outlive_the_leader(estate: &Estate) {
+    let args = ["-n", "polis-system", "get", "lease", "controllers", "-o", "json"];
+    let lease = json_of(&estate.kubectl(&args));
+    let holder = lease["spec"]["holderIdentity"].as_str().expect("a holder");
+    let leader = holder.rsplit_once('-').expect("center and number").0;
+    let homes = [("east-2", "rz02", "30"), ("west-1", "rz05", "90"), ("south-2", "rz04", "70")];
+    let mut others = homes.into_iter().filter(|(center, ..)| *center != leader);
+    let ((_, _, shard), (_, to, _)) =
+        (others.next().expect("three less one"), others.next().expect("three less one"));
+    let args = ["shard", "split", shard, "--to", to, "--no-wait", "-o", "json"];
+    let order = json_of(&estate.polis(&args));
+    // The end of the conversation starts the center again.
+    let kill = json!({ "kind": "kill", "centers": [leader] });
+    let kill = json!({ "do": "inject", "fault": kill, "heal_after_ms": 60_000 });
+    let mut socket = UnixStream::connect(estate.data.join("up.sock")).expect("reach polis up");
+    writeln!(socket, "{kill}").expect("ask");
+    let mut answer = String::new();
+    BufReader::new(socket).read_line(&mut answer).expect("an answer");
+    assert!(answer.contains("ok"), "{answer}");
+    let order = ended(estate, order["metadata"]["name"].as_str().expect("a name"));
+    assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
+    assert_eq!(row(estate, &format!("{shard}50-{shard}99"))["unit"], to);
 }
 
 fn refused(estate: &Estate, args: &[&str], why: &str) {
@@ -136,6 +191,19 @@ fn a_shard_is_split_and_its_half_moves_under_load() {
     assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
     assert_eq!(row(&estate, "4250-4259")["unit"], "rz03");
     assert_eq!(row(&estate, "4260-4299")["unit"], "rz01");
+
+    apply(&estate, MANIFEST);
+    let order = ended(&estate, "busy-half");
+    assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
+    let shown = String::from_utf8(estate.kubectl(&["get", "shardmoves"]).stdout).expect("text");
+    assert!(shown.contains("4550-4599 of 45"), "{shown}");
+
+    // There and back, and each part by itself.
+    for to in ["rz02", "rz04", "rz01"] {
+        let order = json_of(&estate.polis(&["shard", "move", "42,100", "--to", to, "-o", "json"]));
+        assert_eq!(order["status"]["phase"], "Succeeded", "{order:#}");
+    }
+    outlive_the_leader(&estate);
 
     // It finishes what it has begun, and checks every payment and every bucket.
     load.signal(Signal::INT);

@@ -43,7 +43,7 @@ pub(crate) const TABLE: &[Entry] = &[
         code: LEDGER_ID,
         title: "an id is not well-formed",
         cause: "User ids are 3 to 32 digits; merchants are 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; \
-                payment ids are UID.KEY; shards are 00 to 99.",
+                payment ids are UID.KEY; shards are 00 to 1023.",
         remedy: "Correct the id that the message names.",
     },
     Entry {

@@ -36,7 +36,7 @@ pub(crate) const TABLE: &[Entry] = &[
     Entry {
         code: NO_ROUTE_KEY,
         title: "nothing in the request says whose it is",
-        cause: "The edge sends a request to the unit that owns the user, and found no user id in the path, no polis-uid header and no zone_op cookie of two digits.",
+        cause: "The edge sends a request to the unit that owns the user, and found no user id in the path, no polis-uid header and no zone_op cookie of two or four digits.",
         remedy: "Send the user id in the header polis-uid, or keep the cookie zone_op that the edge set.",
     },
     Entry {
