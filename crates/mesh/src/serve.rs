@@ -183,7 +183,11 @@ async fn wire(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<Op
         match detect(&io.input) {
             Detected::Is(Spoken::Bolt) => return Ok(Some(Wire::Bolt)),
             Detected::Is(Spoken::Dubbo) => return Ok(Some(Wire::Dubbo)),
-            Detected::Is(_) => return Ok(None),
+            Detected::Is(Spoken::Http1 | Spoken::Http2) => return Ok(None),
+            Detected::Is(other) => {
+                worker.metrics.malformed.add(1);
+                return Err(io::Error::other(format!("{other:?} is not spoken here")));
+            }
             Detected::NeedMore => {}
         }
         let read = async {

@@ -62,6 +62,27 @@ async fn a_connection_that_breaks_leaves_the_outcome_unknown_and_the_next_call_w
 }
 
 #[tokio::test]
+async fn one_port_takes_calls_beside_others_and_ends_what_is_neither() {
+    let provider = Provider::start().await;
+    let mixed = PLAIN.replace("{TIMEOUT}", "30s").replace(
+        "{LISTENER}",
+        "[[listener]]\nname = 'calls'\naddress = '127.0.0.1:0'\nprotocol = 'auto'\n",
+    );
+    let proxy = Serving::start(&mixed, &[&provider]).await;
+    let mut client = Client::connect(proxy.address).await;
+    let bytes = call(1, "say").into_parts().into_bytes();
+    // A client may begin with less than tells what it speaks.
+    client.send_bytes(&bytes[..1]).await;
+    client.send_bytes(&bytes[1..]).await;
+    assert_eq!(told(&client.receive().await.expect("an answer")).0, 1);
+    let mut neither = Client::connect(proxy.address).await;
+    neither.send_bytes(&[0, 1, 2]).await;
+    assert!(neither.receive().await.is_none());
+    drop((client, neither));
+    proxy.drain().await;
+}
+
+#[tokio::test]
 async fn what_is_late_ends_in_the_protocols_own_status() {
     let provider = Provider::start().await;
     let proxy = Serving::start(&PLAIN.replace("{TIMEOUT}", "100ms"), &[&provider]).await;

@@ -140,7 +140,9 @@ impl Request {
 impl Walk<'_> {
     /// The answer; none to a call that expects none.
     async fn run(&mut self, route: &Route, key: Option<&str>) -> Result<Option<Frame>, Refusal> {
-        self.inject(route).await?;
+        if route.fault.is_some() {
+            Box::pin(self.inject(route)).await?;
+        }
         self.limit(route, key)?;
         let at = route.to.cluster(key, || self.worker.draw());
         let Some(at) = at else { return Err(no_way(route, key)) };
@@ -232,12 +234,16 @@ impl Walk<'_> {
     ) -> Result<Option<Frame>, Failed> {
         let frame = self.request.take();
         let frame_bytes_max = self.plan.shared.config.limits.frame_bytes;
-        let opened = async {
-            let channel = channel::open(cluster, endpoint, frame.lane(), frame_bytes_max).await?;
-            channel.room().await;
-            Ok(channel)
+        let lane = frame.lane();
+        let opened = match channel::ready(endpoint, lane) {
+            Some(channel) => Ok(Ok(channel)),
+            None => {
+                let open = channel::open(cluster, endpoint, lane, frame_bytes_max);
+                // Boxed, as what is rare here is large, and every call has a task.
+                Box::pin(timeout_at(until, open)).await
+            }
         };
-        let failed = match timeout_at(until, opened).await {
+        let failed = match opened {
             Ok(Ok(channel)) => match channel.send(frame, self.request.two_way) {
                 Ok((ticket, sent)) => {
                     self.request.sent = sent;
@@ -249,7 +255,7 @@ impl Walk<'_> {
                     };
                 }
                 Err(frame) => {
-                    self.request.frame = Some(frame);
+                    self.request.frame = Some(*frame);
                     return Err(Failed::Lost(Lost { unsent: true }));
                 }
             },
@@ -344,7 +350,6 @@ fn mirror(cluster: Rc<Local>, frame: Frame, frame_bytes_max: usize) {
         let endpoint = cluster.pick(None, None, Instant::now())?;
         let lane = frame.lane();
         let channel = channel::open(&cluster, &endpoint, lane, frame_bytes_max).await.ok()?;
-        channel.room().await;
         let (ticket, _) = channel.send(frame, true).ok()?;
         ticket?.answer().await.ok()
     };

@@ -105,8 +105,25 @@ enum Moved {
     Ended,
 }
 
-/// The thread's connection to the endpoint for frames of this lane.
+/// The connection that [`open`] would give, if it is there and takes more.
+pub(crate) fn ready(endpoint: &LocalEndpoint, lane: Lane) -> Option<Rc<Channel>> {
+    endpoint.channels.find(lane, State::Open).filter(|channel| channel.0.has_room())
+}
+
+/// The thread's connection to the endpoint for frames of this lane, and room
+/// in it: who has waited for that may send at once.
 pub(crate) async fn open(
+    cluster: &Local,
+    endpoint: &Rc<LocalEndpoint>,
+    lane: Lane,
+    frame_bytes_max: usize,
+) -> Result<Rc<Channel>, connect::Error> {
+    let channel = connected(cluster, endpoint, lane, frame_bytes_max).await?;
+    channel.0.wait_for_room().await;
+    Ok(channel)
+}
+
+async fn connected(
     cluster: &Local,
     endpoint: &Rc<LocalEndpoint>,
     lane: Lane,
@@ -193,28 +210,16 @@ impl Channel {
         channel
     }
 
-    /// Waits until what others have sent leaves room. Whoever holds it may then
-    /// send at once.
-    pub(crate) async fn room(&self) {
-        loop {
-            let room = self.0.room.notified();
-            if self.0.out.borrow().len() < OUT_BYTES_MAX || self.0.is_closed() {
-                return;
-            }
-            room.await;
-        }
-    }
-
     /// Sends a call under an id of ours; the frame as it was sent comes back
     /// too. None of it was sent if the connection has ended.
     pub(crate) fn send(
         self: &Rc<Channel>,
         mut frame: Frame,
         two_way: bool,
-    ) -> Result<(Option<Ticket>, Bytes), Frame> {
+    ) -> Result<(Option<Ticket>, Bytes), Box<Frame>> {
         let link = &self.0;
         if link.is_closed() {
-            return Err(frame);
+            return Err(Box::new(frame));
         }
         let id = link.next_id();
         frame.set_id(id);
@@ -259,6 +264,21 @@ impl Drop for Ticket {
 impl Link {
     fn is_closed(&self) -> bool {
         self.state.get() == State::Closed
+    }
+
+    fn has_room(&self) -> bool {
+        self.out.borrow().len() < OUT_BYTES_MAX || self.is_closed()
+    }
+
+    /// Until what others have sent leaves room.
+    async fn wait_for_room(&self) {
+        loop {
+            let room = self.room.notified();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
     }
 
     /// One that nobody waits for: after four billion calls they come again.
