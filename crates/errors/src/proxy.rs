@@ -31,6 +31,9 @@ pub const MESH_RATE_LIMIT: Code = Code(437);
 pub const MESH_FAULT: Code = Code(438);
 pub const MESH_BAD_ANSWER: Code = Code(439);
 pub const MESH_METHOD: Code = Code(440);
+pub const MESH_HANDOVER: Code = Code(460);
+pub const MESH_SNAPSHOT: Code = Code(461);
+pub const MESH_INTERCEPT: Code = Code(462);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -206,5 +209,23 @@ pub(crate) const TABLE: &[Entry] = &[
         title: "CONNECT is not for this proxy",
         cause: "The proxy carries requests to services and is no tunnel to elsewhere.",
         remedy: "Send the request itself instead of CONNECT.",
+    },
+    Entry {
+        code: MESH_HANDOVER,
+        title: "the sockets of the proxy before cannot be taken over",
+        cause: "A process listens at the handover socket and gave nothing: it is stuck, of another version or user, or is handing over to somebody else. It serves on as before.",
+        remedy: "Start it again when the other upgrade is over; stop the old process first if it is stuck or of another version.",
+    },
+    Entry {
+        code: MESH_SNAPSHOT,
+        title: "the proxy serves what its snapshot says",
+        cause: "At the start the configuration file was missing or not sound, and the last one that was in force had been kept. What was changed since then is not in force.",
+        remedy: "Correct the file that the log names; it is taken over while serving.",
+    },
+    Entry {
+        code: MESH_INTERCEPT,
+        title: "connections cannot be intercepted",
+        cause: "The rules of interception need root or CAP_NET_ADMIN, the program nft, and a kernel that redirects and proxies transparently.",
+        remedy: "Run it as root where nftables is installed, or use the explicit mode (`polis proxy run`), which needs no privileges.",
     },
 ];

@@ -1,13 +1,15 @@
 //! The engine alone, for profiles: `run CONFIG` serves until it is killed.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use mesh::{Config, Proxy};
+use mesh::{Config, Options, Proxy};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let file = std::env::args().nth(1).ok_or("usage: run CONFIG")?;
-    let proxy = Proxy::build(Config::load(Path::new(&file))?, Some(Path::new(&file)))?;
+    let file = PathBuf::from(std::env::args().nth(1).ok_or("usage: run CONFIG")?);
+    let config = Config::load(&file)?;
+    let proxy = Proxy::build(config, Options { file: Some(file), ..Options::default() })?;
     let (_trigger, drain) = rt::drain::channel();
-    Ok(proxy.run(drain).await?)
+    proxy.run(drain).await?;
+    Ok(())
 }

@@ -22,7 +22,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{access_log::AccessLog, metrics::Registry, plan::Plan};
+use crate::{access_log::AccessLog, metrics::Registry, plan::Plan, worker::Draining};
 
 /// A scraper, a prober and a few people.
 const CONNECTIONS_MAX: usize = 64;
@@ -33,7 +33,7 @@ pub(crate) struct Admin {
     pub(crate) plan: watch::Receiver<Arc<Plan>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) log: Option<AccessLog>,
-    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) draining: watch::Receiver<Draining>,
     /// Asks for the drain.
     pub(crate) drain: mpsc::Sender<()>,
 }
@@ -75,7 +75,7 @@ impl Admin {
     fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let plan = self.plan.borrow().clone();
         match (method, path) {
-            (&Method::GET | &Method::HEAD, "/ready") if *self.draining.borrow() => {
+            (&Method::GET | &Method::HEAD, "/ready") if *self.draining.borrow() != Draining::No => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             (&Method::GET | &Method::HEAD, "/ready" | "/live") => text(StatusCode::OK, "ok\n"),

@@ -48,11 +48,16 @@ mod listen;
 mod serve;
 mod worker;
 
+mod handover;
+mod snapshot;
+
 mod access_log;
 mod admin;
 mod metrics;
 mod proxy;
 
 pub use config::{Config, Error as ConfigError};
+pub use handover::{Error as HandoverError, Handover};
 pub use plan::Plan;
-pub use proxy::{Error, Proxy};
+pub use proxy::{Error, Options, Outcome, Proxy};
+pub use snapshot::Snapshot;

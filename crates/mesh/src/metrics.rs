@@ -6,7 +6,7 @@ use std::{
     fmt::Write as _,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -56,6 +56,7 @@ pub(crate) struct ThreadMetrics {
 pub(crate) struct Registry {
     routes: Mutex<BTreeMap<(String, String, usize), Arc<RouteMetrics>>>,
     threads: Mutex<BTreeMap<usize, Arc<ThreadMetrics>>>,
+    pub(crate) from_snapshot: AtomicBool,
 }
 
 // === impl Counter ===
@@ -112,6 +113,10 @@ impl Registry {
             "Lines that the disk was too slow for.",
         );
         let _ = writeln!(out, "polis_proxy_access_log_dropped_total {log_dropped}");
+        let text = "1 while the configuration in force is what had been kept on disk.";
+        head(&mut out, "from_snapshot", "gauge", text);
+        let from_snapshot = u8::from(self.from_snapshot.load(Relaxed));
+        let _ = writeln!(out, "polis_proxy_from_snapshot {from_snapshot}");
         out
     }
 

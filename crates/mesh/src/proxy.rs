@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -28,11 +28,14 @@ use crate::{
     access_log::AccessLog,
     admin::{self, Admin},
     config::{self, Config},
+    handover::{self, Handover, Held, Holding},
     listen,
     metrics::Registry,
     plan::{self, Plan},
-    serve, upstream,
-    worker::Worker,
+    serve,
+    snapshot::Snapshot,
+    upstream,
+    worker::{Draining, Worker},
 };
 
 /// Between two looks at the files of the configuration and of certificates.
@@ -52,6 +55,21 @@ pub enum Error {
     Thread { name: String, source: io::Error },
     #[error("thread {0} ended by itself")]
     Ended(String),
+    #[error("{}: {source}. {}", errors::MESH_HANDOVER, errors::MESH_HANDOVER.remedy())]
+    Handover {
+        #[from]
+        source: handover::Error,
+    },
+    #[error("open the door to successors: {0}")]
+    Door(#[source] io::Error),
+}
+
+/// Why a proxy serves no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Drained,
+    /// Another process has the sockets, and whatever else there is one of.
+    HandedOver,
 }
 
 /// What a thread is told.
@@ -65,27 +83,43 @@ enum Order {
 pub struct Proxy {
     plan: Arc<Plan>,
     threads: usize,
-    sockets: Vec<(String, SocketAddr, Vec<std::net::TcpListener>)>,
-    admin: Option<std::net::TcpListener>,
+    sockets: Vec<Held>,
+    admin: Option<(SocketAddr, std::net::TcpListener)>,
     log: Option<AccessLog>,
-    file: Option<PathBuf>,
     /// As the files were before they were read.
     read: Vec<Stamp>,
+    options: Options,
+}
+
+/// What there may be beside a configuration.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Watched: a new version that is sound replaces the configuration.
+    pub file: Option<PathBuf>,
+    /// The proxy before gives its sockets, and serves until we do.
+    pub handover: Option<Handover>,
+    /// Where the configuration in force is kept.
+    pub snapshot: Option<Snapshot>,
+    /// The configuration is what had been kept.
+    pub from_snapshot: bool,
 }
 
 struct Thread {
     name: String,
     orders: mpsc::UnboundedSender<Order>,
+    /// Its runtime is there and takes orders.
+    started: oneshot::Receiver<()>,
     ended: oneshot::Receiver<()>,
 }
 
 // === impl Proxy ===
 
 impl Proxy {
-    /// Takes the addresses. Must be called within a tokio runtime. `file` is
-    /// watched: a new version that is sound replaces the configuration.
-    pub fn build(config: Config, file: Option<&Path>) -> Result<Proxy, Error> {
-        let read = stamps(file, &config);
+    /// Takes the addresses, from the proxy before if there is one. Must be
+    /// called within a tokio runtime.
+    pub fn build(config: Config, mut options: Options) -> Result<Proxy, Error> {
+        let read = stamps(options.file.as_deref(), &config);
+        let handover = &mut options.handover;
         let plan = Arc::new(Plan::new(config, None)?);
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let threads = match plan.config.limits.threads {
@@ -94,41 +128,48 @@ impl Proxy {
         };
         let mut sockets = Vec::new();
         for listener in &plan.listeners {
-            let failed = |source| Error::Listen { address: listener.address, source };
-            let bound = listen::bind(listener.address, threads).map_err(failed)?;
-            let address = bound[0].local_addr().map_err(failed)?;
-            sockets.push((listener.name.clone(), address, bound));
+            let (name, asked) = (listener.name.clone(), listener.address);
+            let given = handover.as_mut().and_then(|handover| handover.take(&name, asked));
+            let bound = given.map_or_else(|| listen::bind(asked, threads), Ok);
+            let bound = bound.map_err(|source| Error::Listen { address: asked, source })?;
+            sockets.push(Held { name, asked, sockets: bound });
         }
         let admin = plan.config.admin.as_ref().map(|admin| {
-            let failed = |source| Error::Listen { address: admin.listen, source };
-            listen::bind_one(admin.listen).map_err(failed)
+            let given = handover.as_mut().and_then(|handover| handover.take_admin(admin.listen));
+            let bound = given.map_or_else(|| listen::bind_one(admin.listen), Ok);
+            let bound = bound.map_err(|source| Error::Listen { address: admin.listen, source })?;
+            Ok::<_, Error>((admin.listen, bound))
         });
         let log = plan.config.access_log.as_ref().map(|log| {
             let failed = |source| Error::AccessLog { path: log.path.display().to_string(), source };
             AccessLog::open(&log.path).map_err(failed)
         });
         let (admin, log) = (admin.transpose()?, log.transpose()?);
-        Ok(Proxy { plan, threads, sockets, admin, log, file: file.map(Path::to_owned), read })
+        Ok(Proxy { plan, threads, sockets, admin, log, options, read })
     }
 
     /// By name, where clients come in.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
-        self.sockets.iter().map(|(name, address, _)| (name.clone(), *address)).collect()
+        let bound = |held: &Held| Some((held.name.clone(), held.sockets[0].local_addr().ok()?));
+        self.sockets.iter().filter_map(bound).collect()
     }
 
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
+        self.admin.as_ref().and_then(|(_, admin)| admin.local_addr().ok())
     }
 
-    /// Serves until drained: by `drain`, or by an operator. Requests that have
-    /// begun are finished; what is left at the drain timeout is cut off.
-    pub async fn run(self, drain: Drain) -> Result<(), Error> {
-        let Proxy { plan, threads, sockets, admin, log, file, read } = self;
+    /// Serves until drained: by `drain`, by an operator, or because a successor
+    /// serves. Requests that have begun are finished; what is left at the drain
+    /// timeout is cut off.
+    pub async fn run(self, drain: Drain) -> Result<Outcome, Error> {
+        let Proxy { plan, threads, sockets, admin, log, options, read } = self;
+        let Options { file, handover, snapshot, from_snapshot } = options;
         let registry = Arc::new(Registry::default());
+        registry.from_snapshot.store(from_snapshot, Relaxed);
         let connections = Arc::new(AtomicUsize::new(0));
-        let (draining, watched) = watch::channel(false);
+        let (draining, watched) = watch::channel(Draining::No);
         let mut workers = Vec::new();
         for index in 0..threads {
             let (plan, registry, log) = (plan.clone(), registry.clone(), log.clone());
@@ -138,19 +179,22 @@ impl Proxy {
                 work(worker, orders, watched).await;
             })?);
         }
-        let mut listening = HashMap::new();
-        for (name, address, bound) in sockets {
-            tell_listen(&workers, &name, bound);
-            // What was asked for, so that the same file again changes nothing.
-            let asked = plan.listeners.iter().find(|listener| listener.name == name);
-            listening.insert(name, asked.map_or(address, |listener| listener.address));
+        for worker in &mut workers {
+            let started = (&mut worker.started).await;
+            started.map_err(|_| Error::Ended(worker.name.clone()))?;
+        }
+        for held in &sockets {
+            tell_listen(&workers, held).map_err(Error::Door)?;
         }
         let (plans, seen) = watch::channel(plan);
         let (ask, mut asked) = mpsc::channel(1);
-        let admin_page = admin.map(|listener| {
+        // Kept as they are, to be given to a successor.
+        let admin_kept = admin.as_ref().map(|(asked, admin)| Ok((*asked, admin.try_clone()?)));
+        let admin_kept = admin_kept.transpose().map_err(Error::Door)?;
+        let admin_page = admin.map(|(_, listener)| {
             let page = Admin {
                 plan: seen.clone(),
-                registry,
+                registry: registry.clone(),
                 log: log.clone(),
                 draining: watched,
                 drain: ask.clone(),
@@ -158,24 +202,81 @@ impl Proxy {
             let listener = TcpListener::from_std(listener).expect("built non-blocking");
             rt::spawn(rt::TaskKind::Critical, "proxy-admin", admin::serve(Arc::new(page), listener))
         });
-        let mut follower = Follower { file, plans, listening, workers: &workers, seen: read };
-        tokio::select! {
-            () = drain.started() => {}
-            _ = asked.recv() => {}
-            () = follower.follow() => {}
-            () = check_health(seen) => {}
-            name = any_ended(&workers) => return Err(Error::Ended(name)),
+        let listening = Mutex::new(sockets);
+        let mut follower = Follower {
+            file,
+            snapshot,
+            plans,
+            listening: &listening,
+            workers: &workers,
+            registry: &registry,
+            seen: read,
+        };
+        if !from_snapshot {
+            follower.keep();
         }
+        let door = match handover {
+            None => None,
+            Some(handover) => Some(handover.serve().await.map_err(Error::Door)?),
+        };
+        tracing::info!("the proxy serves");
+        let succeeded = async {
+            let Some(door) = &door else { return std::future::pending().await };
+            door.successor(|| holding(&listening, admin_kept.as_ref())).await;
+        };
+        let outcome = tokio::select! {
+            () = drain.started() => Outcome::Drained,
+            _ = asked.recv() => Outcome::Drained,
+            () = succeeded => Outcome::HandedOver,
+            () = follower.follow() => Outcome::Drained,
+            () = check_health(seen) => Outcome::Drained,
+            name = any_ended(&workers) => return Err(Error::Ended(name)),
+        };
         drop(follower);
-        draining.send_replace(true);
+        drop((listening, admin_kept));
+        match (outcome, door) {
+            (Outcome::Drained, Some(door)) => door.remove(),
+            (_, door) => drop(door),
+        }
+        if outcome == Outcome::HandedOver
+            && let Some(admin_page) = &admin_page
+        {
+            // Who asks how the proxy does means the one that serves.
+            admin_page.abort();
+        }
+        draining.send_replace(outcome.into());
         for Thread { ended, .. } in workers {
             let _ = ended.await;
         }
         if let Some(admin_page) = admin_page {
             admin_page.abort();
         }
-        Ok(())
+        Ok(outcome)
     }
+}
+
+impl From<Outcome> for Draining {
+    fn from(outcome: Outcome) -> Draining {
+        match outcome {
+            Outcome::Drained => Draining::Last,
+            Outcome::HandedOver => Draining::Succeeded,
+        }
+    }
+}
+
+fn holding(
+    listening: &Mutex<Vec<Held>>,
+    admin: Option<&(SocketAddr, std::net::TcpListener)>,
+) -> io::Result<Holding> {
+    let listening = listening.lock().unwrap_or_else(PoisonError::into_inner);
+    let listeners = listening.iter().map(|held| {
+        let sockets = held.sockets.iter().map(std::net::TcpListener::try_clone);
+        let sockets = sockets.collect::<io::Result<_>>()?;
+        Ok(Held { name: held.name.clone(), asked: held.asked, sockets })
+    });
+    let listeners = listeners.collect::<io::Result<_>>()?;
+    let admin = admin.map(|(asked, admin)| Ok::<_, io::Error>((*asked, admin.try_clone()?)));
+    Ok(Holding { listeners, admin: admin.transpose()? })
 }
 
 /// Watches the health of the endpoints of whichever plan is in force.
@@ -198,10 +299,15 @@ async fn any_ended(workers: &[Thread]) -> String {
     }
 }
 
-fn tell_listen(workers: &[Thread], name: &str, sockets: Vec<std::net::TcpListener>) {
-    for (worker, socket) in workers.iter().zip(sockets) {
-        let _ = worker.orders.send(Order::Listen { name: name.to_owned(), socket });
+/// Every socket is accepted on and every thread accepts, whether there are more
+/// of the ones or of the others: a process before may have had other threads.
+fn tell_listen(workers: &[Thread], held: &Held) -> io::Result<()> {
+    for at in 0..workers.len().max(held.sockets.len()) {
+        let socket = held.sockets[at % held.sockets.len()].try_clone()?;
+        let order = Order::Listen { name: held.name.clone(), socket };
+        let _ = workers[at % workers.len()].orders.send(order);
     }
+    Ok(())
 }
 
 /// One thread's work: carries out orders until the drain, then waits for what
@@ -209,9 +315,9 @@ fn tell_listen(workers: &[Thread], name: &str, sockets: Vec<std::net::TcpListene
 async fn work(
     worker: Rc<Worker>,
     mut orders: mpsc::UnboundedReceiver<Order>,
-    mut draining: watch::Receiver<bool>,
+    mut draining: watch::Receiver<Draining>,
 ) {
-    let mut listening: HashMap<String, oneshot::Sender<()>> = HashMap::new();
+    let mut listening: HashMap<String, Vec<oneshot::Sender<()>>> = HashMap::new();
     let mut accepting = tokio::task::JoinSet::new();
     let sweeper = tokio::task::spawn_local({
         let worker = worker.clone();
@@ -220,7 +326,7 @@ async fn work(
     loop {
         let order = tokio::select! {
             biased;
-            _ = draining.wait_for(|draining| *draining) => break,
+            _ = draining.wait_for(|draining| *draining != Draining::No) => break,
             order = orders.recv() => order,
         };
         match order {
@@ -231,11 +337,13 @@ async fn work(
                 let (stop, stopped) = oneshot::channel();
                 let named = Rc::from(name.as_str());
                 accepting.spawn_local(serve::listen(worker.clone(), named, socket, stopped));
-                listening.insert(name, stop);
+                listening.entry(name).or_default().push(stop);
             }
         }
     }
-    worker.drain();
+    // Whoever gave no reason is gone, and nobody comes after.
+    let reason = *draining.borrow();
+    worker.drain(if reason == Draining::No { Draining::Last } else { reason });
     while accepting.join_next().await.is_some() {}
     let patience = worker.plan().shared.config.limits.drain_timeout.0;
     let gone = async {
@@ -260,6 +368,7 @@ where
     let name = format!("proxy-{index}");
     let failed = |source| Error::Thread { name: name.clone(), source };
     let (orders, received) = mpsc::unbounded_channel();
+    let (start, started) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     thread::Builder::new()
         .name(name.clone())
@@ -269,21 +378,25 @@ where
                 .enable_all()
                 .build_local(runtime::LocalOptions::default());
             match runtime {
-                Ok(runtime) => runtime.block_on(work(received)),
+                Ok(runtime) => {
+                    let _ = start.send(());
+                    runtime.block_on(work(received));
+                }
                 Err(error) => tracing::error!(%error, "cannot start a runtime"),
             }
         })
         .map_err(failed)?;
-    Ok(Thread { name, orders, ended })
+    Ok(Thread { name, orders, started, ended })
 }
 
 /// Looks at the file now and then, and carries out what changed.
 struct Follower<'w> {
     file: Option<PathBuf>,
+    snapshot: Option<Snapshot>,
     plans: watch::Sender<Arc<Plan>>,
-    /// By name, the address that was asked for.
-    listening: HashMap<String, SocketAddr>,
+    listening: &'w Mutex<Vec<Held>>,
     workers: &'w [Thread],
+    registry: &'w Registry,
     /// As the files were before they were last read.
     seen: Vec<Stamp>,
 }
@@ -330,39 +443,51 @@ impl Follower<'_> {
             );
         }
         let plan = Arc::new(Plan::new(config, Some(&before))?);
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = Vec::new();
         for listener in &plan.listeners {
-            if self.listening.get(&listener.name) == Some(&listener.address) {
+            let (name, asked) = (listener.name.clone(), listener.address);
+            if listening.iter().any(|held| held.name == name && held.asked == asked) {
                 continue;
             }
-            let failed = |source| Error::Listen { address: listener.address, source };
-            let sockets = listen::bind(listener.address, self.workers.len()).map_err(failed)?;
-            fresh.push((listener.name.clone(), listener.address, sockets));
+            let sockets = listen::bind(asked, self.workers.len())
+                .map_err(|source| Error::Listen { address: asked, source })?;
+            fresh.push(Held { name, asked, sockets });
         }
         for worker in self.workers {
             let _ = worker.orders.send(Order::Install(plan.clone()));
         }
-        let gone: Vec<String> = self
-            .listening
-            .iter()
-            .filter(|(name, address)| {
-                !plan.listeners.iter().any(|l| l.name == **name && l.address == **address)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            self.listening.remove(&name);
-            for worker in self.workers {
-                let _ = worker.orders.send(Order::Unlisten { name: name.clone() });
+        listening.retain(|held| {
+            let stays =
+                plan.listeners.iter().any(|l| l.name == held.name && l.address == held.asked);
+            if !stays {
+                for worker in self.workers {
+                    let _ = worker.orders.send(Order::Unlisten { name: held.name.clone() });
+                }
             }
+            stays
+        });
+        for held in fresh {
+            if let Err(error) = tell_listen(self.workers, &held) {
+                tracing::error!(%error, listener = held.name, "cannot share a socket");
+            }
+            listening.push(held);
         }
-        for (name, address, sockets) in fresh {
-            tell_listen(self.workers, &name, sockets);
-            self.listening.insert(name, address);
-        }
+        drop(listening);
         self.plans.send_replace(plan);
         self.seen = seen;
+        self.registry.from_snapshot.store(false, Relaxed);
+        self.keep();
         Ok(())
+    }
+
+    /// Keeps what is in force. A disk that is full stops no traffic.
+    fn keep(&self) {
+        let Some(snapshot) = &self.snapshot else { return };
+        let plan = self.plans.borrow().clone();
+        if let Err(error) = snapshot.keep(&plan.config.text) {
+            tracing::error!(%error, "cannot keep a snapshot of the configuration");
+        }
     }
 }
 

@@ -54,6 +54,10 @@ pub(crate) async fn listen(
         };
         admit(&worker, &name, accepted).await;
     }
+    if worker.is_succeeded() {
+        // Whoever still waits in the queue is the successor's.
+        return;
+    }
     // Whoever the kernel has connected already is served as well.
     while let Ok(Ok(accepted)) = timeout(Duration::ZERO, listener.accept()).await {
         admit(&worker, &name, Ok(accepted)).await;
@@ -194,7 +198,7 @@ async fn wire(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<Op
             tokio::select! {
                 biased;
                 read = std::future::poll_fn(|cx| io.poll_fill(cx)) => read,
-                () = worker.drained() => Ok(0),
+                () = worker.idle_over(true) => Ok(0),
             }
         };
         match timeout(limit, read).await {
@@ -223,7 +227,7 @@ async fn is_h2(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<b
             let read = tokio::select! {
                 biased;
                 read = std::future::poll_fn(|cx| io.poll_fill(cx)) => read?,
-                () = worker.drained() => 0,
+                () = worker.idle_over(true) => 0,
             };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());

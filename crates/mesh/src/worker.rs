@@ -22,6 +22,21 @@ use crate::{
 
 /// Between two looks for connections that have idled too long.
 const SWEEP: Duration = Duration::from_secs(1);
+/// While a successor serves, a client that keeps a connection may ask once more
+/// and hear `connection: close`; closing it unsaid could cross its request.
+const IDLE_GRACE: Duration = Duration::from_secs(5);
+/// Whoever has just connected is about to speak.
+const FRESH_GRACE: Duration = Duration::from_secs(1);
+
+/// Whether connections come to their end, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Draining {
+    No,
+    /// Nobody serves after us.
+    Last,
+    /// Another process has the sockets.
+    Succeeded,
+}
 
 pub(crate) struct Worker {
     plan: RefCell<Rc<Plan>>,
@@ -32,6 +47,7 @@ pub(crate) struct Worker {
     /// Connections from clients, all threads together.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) draining: Cell<bool>,
+    succeeded: Cell<bool>,
     drained: Notify,
     thread: usize,
 }
@@ -64,6 +80,7 @@ impl Worker {
             log,
             connections,
             draining: Cell::new(false),
+            succeeded: Cell::new(false),
             drained: Notify::new(),
             thread,
         })
@@ -100,15 +117,34 @@ impl Worker {
         percent >= 100.0 || (self.draw() >> 11) as f64 / (1u64 << 53) as f64 * 100.0 < percent
     }
 
-    pub(crate) fn drain(&self) {
+    pub(crate) fn drain(&self, why: Draining) {
         self.draining.set(true);
+        self.succeeded.set(why == Draining::Succeeded);
         self.drained.notify_waiters();
+    }
+
+    /// Another process accepts from the same sockets.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.succeeded.get()
     }
 
     pub(crate) async fn drained(&self) {
         while !self.draining.get() {
             self.drained.notified().await;
         }
+    }
+
+    /// Resolves when a connection without a request is to be closed.
+    pub(crate) async fn idle_over(&self, fresh: bool) {
+        self.drained().await;
+        let grace = if self.is_succeeded() {
+            IDLE_GRACE.min(self.plan().shared.config.limits.drain_timeout.0 / 2)
+        } else if fresh {
+            FRESH_GRACE
+        } else {
+            return;
+        };
+        tokio::time::sleep(grace).await;
     }
 
     /// Closes idle connections to endpoints, for as long as it is polled.

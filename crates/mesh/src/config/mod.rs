@@ -48,11 +48,14 @@ impl Config {
 
     /// `file` is only named in errors.
     pub fn parse(text: &str, file: &str) -> Result<Config, Error> {
-        let config: Config = toml::from_str(text).map_err(|error| {
+        let mut config: Config = toml::from_str(text).map_err(|error| {
             Error::at(file, text, error.span().map_or(0, |span| span.start), error.message())
         })?;
         match check::check(&config) {
-            None => Ok(config),
+            None => {
+                config.text = text.to_owned();
+                Ok(config)
+            }
             Some(complaint) => Err(Error::at(file, text, complaint.at, &complaint.message)),
         }
     }

@@ -12,6 +12,9 @@ pub type Name = Spanned<String>;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file itself.
+    #[serde(skip)]
+    pub(crate) text: String,
     pub admin: Option<Admin>,
     pub place: Place,
     pub limits: Limits,

@@ -40,8 +40,9 @@ pub(crate) async fn serve(
     io: Io,
 ) -> io::Result<()> {
     let io = RefCell::new(io);
+    let mut fresh = true;
     loop {
-        let head = match next(&worker, &io).await {
+        let head = match next(&worker, &io, fresh).await {
             Ok(head) => head,
             Err(NoRequest::Ended) => return Ok(()),
             Err(NoRequest::Malformed(why)) => {
@@ -55,6 +56,7 @@ pub(crate) async fn serve(
                 return refuse(&io, &Refusal::new(status, errors::BODY_TOO_SLOW, message)).await;
             }
         };
+        fresh = false;
         let plan = worker.plan();
         // Its listener is gone, and it with it.
         let Some(at) = plan.listener(&listener) else { return Ok(()) };
@@ -102,7 +104,7 @@ pub(crate) async fn serve(
 
 /// The next head. A connection may idle long, a head that has begun may not
 /// take long.
-async fn next(worker: &Worker, io: &RefCell<Io>) -> Result<RequestHead, NoRequest> {
+async fn next(worker: &Worker, io: &RefCell<Io>, fresh: bool) -> Result<RequestHead, NoRequest> {
     let bounds = worker.bounds();
     let mut scanned = 0;
     if io.borrow().input.is_empty() {
@@ -111,7 +113,7 @@ async fn next(worker: &Worker, io: &RefCell<Io>) -> Result<RequestHead, NoReques
             tokio::select! {
                 biased;
                 read = fill(io) => read.unwrap_or(0),
-                () = worker.drained() => 0,
+                () = worker.idle_over(fresh) => 0,
             }
         };
         if timeout(idle, read).await.unwrap_or(0) == 0 {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mesh::{Config, Proxy};
+use mesh::{Config, Options, Outcome, Proxy};
 use rpc::bolt::{self, Command, FRAME_BYTES_MAX, Frame, Head, Kind, sofa};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -26,7 +26,7 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 pub struct Serving {
     pub address: SocketAddr,
     trigger: rt::Trigger,
-    running: JoinHandle<Result<(), mesh::Error>>,
+    running: JoinHandle<Result<Outcome, mesh::Error>>,
 }
 
 pub struct Provider {
@@ -69,7 +69,8 @@ impl Serving {
         for (name, provider) in ["{A}", "{B}"].iter().zip(providers) {
             text = text.replace(name, &provider.address.to_string());
         }
-        let proxy = Proxy::build(Config::parse(&text, "test").expect("sound"), None).expect("free");
+        let proxy = Proxy::build(Config::parse(&text, "test").expect("sound"), Options::default());
+        let proxy = proxy.expect("free");
         let address = proxy.addresses()["calls"];
         let (trigger, drain) = rt::drain::channel();
         Serving { address, trigger, running: tokio::spawn(proxy.run(drain)) }
