@@ -157,15 +157,11 @@ impl<'w> Walk<'w> {
             route,
             upgrade.map(|value| Bytes::copy_from_slice(value.as_bytes())),
         );
-        if mirrors && let Some((at, _)) = route.mirror {
-            if let Some(whole) = self.whole(&mut body).await? {
-                mirror(
-                    self.plan.clusters[at].clone(),
-                    outbound.clone(),
-                    whole,
-                    self.worker.bounds(),
-                );
-            }
+        if mirrors
+            && let Some((at, _)) = route.mirror
+            && let Some(whole) = self.whole(&mut body).await?
+        {
+            mirror(self.plan.clusters[at].clone(), outbound.clone(), whole, self.worker.bounds());
         }
         self.try_on(route, &cluster, outbound, body, key.as_deref(), idempotent, reply).await
     }
