@@ -26,7 +26,8 @@ const PORTS: std::ops::Range<u16> = 21_000..30_000;
 pub(crate) struct Server {
     pub name: &'static str,
     pub target: Target,
-    child: Option<Child>,
+    /// None if somebody else has started it.
+    children: Vec<Child>,
 }
 
 /// Whom nobody listens to yet.
@@ -56,7 +57,12 @@ thread_local! {
 impl Server {
     /// Started by somebody else.
     pub fn running(name: &'static str, target: Target) -> Server {
-        Server { name, target, child: None }
+        Server { name, target, children: Vec::new() }
+    }
+
+    /// Another process of the same server.
+    pub fn join(&mut self, mut other: Server) {
+        self.children.append(&mut other.children);
     }
 
     /// Starts one and waits until it accepts connections. Must be called on
@@ -82,7 +88,7 @@ impl Server {
             });
         }
         let child = command.spawn().with_context(|| format!("start {}", binary.display()))?;
-        let mut server = Server { name, target, child: Some(child) };
+        let mut server = Server { name, target, children: vec![child] };
         let started = tokio::time::timeout(START_TIMEOUT, server.ready()).await;
         match started {
             Ok(true) => Ok(server),
@@ -99,9 +105,7 @@ impl Server {
             if TcpStream::connect(self.target.address).await.is_ok() {
                 return true;
             }
-            if let Some(child) = &mut self.child
-                && !matches!(child.try_wait(), Ok(None))
-            {
+            if self.children.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None))) {
                 return false;
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -110,17 +114,26 @@ impl Server {
 
     /// CPU time used so far, where it can be seen.
     pub fn cpu(&self) -> Option<Duration> {
-        usage::cpu(self.child.as_ref()?.id())
+        self.sum(usage::cpu)
     }
 
+    /// Of several processes, what each has a share in.
     pub fn resident_bytes(&self) -> Option<u64> {
-        usage::resident_bytes(self.child.as_ref()?.id())
+        match &self.children[..] {
+            [child] => usage::resident_bytes(child.id()),
+            _ => self.sum(usage::share_bytes),
+        }
+    }
+
+    fn sum<T: std::iter::Sum>(&self, of: impl Fn(u32) -> Option<T>) -> Option<T> {
+        let is_ours = !self.children.is_empty();
+        is_ours.then(|| self.children.iter().map(|child| of(child.id())).sum())?
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
+        for child in &mut self.children {
             // One that has ended already needs no signal.
             let _ = child.kill();
             let _ = child.wait();

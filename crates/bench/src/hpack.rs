@@ -4,6 +4,7 @@
 /// Where dynamic entries begin, after the static table.
 const DYNAMIC_FROM: usize = 62;
 
+const METHOD_GET: u8 = 0x82;
 const METHOD_POST: u8 = 0x83;
 const SCHEME_HTTP: u8 = 0x86;
 const SCHEME_HTTPS: u8 = 0x87;
@@ -26,17 +27,23 @@ impl Encoder {
 
     /// Appends the header block of a gRPC request.
     pub fn request(&mut self, path: &str, out: &mut Vec<u8>) {
-        out.extend([METHOD_POST, self.scheme]);
+        const FIELDS: [(&str, &str); 2] =
+            [("content-type", "application/grpc"), ("te", "trailers")];
+        self.head(METHOD_POST, path, &FIELDS, out);
+    }
+
+    /// Appends the header block of a request without a body.
+    pub fn get(&mut self, path: &str, out: &mut Vec<u8>) {
+        self.head(METHOD_GET, path, &[("accept", "*/*")], out);
+    }
+
+    fn head(&mut self, method: u8, path: &str, fields: &[(&'static str, &str)], out: &mut Vec<u8>) {
+        out.extend([method, self.scheme]);
         let authority = self.authority.clone();
-        for (name, value) in [
-            (":path", path),
-            (":authority", &authority),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-            ("user-agent", "polis-bench"),
-        ] {
-            self.field(name, value, out);
-        }
+        self.field(":path", path, out);
+        self.field(":authority", &authority, out);
+        fields.iter().for_each(|(name, value)| self.field(name, value, out));
+        self.field("user-agent", "polis-bench", out);
     }
 
     fn field(&mut self, name: &'static str, value: &str, out: &mut Vec<u8>) {
@@ -48,17 +55,39 @@ impl Encoder {
         }
         // Literal with incremental indexing, its name spelled out.
         out.push(0x40);
-        for text in [name, value] {
-            out.push(u8::try_from(text.len()).expect("short").min(0x7e));
-            out.extend_from_slice(text.as_bytes());
-        }
+        spell(name, value, out);
         self.known.push((name, value.to_owned()));
+    }
+}
+
+/// Appends a field that has another value each time: it is not remembered.
+pub(crate) fn once(name: &str, value: &str, out: &mut Vec<u8>) {
+    out.push(0);
+    spell(name, value, out);
+}
+
+fn spell(name: &str, value: &str, out: &mut Vec<u8>) {
+    for text in [name, value] {
+        out.push(u8::try_from(text.len()).expect("short").min(0x7e));
+        out.extend_from_slice(text.as_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_once_takes_no_place_in_the_table() {
+        let (mut encoder, mut first, mut second) =
+            (Encoder::new("https", "h".into()), Vec::new(), Vec::new());
+        encoder.get("/", &mut first);
+        once("user", "7", &mut first);
+        encoder.get("/", &mut second);
+        once("user", "8", &mut second);
+        assert!(first.ends_with(b"\0\x04user\x017"));
+        assert_eq!(second, b"\x82\x87\xc1\xc0\xbf\xbe\0\x04user\x018");
+    }
 
     #[test]
     fn headers_are_spelled_out_once_and_then_named_by_their_place() {

@@ -32,6 +32,7 @@ mod nothing;
 mod run;
 
 mod ledger;
+mod proxy;
 
 pub use database::Database;
 pub use figures::{Ceiling, Figures, Report, Run};
@@ -39,4 +40,8 @@ pub use ledger::{LedgerPlan, LedgerReport, LedgerRun, Payers, run_ledger};
 pub use nothing::{Stack, serve_nothing};
 pub use op::Op;
 pub use plan::{Peer, Plan};
+pub use proxy::{
+    Half, Origin, Protocol, ProxyFigures, ProxyPeer, ProxyPlan, ProxyReport, ProxyRun, Relay,
+    RelayKind, Security, run_proxy, run_relay, serve_origin,
+};
 pub use run::run;

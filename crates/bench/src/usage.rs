@@ -18,8 +18,18 @@ pub(crate) fn cpu(pid: u32) -> Option<Duration> {
 
 #[must_use]
 pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    field_bytes(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// Its share of what it has in memory together with others.
+#[must_use]
+pub(crate) fn share_bytes(pid: u32) -> Option<u64> {
+    field_bytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+fn field_bytes(path: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
 }
@@ -32,6 +42,8 @@ mod tests {
     fn our_own_process_uses_memory_and_one_that_is_not_there_nothing() {
         let own = std::process::id();
         assert!(resident_bytes(own).is_some_and(|bytes| bytes > 100_000));
+        assert!(share_bytes(own) <= resident_bytes(own));
+        assert!(share_bytes(own).is_some_and(|bytes| bytes > 100_000));
         assert!(cpu(own).is_some());
         assert_eq!(cpu(u32::MAX), None);
     }

@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
-    hpack::Encoder,
+    hpack::{self, Encoder},
     target::{Stream, Target},
 };
 
@@ -86,12 +86,36 @@ impl Connection {
 
     /// Begins a call with its first message, which is its only one when `last`.
     pub fn call(&mut self, path: &str, message: &[u8], last: bool) -> StreamId {
-        let stream = self.next_stream;
-        self.next_stream += 2;
+        self.call_with(path, &[], message, last)
+    }
+
+    /// The same, with fields that differ from call to call.
+    pub fn call_with(
+        &mut self,
+        path: &str,
+        fields: &[(&str, &str)],
+        message: &[u8],
+        last: bool,
+    ) -> StreamId {
         let mut block = Vec::with_capacity(128);
         self.headers.request(path, &mut block);
-        self.frame(HEADERS, END_HEADERS, stream, &block);
+        let stream = self.begin(block, fields, END_HEADERS);
         self.send(stream, message, last);
+        stream
+    }
+
+    /// Begins a request that has no body.
+    pub fn get(&mut self, path: &str, fields: &[(&str, &str)]) -> StreamId {
+        let mut block = Vec::with_capacity(128);
+        self.headers.get(path, &mut block);
+        self.begin(block, fields, END_HEADERS | END_STREAM)
+    }
+
+    fn begin(&mut self, mut block: Vec<u8>, fields: &[(&str, &str)], flags: u8) -> StreamId {
+        fields.iter().for_each(|(name, value)| hpack::once(name, value, &mut block));
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        self.frame(HEADERS, flags, stream, &block);
         stream
     }
 

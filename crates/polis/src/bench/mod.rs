@@ -1,48 +1,44 @@
 //! `polis bench`: what our servers do beside the field's own.
 
+mod children;
 mod ledger;
+mod peers;
+mod proxy;
 mod sheet;
 mod store;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Subcommand;
-use identity::Files;
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Measure the store beside etcd
     Store(store::Args),
+    /// Measure a proxy's cost beside HAProxy, Envoy and nginx
+    Proxy(proxy::Args),
     /// Measure payments over a database beside the same SQL written naively
     Ledger(ledger::Args),
     /// Serve calls that do nothing, as a ceiling
     #[command(hide = true)]
-    Nothing {
-        #[arg(long)]
-        listen: SocketAddr,
-        #[arg(long, requires = "key_file")]
-        cert_file: Option<PathBuf>,
-        #[arg(long, requires = "cert_file")]
-        key_file: Option<PathBuf>,
-        /// On hyper and tonic instead of our own HTTP/2
-        #[arg(long)]
-        hyper: bool,
-    },
+    Nothing(children::NothingArgs),
+    /// Serve what proxies stand before
+    #[command(hide = true)]
+    Origin(children::OriginArgs),
+    /// Pass on what comes, as a ceiling
+    #[command(hide = true)]
+    Relay(children::RelayArgs),
 }
 
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         // The servers' lives are tied to this thread's.
         Command::Store(args) => crate::cli::on_this_thread(store::run(args)),
+        Command::Proxy(args) => crate::cli::on_this_thread(proxy::run(args)),
         Command::Ledger(args) => crate::role::runtime(None)?.block_on(ledger::run(args)),
-        Command::Nothing { listen, cert_file, key_file, hyper } => {
-            // Nobody is asked for a certificate that the authority could judge.
-            let files = cert_file.zip(key_file);
-            let files = files.map(|(cert, key)| Files { ca: cert.clone(), cert, key });
-            let stack = if hyper { ::bench::Stack::Hyper } else { ::bench::Stack::Own };
-            crate::role::runtime(None)?.block_on(::bench::serve_nothing(listen, files, stack))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Nothing(args) => children::nothing(args),
+        Command::Origin(args) => children::origin(&args),
+        Command::Relay(args) => children::relay(args),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use bench::{Database, Figures, Op, Peer, Plan, Run};
 
-use super::{count, sheet::Sheet};
+use super::{count, peers, sheet::Sheet};
 use crate::{output::Format, role::store::database, stop::StopSignal};
 
 /// Of which each is a connection or a stream here and at the server.
@@ -126,7 +126,7 @@ fn peer(args: &Args) -> anyhow::Result<Peer> {
     if let Some(url) = &args.endpoints {
         return Ok(Peer::Running(address(url)?));
     }
-    let binary = args.peer_binary.clone().or_else(etcd);
+    let binary = args.peer_binary.clone().or_else(|| peers::find("bin/etcd"));
     binary.map(Peer::Binary).context(
         "no etcd found: run `cargo xtask peers`, put one on the PATH, or name it with --peer-binary",
     )
@@ -136,19 +136,6 @@ fn address(url: &str) -> anyhow::Result<SocketAddr> {
     let host = url.strip_prefix("http://").context("--endpoints: write http://HOST:PORT")?;
     let mut found = host.to_socket_addrs().with_context(|| format!("--endpoints {url}"))?;
     found.next().with_context(|| format!("--endpoints {url}: no such host"))
-}
-
-/// Fetched, or installed.
-fn etcd() -> Option<PathBuf> {
-    let peers = std::env::var_os("POLIS_PEERS").map(PathBuf::from).or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        cache.or_else(home).map(|cache| cache.join("polis/peers"))
-    });
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders =
-        peers.map(|peers| peers.join("bin")).into_iter().chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join("etcd")).find(|binary| binary.is_file())
 }
 
 fn row(run: &Run) -> Vec<String> {
