@@ -25,19 +25,21 @@ fn number(figures: &Value, name: &str) -> f64 {
     figures[name].as_f64().unwrap_or_else(|| panic!("{name} in {figures}"))
 }
 
-/// The generator has judged every answer by then: its unit, its stamp, its length.
-fn has_served(figures: &Value) {
-    assert!(number(figures, "per_s") > 0.0, "{figures}");
+/// Each client has had an answer, and every answer was the right one: its unit,
+/// its stamp, its length. How many fell into the stretch is the machine's affair.
+fn has_served(figures: &Value, run: &Value) {
+    assert!(number(figures, "judged") >= number(run, "clients"), "{figures}");
+    assert!(number(figures, "per_s") >= 0.0, "{figures}");
     assert!(number(figures, "p50_us") <= number(figures, "p99_us"), "{figures}");
 }
 
-fn is_a_proxy(figures: &Value) {
-    has_served(figures);
+fn is_a_proxy(figures: &Value, run: &Value) {
+    has_served(figures, run);
     assert!(number(figures, "cpu_us") >= 0.0);
     assert!(number(figures, "resident_bytes") > 1e6);
-    let half = &figures["half"];
-    has_served(half);
-    assert!(half["added_p99_us"].is_f64(), "{half}");
+    for name in ["per_s", "cpu_us", "p50_us", "p99_us", "added_p50_us", "added_p99_us"] {
+        assert!(figures["half"][name].is_f64(), "{name} in {figures}");
+    }
 }
 
 #[test]
@@ -57,13 +59,13 @@ fn every_peer_carries_every_protocol_and_is_measured_alike() {
     assert_eq!(found, wanted.collect::<Vec<_>>());
     for run in runs {
         assert_eq!((&run["tls"], &run["better"]), (&"none".into(), &"lower".into()));
-        is_a_proxy(&run["polis"]);
-        PEERS.iter().for_each(|peer| is_a_proxy(&run["peers"][*peer]));
-        is_a_proxy(&run["ceilings"]["bytes"]);
+        is_a_proxy(&run["polis"], run);
+        PEERS.iter().for_each(|peer| is_a_proxy(&run["peers"][*peer], run));
+        is_a_proxy(&run["ceilings"]["bytes"], run);
         if run["protocol"] != "tcp" {
-            is_a_proxy(&run["ceilings"]["hyper"]);
+            is_a_proxy(&run["ceilings"]["hyper"], run);
         }
-        has_served(&run["direct"]);
+        has_served(&run["direct"], run);
     }
 }
 
@@ -74,7 +76,7 @@ fn clients_are_known_by_their_certificates_where_that_is_asked() {
     assert_eq!(runs.len(), 8);
     for run in runs {
         assert_eq!(run["tls"], "mtls");
-        has_served(&run["polis"]);
-        PEERS.iter().for_each(|peer| has_served(&run["peers"][*peer]));
+        has_served(&run["polis"], run);
+        PEERS.iter().for_each(|peer| has_served(&run["peers"][*peer], run));
     }
 }

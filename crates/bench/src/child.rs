@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Below the range from which the kernel gives ports to connections.
 const PORTS: std::ops::Range<u16> = 21_000..30_000;
 
+/// Between those at which a process begins to look, and the next one.
+const APART: u32 = 2503;
+
 /// A server that listens; one of ours is killed when this is dropped.
 pub(crate) struct Server {
     pub name: &'static str,
@@ -32,10 +35,11 @@ pub(crate) struct Server {
 
 /// Whom nobody listens to yet.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    // Where to begin differs from process to process, so that two runs do not
-    // take the same one between the look and the use.
-    let offset = u16::try_from(std::process::id() % 7919).unwrap_or(0);
+    // Where to begin differs from process to process, by more ports than a run
+    // takes, so that two runs do not take the same one between look and use.
     let count = PORTS.end - PORTS.start;
+    let offset = std::process::id().wrapping_mul(APART) % u32::from(count);
+    let offset = u16::try_from(offset).unwrap_or(0);
     let ports = (0..count).map(|n| PORTS.start + (offset + n) % count);
     for port in ports {
         let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -47,6 +47,8 @@ pub struct ProxyFigures {
     pub per_s: f64,
     pub p50_us: f64,
     pub p99_us: f64,
+    /// Answers found right, those before and after the stretch included.
+    pub judged: u64,
     /// With all clients connected, at the end of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_bytes: Option<u64>,
@@ -70,6 +72,7 @@ pub struct Half {
 /// What one stretch has shown.
 pub(crate) struct Stretch {
     pub tally: Tally,
+    pub judged: u64,
     pub cpu: Option<Duration>,
     pub resident_bytes: Option<u64>,
 }
@@ -99,6 +102,7 @@ impl ProxyFigures {
             per_s: per_s / (1 + others.len()) as f64,
             p50_us: all.quantile_us(0.5),
             p99_us: all.quantile_us(0.99),
+            judged: rounds.iter().map(|round| round.judged).sum(),
             resident_bytes: rounds.iter().filter_map(|round| round.resident_bytes).max(),
             half: None,
         }

@@ -14,8 +14,12 @@ use tokio::{sync::Semaphore, time::Instant};
 /// Requests that fall due together: a fifth of a millisecond's worth.
 const TICK: Duration = Duration::from_micros(200);
 
-/// Not kept for later: a server that cannot follow is asked less.
-const BACKLOG_MAX: usize = 2000;
+/// So many ticks' worth are kept, and no more: a server that cannot follow is
+/// asked less, and a generator that was not scheduled does not make a burst of it.
+const BACKLOG_TICKS: f64 = 10.0;
+
+/// Kept at any rate.
+const BACKLOG_MIN: usize = 16;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +62,8 @@ impl Pacer {
     pub fn start(per_s: f64) -> Pacer {
         let (due, is_over) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicBool::new(false)));
         let (giving, ends) = (due.clone(), is_over.clone());
+        let kept = per_s * TICK.as_secs_f64() * BACKLOG_TICKS;
+        let kept = BACKLOG_MIN.max(kept as usize);
         let thread = std::thread::spawn(move || {
             let (start, mut given) = (Instant::now(), 0);
             while !ends.load(Ordering::Relaxed) {
@@ -65,8 +71,7 @@ impl Pacer {
                 let fell_due = (start.elapsed().as_secs_f64() * per_s) as usize;
                 let more = fell_due - given;
                 given = fell_due;
-                giving
-                    .add_permits(more.min(BACKLOG_MAX.saturating_sub(giving.available_permits())));
+                giving.add_permits(more.min(kept.saturating_sub(giving.available_permits())));
             }
             giving.close();
         });

@@ -23,6 +23,7 @@ async fn one_connection(mut stream: Stream, traffic: &Traffic<'_>) -> anyhow::Re
         stream.flush().await.context("send a piece")?;
         stream.read_exact(&mut came).await.context("wait for a piece")?;
         anyhow::ensure!(came == piece, "another piece came back");
+        traffic.judged_one();
         if !traffic.answered(since) {
             break;
         }

@@ -267,6 +267,7 @@ impl<'a> Cell<'a> {
         };
         let (driven, (cpu, resident_bytes)) = tokio::join!(driving, looking);
         driven?;
-        Ok(Stretch { tally: traffic.into_tally(), cpu, resident_bytes })
+        let judged = traffic.judged();
+        Ok(Stretch { tally: traffic.into_tally(), judged, cpu, resident_bytes })
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Traffic<'a> {
     is_routed: bool,
     pub pace: Pace,
     tally: RefCell<Tally>,
+    judged: Cell<u64>,
 }
 
 /// So many connections, one after the other: a proxy that has to shake a
@@ -47,7 +48,7 @@ impl<'a> Traffic<'a> {
         window: Window,
     ) -> Traffic<'a> {
         let tally = RefCell::new(Tally::new(window));
-        Traffic { users, next: Cell::new(0), bytes, is_routed, pace, tally }
+        Traffic { users, next: Cell::new(0), bytes, is_routed, pace, tally, judged: Cell::new(0) }
     }
 
     pub fn next_user(&self) -> &'a User {
@@ -66,7 +67,18 @@ impl<'a> Traffic<'a> {
                 String::from_utf8_lossy(&start),
             );
         }
+        self.judged_one();
         Ok(())
+    }
+
+    /// One that is right as it came.
+    pub fn judged_one(&self) {
+        self.judged.set(self.judged.get() + 1);
+    }
+
+    /// Answers so far, those outside the window included.
+    pub fn judged(&self) -> u64 {
+        self.judged.get()
     }
 
     /// Counts an answer that came now; tells whether the stretch goes on.
