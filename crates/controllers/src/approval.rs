@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::{DeleteOptions, Leadership, Objects};
+use client::{DeleteOptions, Leadership, Objects, k8s_openapi::jiff::Timestamp};
 use planner::{
     failover::{Wait, loads, steps},
     shard_map,
@@ -51,7 +51,7 @@ impl Rounds for Approvals {
     async fn round(&mut self) -> Result<bool, client::Error> {
         let health = self.shared.health.borrow_and_update().clone();
         let records = self.shared.picture.failovers();
-        self.pace.observe(&records, self.shared.clock.now());
+        self.pace.observe(&records, self.shared.clock.now(), Timestamp::now());
         let Some(map) = self.shared.picture.map() else { return Ok(false) };
         if !self.leadership.leads() || !health.fresh || !records.synced {
             return Ok(false);

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use client::Objects;
+use client::{Objects, k8s_openapi::jiff::Timestamp};
 use planner::{
     center::STALL_MS,
     failover::{Look, Sighting, Verdict, judge, loads, steps},
@@ -52,7 +52,8 @@ impl Failover {
             let health = self.shared.health.borrow_and_update().clone();
             self.shared.metrics.suspects.set(health.suspects.len() as u64);
             self.shared.metrics.lost.set(health.lost.len() as u64);
-            self.pace.observe(&self.shared.picture.failovers(), self.shared.clock.now());
+            let records = self.shared.picture.failovers();
+            self.pace.observe(&records, self.shared.clock.now(), Timestamp::now());
             let verdicts = verdicts(&self.shared, &health, &self.pace);
             let pause = match self.propose(&health, &verdicts).await {
                 Ok(()) => {
