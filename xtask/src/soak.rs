@@ -11,7 +11,8 @@ use crate::{
     run::{cargo, run},
 };
 
-const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak store --minutes N | soak keys \
+const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak moves-sim \
+                     (--seeds N | --for MINUTESm) [--kind storm|pauses] [--from N] | soak store --minutes N | soak keys \
                      --count N | soak moves --count N --rate N | \
                      soak drills --plan FILE --rounds N --folder FOLDER";
 
@@ -20,6 +21,10 @@ pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
     match words {
         ["sim", options @ ..] => {
             let sim = ["run", "--quiet", "-p", "polis-sim", "--", "soak"];
+            run(cargo().current_dir(root).args(sim).args(options))
+        }
+        ["moves-sim", options @ ..] => {
+            let sim = ["run", "--quiet", "-p", "polis-sim-moves", "--", "soak"];
             run(cargo().current_dir(root).args(sim).args(options))
         }
         ["store", "--minutes", minutes] => {

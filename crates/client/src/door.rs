@@ -1,10 +1,14 @@
 //! The client and its doors: the federation's objects, and each unit's.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response};
 use topology::UnitName;
 
-use crate::{Cache, Config, ConfigError, Entity, Objects, Scope, transport::Transport};
+use crate::{
+    Cache, Config, ConfigError, Entity, Objects, Scope, answerer::Answerer, transport::Transport,
+};
 
 /// Cheap to clone; all clones and doors share one connection.
 #[derive(Clone)]
@@ -28,6 +32,21 @@ pub fn connect(config: &Config) -> Result<Client, ConfigError> {
     let transport = Transport::new(config)?;
     let http = kube::Client::new(transport, "default");
     Ok(Client { http, request_timeout: config.request_timeout })
+}
+
+/// Makes a client of an API that `answer` answers for, without a connection.
+///
+/// Must be called within a tokio runtime, which then carries the requests.
+pub fn over<A, F, B, E>(request_timeout: Duration, answer: A) -> Client
+where
+    A: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let http = kube::Client::new(Answerer(Arc::new(answer)), "default");
+    Client { http, request_timeout }
 }
 
 // === impl Client ===

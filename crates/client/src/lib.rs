@@ -10,6 +10,7 @@
 //!
 //! What this crate must never know: what any object means.
 
+mod answerer;
 mod cache;
 mod config;
 mod connector;
@@ -22,7 +23,7 @@ mod transport;
 
 pub use cache::{Cache, Scope, Snapshot};
 pub use config::{Config, ConfigError};
-pub use door::{Client, Door, connect};
+pub use door::{Client, Door, connect, over};
 pub use entity::{Entity, Key};
 pub use error::Error;
 pub use leader::{Election, Leadership};

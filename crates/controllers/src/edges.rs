@@ -8,7 +8,7 @@
 //! the version; nothing is written anywhere, since every change of the map would
 //! then be followed by a write of every edge.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -19,6 +19,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use topology::MapVersion;
+
+use crate::network::Network;
 
 /// Part of every planned hold, when an edge is silent.
 const ACKNOWLEDGE_WAIT: Duration = Duration::from_millis(100);
@@ -32,13 +34,28 @@ struct Answer {
 }
 
 /// How many of the edges at these addresses routed by `version` in time.
-pub async fn acknowledge(addresses: &[String], version: MapVersion) -> usize {
-    acknowledge_within(ACKNOWLEDGE_WAIT, addresses, version).await
+pub async fn acknowledge(
+    played: Option<&Arc<dyn Network>>,
+    addresses: &[String],
+    version: MapVersion,
+) -> usize {
+    acknowledge_within(ACKNOWLEDGE_WAIT, played, addresses, version).await
 }
 
-async fn acknowledge_within(limit: Duration, addresses: &[String], version: MapVersion) -> usize {
+async fn acknowledge_within(
+    limit: Duration,
+    played: Option<&Arc<dyn Network>>,
+    addresses: &[String],
+    version: MapVersion,
+) -> usize {
     let asked = addresses.iter().map(|address| async move {
-        match tokio::time::timeout(limit, ask(address, version)).await {
+        let answer = async {
+            match played {
+                Some(network) => ask_in(&**network, address, version).await,
+                None => ask(address, version).await,
+            }
+        };
+        match tokio::time::timeout(limit, answer).await {
             Ok(Some(seen)) => seen >= version,
             Ok(None) | Err(_) => false,
         }
@@ -46,15 +63,26 @@ async fn acknowledge_within(limit: Duration, addresses: &[String], version: MapV
     join_all(asked).await.into_iter().filter(|in_time| *in_time).count()
 }
 
+/// As [`ask`], in a network that is played.
+async fn ask_in(network: &dyn Network, address: &str, version: MapVersion) -> Option<MapVersion> {
+    let request = question(version, Bytes::new());
+    let answer = network.send(address, request).await.ok()?;
+    Some(serde_json::from_slice::<Answer>(answer.body()).ok()?.version)
+}
+
+fn question<B>(version: MapVersion, body: B) -> Request<B> {
+    Request::get(format!("/map/version?atLeast={version}"))
+        .header(header::HOST, "polis.internal")
+        .body(body)
+        .expect("paths and headers are constants of ours")
+}
+
 /// What the edge routes by, once that is `version`; none without an answer.
 async fn ask(address: &str, version: MapVersion) -> Option<MapVersion> {
     let stream = TcpStream::connect(address).await.ok()?;
     stream.set_nodelay(true).ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    let request = Request::get(format!("/map/version?atLeast={version}"))
-        .header(header::HOST, "polis.internal")
-        .body(Empty::<Bytes>::new())
-        .expect("paths and headers are constants of ours");
+    let request = question(version, Empty::<Bytes>::new());
     let answer = async {
         let response = sender.send_request(request).await.ok()?;
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.ok()?;
@@ -102,8 +130,8 @@ mod tests {
     async fn edges_that_route_by_the_version_count_and_nobody_else_is_waited_for_long() {
         let edges = [edge(Some(7)).await, edge(Some(8)).await, edge(Some(6)).await];
         let patient = Duration::from_secs(60);
-        assert_eq!(acknowledge_within(patient, &edges, MapVersion(7)).await, 2);
+        assert_eq!(acknowledge_within(patient, None, &edges, MapVersion(7)).await, 2);
         let silent = [edge(None).await, "127.0.0.1:1".to_owned()];
-        assert_eq!(acknowledge(&silent, MapVersion(7)).await, 0);
+        assert_eq!(acknowledge(None, &silent, MapVersion(7)).await, 0);
     }
 }

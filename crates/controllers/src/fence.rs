@@ -206,7 +206,7 @@ impl Worker {
         let edges = centers.iter().filter(|c| c.center().is_ok_and(|name| health.hears(&name)));
         let edges: Vec<_> = edges.filter_map(|c| c.spec.edge_admin_address.clone()).collect();
         let started = clock.now();
-        let in_time = edges::acknowledge(&edges, map.status.version).await;
+        let in_time = edges::acknowledge(self.services.played(), &edges, map.status.version).await;
         metrics.edges_asked.add(edges.len());
         metrics.edges_acknowledged.add(in_time);
         metrics.acknowledge_ms.set(clock.now().since(started));

@@ -31,6 +31,7 @@ mod homecoming;
 mod link;
 mod map;
 mod metrics;
+mod network;
 mod observations;
 mod pace;
 mod phase;
@@ -45,5 +46,6 @@ mod unit_rental;
 
 pub use config::{Config, Error};
 pub use metrics::Metrics;
+pub use network::Network;
 pub use provider::{HttpProvider, Place, PlaceOrder, PlaceState, Provider, ProviderError};
 pub use role::Controllers;

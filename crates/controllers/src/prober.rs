@@ -17,7 +17,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use identity::{Credentials, Expected, ServerCheck};
 use planner::center::{PROBE_INTERVAL_MS, SUSPECT_AFTER_MS};
 use rt::{Clock, Millis, TaskKind};
 use tokio::{
@@ -25,12 +24,12 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
-use tokio_rustls::rustls::ClientConfig;
 use topology::CenterName;
 
 use crate::{
     Error, Metrics,
     link::{Link, LinkError},
+    network::{Road, Roads},
     role::SYSTEM_NAMESPACE,
 };
 
@@ -49,7 +48,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(SUSPECT_AFTER_MS);
 
 #[derive(Clone)]
 pub struct Prober {
-    tls: Arc<ClientConfig>,
+    road: Road,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -80,16 +79,9 @@ pub struct Probing(JoinHandle<()>);
 // === impl Prober ===
 
 impl Prober {
-    pub fn build(
-        credentials: &Credentials,
-        trust_domain: &str,
-        clock: Clock,
-        metrics: Arc<Metrics>,
-    ) -> Result<Prober, Error> {
-        let expected = Expected::service(trust_domain, SYSTEM_NAMESPACE, API_SERVER);
-        let check = ServerCheck::Spiffe(expected);
-        let tls = identity::client_config(credentials, check, &[b"http/1.1"]);
-        Ok(Prober { tls: tls.map_err(Error::ProbeTls)?, clock, metrics })
+    pub fn build(roads: &Roads, clock: Clock, metrics: Arc<Metrics>) -> Result<Prober, Error> {
+        let road = roads.to(SYSTEM_NAMESPACE, API_SERVER, None).map_err(Error::ProbeTls)?;
+        Ok(Prober { road, clock, metrics })
     }
 
     /// Probes `center` at `address` from now on.
@@ -145,7 +137,9 @@ impl Prober {
         let had_link = link.is_some();
         let answered = self.probe(link, address).await;
         match answered {
-            Err(LinkError::Http(_)) if had_link => self.probe(link, address).await,
+            Err(LinkError::Http(_) | LinkError::Broken(_)) if had_link => {
+                self.probe(link, address).await
+            }
             answered => answered,
         }
     }
@@ -153,10 +147,10 @@ impl Prober {
     /// Finds out beside the probe whether the machine takes a connection.
     fn knock(&self, center: &CenterName, address: &str, answers: &mpsc::Sender<Answer>) {
         let (center, address) = (center.clone(), address.to_owned());
-        let (answers, clock) = (answers.clone(), self.clock.clone());
+        let (answers, clock, road) = (answers.clone(), self.clock.clone(), self.road.clone());
         rt::spawn(TaskKind::Connection, "knock", async move {
-            let connect = tokio::net::TcpStream::connect(address);
-            let taken = matches!(tokio::time::timeout(KNOCK_TIMEOUT, connect).await, Ok(Ok(_)));
+            let taken = tokio::time::timeout(KNOCK_TIMEOUT, road.knock(&address)).await;
+            let taken = taken.unwrap_or(false);
             let heard = Heard::Knocked { taken, at: clock.now() };
             // Ends with the watchman, who then wants to know nothing more.
             let _ = answers.send(Answer { center, heard }).await;
@@ -171,7 +165,7 @@ impl Prober {
         // Put back only after an answer: a broken connection is not kept.
         let mut open = match link.take() {
             Some(open) => open,
-            None => Link::connect(&self.tls, address, CONNECT_TIMEOUT).await?,
+            None => Link::connect(&self.road, address, CONNECT_TIMEOUT).await?,
         };
         let sent = self.clock.now();
         let (status, _) = open.send(Method::GET, "/livez", Bytes::new(), ANSWER_TIMEOUT).await?;

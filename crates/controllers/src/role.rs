@@ -20,6 +20,7 @@ use crate::{
     fence::Fences,
     homecoming::Homecoming,
     map::Maps,
+    network::{Network, Roads, Sockets},
     observations::Observations,
     phase::Phases,
     picture::Picture,
@@ -71,9 +72,30 @@ pub struct Shared {
 impl Controllers {
     pub fn build(config: Config) -> Result<Controllers, Error> {
         let Config { center, client, credentials, trust_domain, clock, provider } = config;
+        let sockets = Sockets { credentials, trust_domain };
+        Controllers::on(Roads::Sockets(Arc::new(sockets)), center, client, clock, provider)
+    }
+
+    /// As [`Controllers::build`], in a network that is played.
+    pub fn within(
+        network: Arc<dyn Network>,
+        center: CenterName,
+        client: Client,
+        clock: Clock,
+    ) -> Result<Controllers, Error> {
+        Controllers::on(Roads::Played(network), center, client, clock, None)
+    }
+
+    fn on(
+        roads: Roads,
+        center: CenterName,
+        client: Client,
+        clock: Clock,
+        provider: Option<Arc<dyn Provider>>,
+    ) -> Result<Controllers, Error> {
         let metrics = Arc::new(Metrics::default());
-        let prober = Prober::build(&credentials, &trust_domain, clock.clone(), metrics.clone())?;
-        let services = Services::new(credentials, trust_domain);
+        let prober = Prober::build(&roads, clock.clone(), metrics.clone())?;
+        let services = Services::new(roads);
         Ok(Controllers { center, client, clock, prober, services, provider, metrics })
     }
 

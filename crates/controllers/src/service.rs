@@ -11,17 +11,18 @@ use bytes::Bytes;
 use client::k8s_openapi::api::core::v1::Pod;
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use http::{Method, StatusCode};
-use identity::{Credentials, Expected, ServerCheck};
 use planner::shard_map::{Moving, Raised};
 use resources::Service;
 use rt::TaskKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
-use tokio_rustls::rustls::ClientConfig;
 use topology::{Epoch, Extent, Shard, UnitName};
 
-use crate::link::{Link, LinkError};
+use crate::{
+    link::{Link, LinkError},
+    network::{Network, Road, Roads},
+};
 
 /// A pod is on the next host or in another city; a silent one is given up so
 /// that another is asked.
@@ -42,10 +43,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(DRAIN_MS + 200);
 const PORT_NAME: &str = "https";
 
 pub struct Services {
-    credentials: Credentials,
-    trust_domain: String,
+    roads: Roads,
     /// By unit, namespace and service: what the server must prove to be.
-    tls: Mutex<BTreeMap<(UnitName, String, String), Arc<ClientConfig>>>,
+    known: Mutex<BTreeMap<(UnitName, String, String), Road>>,
 }
 
 /// What came of a raise.
@@ -95,8 +95,13 @@ pub enum ServiceError {
 // === impl Services ===
 
 impl Services {
-    pub fn new(credentials: Credentials, trust_domain: String) -> Services {
-        Services { credentials, trust_domain, tls: Mutex::default() }
+    pub fn new(roads: Roads) -> Services {
+        Services { roads, known: Mutex::default() }
+    }
+
+    /// The network that is played, if one is.
+    pub fn played(&self) -> Option<&Arc<dyn Network>> {
+        self.roads.played()
     }
 
     /// Asks every pod of `unit` to raise the fence of these shards, since each
@@ -109,14 +114,14 @@ impl Services {
         endpoints: &[String],
         shards: &[Moving],
     ) -> Result<Raise, ServiceError> {
-        let tls = self.tls(unit, service).await?;
+        let road = self.road(unit, service).await?;
         let body = Bytes::from(serde_json::to_vec(&raise_body(unit, shards.iter()))?);
         let asked = endpoints.iter().map(|endpoint| {
-            let (tls, endpoint, body) = (tls.clone(), endpoint.clone(), body.clone());
+            let (road, endpoint, body) = (road.clone(), endpoint.clone(), body.clone());
             // A task of its own: who is slow is waited for no longer once
             // another has raised, and still hears of it.
             rt::spawn(TaskKind::Connection, "raise", async move {
-                post(&tls, &endpoint, "/internal/v1/fence", body, RAISE_TIMEOUT).await
+                post(&road, &endpoint, "/internal/v1/fence", body, RAISE_TIMEOUT).await
             })
         });
         gather(asked.collect()).await
@@ -132,30 +137,24 @@ impl Services {
         endpoints: &[String],
         shards: &[&Moving],
     ) -> Result<(), ServiceError> {
-        let tls = self.tls(unit, service).await?;
+        let road = self.road(unit, service).await?;
         let body = Bytes::from(serde_json::to_vec(&drain_body(shards.iter().copied()))?);
         // Each pod has writers of its own.
         let asked = endpoints.iter().map(|endpoint| {
-            post(&tls, endpoint, "/internal/v1/drain", body.clone(), DRAIN_TIMEOUT)
+            post(&road, endpoint, "/internal/v1/drain", body.clone(), DRAIN_TIMEOUT)
         });
         join_all(asked).await.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
-    async fn tls(
-        &self,
-        unit: &UnitName,
-        service: &Service,
-    ) -> Result<Arc<ClientConfig>, identity::Error> {
+    async fn road(&self, unit: &UnitName, service: &Service) -> Result<Road, identity::Error> {
         let key = (unit.clone(), service.namespace.clone(), service.name.clone());
-        let mut configs = self.tls.lock().await;
-        if let Some(config) = configs.get(&key) {
-            return Ok(config.clone());
+        let mut known = self.known.lock().await;
+        if let Some(road) = known.get(&key) {
+            return Ok(road.clone());
         }
-        let expected = Expected::service(&self.trust_domain, &service.namespace, &service.name);
-        let check = ServerCheck::Spiffe(expected.in_unit(unit.as_str()));
-        let config = identity::client_config(&self.credentials, check, &[b"http/1.1"])?;
-        configs.insert(key, config.clone());
-        Ok(config)
+        let road = self.roads.to(&service.namespace, &service.name, Some(unit.as_str()))?;
+        known.insert(key, road.clone());
+        Ok(road)
     }
 }
 
@@ -212,13 +211,13 @@ async fn gather(
 }
 
 async fn post(
-    tls: &Arc<ClientConfig>,
+    road: &Road,
     endpoint: &str,
     path: &str,
     body: Bytes,
     limit: Duration,
 ) -> Result<Bytes, ServiceError> {
-    let mut link = Link::connect(tls, endpoint, CONNECT_TIMEOUT).await?;
+    let mut link = Link::connect(road, endpoint, CONNECT_TIMEOUT).await?;
     let (status, answer) = link.send(Method::POST, path, body, limit).await?;
     if status.is_success() {
         return Ok(answer);

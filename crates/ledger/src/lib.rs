@@ -57,6 +57,8 @@ pub use audit::{Audit, INVARIANTS, Violation};
 pub use books::Books;
 pub use database::Database;
 pub use error::Error;
+pub use fence::Fence;
+pub use http::Service;
 pub use ids::{IdempotencyKey, Mark, Merchant, PaymentId};
 pub use money::{Amount, Balance, Currency};
 pub use on_kv::{KEYSPACES, OnKv};

@@ -30,5 +30,5 @@ mod worker;
 
 pub use config::{Config, Limits, Place, Source, Upstream};
 pub use edge::{Edge, Error};
-pub use hold::HoldLimits;
-pub use table::View;
+pub use hold::{Full, Hold, HoldLimits, Ticket};
+pub use table::{Route, Table, Target, View, Wait};

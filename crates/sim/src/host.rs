@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     time::Instant,
 };
 
@@ -45,6 +45,12 @@ impl Host {
             let missed = target.saturating_duration_since(Instant::now());
             tokio::time::advance(missed).await;
         });
+    }
+
+    /// To have others start work here.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.runtime.handle().clone()
     }
 
     /// For setting up; must not wait for other machines.
