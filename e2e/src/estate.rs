@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::{Answer, Running, Scratch, http, kubectl, peer, process};
 
 /// A debug build on a busy two-core machine; people are promised 20 s.
@@ -112,6 +114,16 @@ impl Estate {
         let mut all = vec!["--kubeconfig", kubeconfig.as_str()];
         all.extend(args);
         kubectl(&all)
+    }
+
+    /// One drill under a small load, confirmed: its report.
+    #[must_use]
+    pub fn drill(&self, fault: &[&str]) -> Value {
+        let load = ["--rate", "100", "--users", "200", "-o", "json", "--yes"];
+        let args: Vec<_> = ["drill"].iter().chain(fault).chain(&load).copied().collect();
+        let output = self.polis(&args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
     }
 
     /// A verb of ours on this estate.

@@ -4,6 +4,7 @@
 //! missing fails the test that needs it. Everything started is stopped by its
 //! process id, and only loopback is used.
 
+pub mod city;
 mod estate;
 mod etcd;
 mod http;
@@ -18,7 +19,7 @@ pub use estate::{Estate, free_base_port};
 pub use etcd::Etcd;
 pub use http::{Answer, request};
 pub use java::Java;
-pub use peer::{etcdctl, etcdctl_until, etcdctl_with_input, kubectl, peer};
+pub use peer::{clock_library, etcdctl, etcdctl_until, etcdctl_with_input, kubectl, peer};
 pub use process::{Running, polis, run};
 pub use scratch::Scratch;
 pub use store::{Store, ctl, done};

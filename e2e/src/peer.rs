@@ -27,6 +27,12 @@ pub(crate) fn peer_at(place: &str) -> PathBuf {
     path
 }
 
+/// What `polis up` sets clocks wrong with.
+#[must_use]
+pub fn clock_library() -> PathBuf {
+    peer_at("faketime/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+}
+
 /// Runs the real kubectl.
 #[must_use]
 pub fn kubectl(args: &[&str]) -> Output {

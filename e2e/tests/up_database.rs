@@ -2,19 +2,13 @@
 //! seekdb, OceanBase's kernel. The short form; `polis drill --repeat` is the long.
 
 use e2e::{Estate, Scratch, run};
-use serde_json::Value;
 use testkit::Seekdb;
 
 #[test]
 fn a_killed_city_loses_no_payment_with_store_and_books_on_a_database() {
     let database = Seekdb::shared().empty_database("estate");
     let estate = Estate::up_on("up-database", "2+2+1", &database);
-    let args =
-        ["drill", "kill", "city", "east", "--yes", "--rate", "100", "--users", "200", "-o", "json"];
-    let output = estate.polis(&args);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let report: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let report = estate.drill(&["kill", "city", "east"]);
     let drill = &report["drills"][0];
     for nothing in ["lost", "doubled", "unresolved"] {
         assert_eq!(drill[nothing], 0, "{nothing}: {report:#}");

@@ -17,8 +17,14 @@ use crate::run::{cargo, run};
 const LOOKS_MAX: u32 = 480;
 
 /// Carries out `plan` until there are so many rounds in `folder`, and gathers
-/// them all into `folder/drills.json`.
-pub fn drills(root: &Path, plan: &Path, rounds: u32, folder: &Path) -> anyhow::Result<()> {
+/// them all into `folder/drills.json`, with the goals beside them.
+pub fn drills(
+    root: &Path,
+    plan: &Path,
+    rounds: u32,
+    folder: &Path,
+    goals: &[&str],
+) -> anyhow::Result<()> {
     let built = std::env::var_os("POLIS_BIN").map(PathBuf::from);
     let polis = match built {
         Some(polis) => polis,
@@ -41,8 +47,12 @@ pub fn drills(root: &Path, plan: &Path, rounds: u32, folder: &Path) -> anyhow::R
             let beside = folder.join("round.tmp");
             let mut drill = Command::new(&polis);
             drill.args(["drill", "run"]).arg(plan).arg("--data").arg(&data);
+            let log = folder.join(format!("round-{number:04}.log"));
+            let log = File::create(&log).context("create the log of a round")?;
+            drill.stdout(log.try_clone()?).stderr(log);
             let status = drill.arg("--yes").arg("--report").arg(&beside).status();
             let status = status.context("start a round")?;
+            println!("round {number} of {rounds}: {status}");
             fs::rename(&beside, round(number))
                 .with_context(|| format!("round {number} left no report ({status})"))?;
         }
@@ -50,7 +60,7 @@ pub fn drills(root: &Path, plan: &Path, rounds: u32, folder: &Path) -> anyhow::R
     }
     let mut gather = Command::new(&polis);
     gather.args(["drill", "gather"]).args((1..=rounds).map(round)).arg("--data").arg(&data);
-    run(gather.arg("--report").arg(folder.join("drills.json")))
+    run(gather.args(goals).arg("--report").arg(folder.join("drills.json")))
 }
 
 /// A running estate with a network per center, gone with this value.

@@ -14,7 +14,10 @@ use crate::{
 const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak moves-sim \
                      (--seeds N | --for MINUTESm) [--kind storm|pauses] [--from N] | soak store --minutes N | soak keys \
                      --count N | soak moves --count N --rate N | \
-                     soak drills --plan FILE --rounds N --folder FOLDER";
+                     soak drills [--plan FILE] --rounds N --folder FOLDER";
+
+/// What is promised of each kind of loss in `xtask/plans/failover.toml`.
+const FAILOVER_GOALS: [&str; 4] = ["--goal-p50", "2000", "--goal-worst", "5000"];
 
 /// `words` after `soak`.
 pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
@@ -40,10 +43,15 @@ pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
             let rate: u64 = rate.parse().with_context(|| format!("--rate {rate:?}"))?;
             moves(root, count, rate)
         }
+        ["drills", "--rounds", rounds, "--folder", folder] => {
+            let rounds = rounds.parse().with_context(|| format!("--rounds {rounds:?}"))?;
+            let plan = root.join("xtask/plans/failover.toml");
+            drills(root, &plan, rounds, &std::path::absolute(folder)?, &FAILOVER_GOALS)
+        }
         ["drills", "--plan", plan, "--rounds", rounds, "--folder", folder] => {
             let rounds = rounds.parse().with_context(|| format!("--rounds {rounds:?}"))?;
             let [plan, folder] = [plan, folder].map(std::path::absolute);
-            drills(root, &plan?, rounds, &folder?)
+            drills(root, &plan?, rounds, &folder?, &[])
         }
         _ => bail!("{USAGE}"),
     }

@@ -10,6 +10,9 @@ pub const MASTERS: &str = "system:masters";
 /// May read everything.
 pub const VIEWERS: &str = "polis:viewers";
 
+/// May carry out drills on cities that allow them.
+pub const DRILLERS: &str = "polis:drillers";
+
 /// Where processes of Polis itself live.
 const SYSTEM_NAMESPACE: &str = "polis-system";
 

@@ -49,6 +49,9 @@ fn rules(door: &Door, caller: &Caller) -> Value {
         (false, true) => resources.push(rule(&authz::READS, "*", &["*"])),
         (false, false) => {}
     }
+    if authz::may_drill(caller) {
+        resources.push(rule(&[authz::DRILL], "polis.dev", &[authz::CITIES]));
+    }
     let writes = authz::writes(caller, door).iter();
     resources.extend(writes.map(|own| rule(own.verbs, own.group, &[own.resource])));
     let paths = ["/livez", "/readyz", "/healthz", "/version", "/api", "/apis", "/openapi/*"];

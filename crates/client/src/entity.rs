@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 
 use k8s_openapi::{
     api::{
+        authorization::v1::SelfSubjectAccessReview,
         coordination::v1::Lease,
         core::v1::{ConfigMap, Event, Namespace, Node, Pod},
     },
@@ -112,6 +113,7 @@ kubernetes! {
     ConfigMap: "configmaps", true;
     Event: "events", true;
     Lease: "leases", true;
+    SelfSubjectAccessReview: "selfsubjectaccessreviews", false;
 }
 
 fn name(metadata: &ObjectMeta) -> &str {

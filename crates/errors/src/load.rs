@@ -12,6 +12,9 @@ pub const DRILL_ABORTED: Code = Code(706);
 pub const DRILL_UNCONFIRMED: Code = Code(707);
 pub const DRILL_REPORT: Code = Code(708);
 pub const DRILL_PLAN: Code = Code(709);
+pub const DRILL_DISK: Code = Code(710);
+pub const DRILL_CLOCKS: Code = Code(711);
+pub const DRILL_VERB: Code = Code(712);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -81,5 +84,29 @@ pub(crate) const TABLE: &[Entry] = &[
                 not have.",
         remedy: "The message names the place; `polis drill run PLAN --dry-run` checks without \
                  doing anything.",
+    },
+    Entry {
+        code: DRILL_DISK,
+        title: "the disk cannot be made slow or full",
+        cause: "Writes are slowed by the kernel (cgroup v1, the blkio controller), for which \
+                `polis up` must be root and the data folder on a disk; room is taken only from a \
+                folder that is a file system of its own.",
+        remedy: "Start `polis up` as root; before it, mount a small file system where the folder \
+                 will be: mount -t tmpfs -o size=512m tmpfs DATA/store.",
+    },
+    Entry {
+        code: DRILL_CLOCKS,
+        title: "there is no clock to set wrong",
+        cause: "Centers that share a machine share its wall clock, unless a library stands \
+                between.",
+        remedy: "Start the estate with `polis up --clock-library FILE`; FILE is libfaketime's.",
+    },
+    Entry {
+        code: DRILL_VERB,
+        title: "this caller may not carry out drills",
+        cause: "A drill hurts whoever uses the city, so it needs the verb `drill` on it, which \
+                reading and writing objects does not include.",
+        remedy: "Ask with a certificate of the group polis:drillers, or of system:masters; \
+                 `kubectl auth can-i drill cities.polis.dev` says who may.",
     },
 ];

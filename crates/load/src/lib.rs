@@ -20,6 +20,7 @@ mod payment;
 mod run;
 mod stats;
 mod users;
+mod witness;
 
 pub use check::{Check, Invariant, check, compare};
 pub use config::{Config, RunId};

@@ -16,6 +16,7 @@ use crate::{
     payment::{self, Payment},
     stats::Stats,
     users::user,
+    witness,
 };
 
 /// Seconds that may wait to be shown; a reader that is slower misses some.
@@ -30,6 +31,7 @@ pub struct Load {
     edges: Arc<Edges>,
     stop: Drain,
     seconds: mpsc::Sender<Second>,
+    missing: Option<mpsc::Sender<String>>,
 }
 
 /// What a run leaves behind. The history file has the same records.
@@ -53,7 +55,15 @@ impl Load {
         let edges = Arc::new(Edges::new(config.edges.clone()));
         account::open(&edges, config.users).await?;
         let (seconds, closed) = mpsc::channel(SECONDS_MAX);
-        Ok((Load { config, edges, stop, seconds }, closed))
+        Ok((Load { config, edges, stop, seconds, missing: None }, closed))
+    }
+
+    /// Has some payments looked up while the load goes on; the ids of those that
+    /// were acknowledged and are not there go to the receiver.
+    #[must_use]
+    pub fn watched(self) -> (Load, mpsc::Receiver<String>) {
+        let (missing, gone) = mpsc::channel(1);
+        (Load { missing: Some(missing), ..self }, gone)
     }
 
     /// Sends until the duration is over or `stop` has started, waits for what is
@@ -89,6 +99,7 @@ impl Load {
                     let record = ended.expect("a payment never panics and is never aborted");
                     stats.add(&record);
                     history.write(&record)?;
+                    self.look_up(records.len(), &record);
                     records.push(record);
                 }
                 () = tokio::time::sleep_until(due), if !over => {
@@ -120,6 +131,14 @@ impl Load {
         self.resolve(&mut records, &mut stats, &mut history, start).await?;
         history.finish()?;
         Ok(Report { records, summary: stats.summary(), start })
+    }
+
+    /// One acknowledged payment of so many.
+    fn look_up(&self, number: usize, record: &Record) {
+        let Some(missing) = &self.missing else { return };
+        if record.outcome == Outcome::Acked && number.is_multiple_of(witness::ONE_OF) {
+            witness::look_up(self.edges.clone(), record.id.clone(), missing.clone());
+        }
     }
 
     fn offset(&self, number: u64) -> Duration {

@@ -82,6 +82,13 @@ impl Server {
         self.program.port
     }
 
+    /// Where it writes its process id.
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        let named = self.program.args.iter().find_map(|arg| arg.strip_prefix("--pid-file="));
+        named.expect("every server is told where").into()
+    }
+
     /// Without a database: `mysql://root@127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {

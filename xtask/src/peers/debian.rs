@@ -35,7 +35,7 @@ pub struct Peer {
     finish: fn(&Path) -> anyhow::Result<()>,
 }
 
-pub const PEERS: [Peer; 3] = [
+pub const PEERS: [Peer; 4] = [
     Peer {
         name: "mariadb",
         title: "MariaDB and Galera",
@@ -62,7 +62,21 @@ pub const PEERS: [Peer; 3] = [
         programs: &["usr/sbin/nginx", "usr/lib/nginx/modules/ngx_stream_module.so"],
         finish: |tree| program(tree, "nginx"),
     },
+    Peer {
+        name: "faketime",
+        title: "libfaketime",
+        packages: FAKETIME,
+        programs: &["usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"],
+        finish: |_| Ok(()),
+    },
 ];
+
+/// What drills set clocks wrong with.
+const FAKETIME: &[Package] = &[Package {
+    name: "libfaketime",
+    version: "0.9.10-2.1",
+    digest: "b09481e7690680966005330c3f907bba4b5eefc35e1faaea4783cc55655d1150",
+}];
 
 /// The server, its replication and its state transfer, then the libraries
 /// that a system which only has apt may lack.

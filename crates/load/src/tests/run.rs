@@ -131,3 +131,17 @@ async fn a_run_sends_at_its_rate_and_its_history_holds_each_payment_once() {
     let shards: std::collections::BTreeSet<_> = read.iter().map(|record| record.shard).collect();
     assert_eq!(shards.len(), 100);
 }
+
+#[tokio::test]
+async fn an_acknowledged_payment_that_is_gone_is_told_while_the_load_goes_on() {
+    let (estate, urls) = Estate::start(2).await;
+    let (record, edges, _) = pay(&urls, 0, LONG).await;
+    let look_up = |id: &str| {
+        let (missing, gone) = tokio::sync::mpsc::channel(1);
+        crate::witness::look_up(edges.clone(), id.to_owned(), missing);
+        gone
+    };
+    assert_eq!(look_up(&record.id).recv().await, None, "it is there");
+    estate.books(|books| books.payments.clear());
+    assert_eq!(look_up(&record.id).recv().await, Some(record.id.clone()));
+}

@@ -3,7 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use client::{Client, k8s_openapi::api::coordination::v1::Lease};
+use client::{
+    Client, Entity,
+    k8s_openapi::api::{
+        authorization::v1::{
+            ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        },
+        coordination::v1::Lease,
+    },
+};
 use resources::{
     CafeDeployment, Center, CenterPhase, City, DrillPolicy, SHARD_MAP_NAME, ShardMapObject,
 };
@@ -19,9 +27,10 @@ use crate::{
     pki::SYSTEM_NAMESPACE,
 };
 
-/// Every city that would be hit allows drills.
+/// Every city that would be hit allows drills, and to us.
 pub async fn check_allowed(client: &Client, hit: &[CenterPlan]) -> anyhow::Result<()> {
     for plan in hit {
+        check_verb(client, plan.city.as_str()).await?;
         let city = client
             .federation()
             .all::<City>()
@@ -32,6 +41,30 @@ pub async fn check_allowed(client: &Client, hit: &[CenterPlan]) -> anyhow::Resul
             let code = errors::DRILL_FORBIDDEN;
             bail!("{code}: city {} forbids drills. {}", plan.city, code.remedy());
         }
+    }
+    Ok(())
+}
+
+async fn check_verb(client: &Client, city: &str) -> anyhow::Result<()> {
+    let attributes = ResourceAttributes {
+        verb: Some("drill".to_owned()),
+        group: Some(<City as Entity>::GROUP.to_owned()),
+        resource: Some(<City as Entity>::PLURAL.to_owned()),
+        name: Some(city.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let question = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let reviews = client.federation().all::<SelfSubjectAccessReview>();
+    let answer = reviews.create(&question).await.context("ask whether we may")?;
+    if answer.status.is_none_or(|status| !status.allowed) {
+        let code = errors::DRILL_VERB;
+        bail!("{code}: no drill on city {city} for us. {}", code.remedy());
     }
     Ok(())
 }
@@ -58,8 +91,8 @@ pub async fn layout(client: &Client) -> anyhow::Result<topology::Layout> {
     Ok(map.status.layout)
 }
 
-/// What is at stake if these centers are hit now.
-pub async fn hit(client: &Client, centers: &[CenterPlan]) -> anyhow::Result<Hit> {
+/// What is at stake if these centers are hit now; everything if `all` wait.
+pub async fn hit(client: &Client, centers: &[CenterPlan], all: bool) -> anyhow::Result<Hit> {
     let map = client
         .federation()
         .all::<ShardMapObject>()
@@ -69,7 +102,10 @@ pub async fn hit(client: &Client, centers: &[CenterPlan]) -> anyhow::Result<Hit>
     let units: Vec<_> = centers.iter().map(|plan| plan.unit.clone()).collect();
     Ok(Hit {
         centers: centers.iter().map(|plan| plan.center.clone()).collect(),
-        shards: units.iter().flat_map(|unit| map.status.of_unit(unit)).collect(),
+        shards: match all {
+            true => map.status.assignments.keys().copied().collect(),
+            false => units.iter().flat_map(|unit| map.status.of_unit(unit)).collect(),
+        },
         units,
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use client::Client;
 use load::{Config, EdgeUrl, Load, Outcome, Record};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     estate, keep,
@@ -53,7 +53,8 @@ impl Exercise {
             step.spec.fault(&layout)?;
             let hit = step.spec.hit(&layout)?;
             let client = away_from(&hit, &layout, &data)?;
-            estate::check_allowed(&client, &hit).await?;
+            let concerned = if step.spec.stops_all() { &layout.centers } else { &hit };
+            estate::check_allowed(&client, concerned).await?;
         }
         Ok(Exercise { plan, edges: edges(&data)?, data, layout })
     }
@@ -107,16 +108,18 @@ impl Exercise {
         };
         let (stop, stopped) = rt::drain::channel();
         let (load, mut seconds) = Load::prepare(config, stopped).await?;
+        let (load, mut missing) = load.watched();
         tokio::spawn(async move { while seconds.recv().await.is_some() {} });
         say("load");
         let load_start = Instant::now();
         let load = tokio::spawn(load.run());
-        let timeline = Timeline::start(client, estate::hit(client, hit).await?).await;
+        let timeline =
+            Timeline::start(client, estate::hit(client, hit, spec.stops_all()).await?).await;
         tokio::time::sleep_until(load_start + WARM_UP).await;
-        let lost = estate::hit(client, hit).await?;
+        let lost = estate::hit(client, hit, spec.stops_all()).await?;
         say("fault");
         let (fault_at, at_unix_ms) = (Instant::now(), keep::unix_ms());
-        let outcome = self.inject_and_heal(client, spec, hit, &timeline, &say).await;
+        let outcome = self.inject_and_heal(client, spec, hit, &timeline, &mut missing, &say).await;
         tokio::time::sleep(COOL_DOWN).await;
         drop(stop);
         let load = load.await.context("run the load")??;
@@ -140,7 +143,8 @@ impl Exercise {
             fault: step.spec.to_string(),
             spec: spec.clone(),
             hypothesis: spec.hypothesis(),
-            aborted: healed.aborted,
+            aborted: healed.abort.is_some(),
+            abort: healed.abort,
             injected: Injection {
                 at_unix_ms,
                 at_us: injected.at_us,
@@ -150,6 +154,7 @@ impl Exercise {
                 dead_edges: dead_edges.clone(),
             },
             rto_ms: phases(&recovery, &timeline, fault_at),
+            slowest_ms: slowest(&load.records, &injected),
             acked: check.acked,
             present: check.present,
             lost: check.lost,
@@ -188,46 +193,57 @@ impl Exercise {
         spec: &Spec,
         hit: &[CenterPlan],
         timeline: &Timeline,
+        missing: &mut mpsc::Receiver<String>,
         say: &impl Fn(&str),
     ) -> anyhow::Result<Healed> {
         let limit = Duration::from_secs(self.plan.abort_after_s);
         let lasts = Duration::from_secs(spec.lasts_s());
         let fault = spec.fault(&self.layout)?;
         let mut session = Session::open(&self.data.control_socket()).await?;
-        let mut aborted = false;
+        let hold = Duration::from_secs(measure::HOLD_SECONDS + 2);
         let recovered = async {
             session.inject(&fault, limit.max(lasts) + HEAL_MARGIN).await?;
-            if spec.moves_shards() {
-                let until = Instant::now() + limit;
-                while timeline.moments().fenced.is_none() {
-                    if Instant::now() >= until {
-                        aborted = true;
-                        return Ok(());
-                    }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            } else {
+            if !spec.moves_shards() {
                 tokio::time::sleep(lasts).await;
             }
-            // The seconds that must hold, and one more for what is under way.
-            tokio::time::sleep(Duration::from_secs(measure::HOLD_SECONDS + 2)).await;
-            anyhow::Ok(())
+            let until = Instant::now() + limit;
+            while spec.moves_shards() && timeline.moments().fenced.is_none() {
+                if Instant::now() >= until {
+                    return Ok(Some(format!("not recovered after {} s", limit.as_secs())));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            if !spec.stops_all() {
+                // The seconds that must hold, and one more for what is under way.
+                tokio::time::sleep(hold).await;
+            }
+            anyhow::Ok(None)
         };
-        let recovered = recovered.await;
+        let recovered = tokio::select! {
+            recovered = recovered => recovered,
+            Some(id) = missing.recv() => Ok(Some(format!("payment {id} was acknowledged and is gone"))),
+        };
         say("healing");
         let ordered_at = Instant::now();
         session.heal(&fault).await.context("heal")?;
-        recovered?;
+        let abort = recovered?;
+        if let Some(why) = &abort {
+            say(why);
+        }
         estate::centers_ready(client, hit, RETURN_MAX).await?;
         let ready_at = Instant::now();
         estate::well(client, &self.layout, RETURN_MAX).await?;
-        Ok(Healed { aborted, ordered_at, ready_at, home_at: Instant::now() })
+        let home_at = Instant::now();
+        if spec.stops_all() && abort.is_none() {
+            tokio::time::sleep(hold).await;
+        }
+        Ok(Healed { abort, ordered_at, ready_at, home_at })
     }
 }
 
 struct Healed {
-    /// It took longer than the drill allows, so the fault was ended.
-    aborted: bool,
+    /// Why the fault was ended before its time.
+    abort: Option<String>,
     ordered_at: Instant,
     /// The centers that were hit are up.
     ready_at: Instant,
@@ -274,6 +290,13 @@ fn open_on(records: &[Record], lost: &Hit) -> u64 {
             && lost.shards.contains(record.shard)
     };
     records.iter().filter(open).count() as u64
+}
+
+fn slowest(records: &[Record], injected: &Injected<'_>) -> Option<u64> {
+    let meanwhile = injected.at_us..injected.healed_us;
+    let acked = records.iter().filter(|record| record.outcome == Outcome::Acked);
+    let hit = acked.filter(|record| meanwhile.contains(&record.due_us));
+    hit.map(|record| record.latency_us() / 1000).max()
 }
 
 fn p99_before(records: &[Record], at_us: u64) -> f64 {

@@ -67,12 +67,14 @@ pub fn page(report: &Report) -> String {
 }
 
 fn by_fault(out: &mut String, report: &Report) {
-    let header = "<tr><th>fault<th>passed<th>lost<th>twice<th>p50 ms<th>p95 ms<th>worst ms</tr>";
-    let _ = writeln!(out, "<table>{header}");
+    let header = "<th>fault<th>passed<th>lost<th>twice<th>p50 ms<th>p95 ms<th>worst ms";
+    let goals = if report.goals.is_some() { "<th>goals, ms" } else { "" };
+    let _ = writeln!(out, "<table><tr>{header}{goals}</tr>");
     for of in &report.by_fault {
         let mut cells = vec![escape(&of.fault), format!("{} of {}", of.passed, of.drills)];
         cells.extend([of.lost, of.doubled].map(|count| count.to_string()));
         cells.extend([of.median_rto_ms, of.p95_rto_ms, of.worst_rto_ms].map(ms));
+        cells.extend(report.goals.map(|goals| goals.beside(of)));
         row(out, &cells);
     }
     out.push_str("</table>\n");
@@ -116,11 +118,9 @@ fn section(out: &mut String, number: usize, drill: &Drill) {
         escape(&drill.fault),
         date(drill.injected.at_unix_ms),
         escape(&drill.hypothesis),
-        if drill.aborted {
-            " <span class=\"bad\">Aborted: recovery took longer than allowed.</span>"
-        } else {
-            ""
-        },
+        drill.abort.as_ref().map_or_else(String::new, |why| {
+            format!(" <span class=\"bad\">Aborted: {}.</span>", escape(why))
+        }),
     );
     chart(out, drill);
     let rto = &drill.rto_ms;

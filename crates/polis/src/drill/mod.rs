@@ -35,6 +35,7 @@ use exercise::Exercise;
 use order::{Kind, Scope, Spec};
 use plan::{Plan, Step};
 use report::Report;
+use summary::Goals;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -53,6 +54,12 @@ enum Command {
         /// drill-report-RUN.json, each beside its histories
         #[arg(required = true)]
         reports: Vec<PathBuf>,
+        /// Milliseconds within which half of each fault's drills should have recovered
+        #[arg(long, requires = "goal_worst")]
+        goal_p50: Option<u64>,
+        /// And within which all of them should
+        #[arg(long, requires = "goal_p50")]
+        goal_worst: Option<u64>,
         #[command(flatten)]
         place: Where,
     },
@@ -88,6 +95,44 @@ enum FaultCommand {
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
         percent: u16,
     },
+    /// Let the lines of a city or a center carry little (needs namespaces)
+    SlowLine {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        span: Span,
+        /// How many thousand bits a second, in each direction
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(8..))]
+        kbit: u32,
+    },
+    /// Let the processes of a city or a center, or one process, write to the disk slowly (needs
+    /// root and cgroup v1)
+    SlowDisk {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        span: Span,
+        /// How many writes a second
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        writes: u32,
+    },
+    /// Leave no room where a process keeps its data, if that is a file system of its own
+    FullDisk {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        span: Span,
+    },
+    /// Set the wall clocks of a city or a center wrong (needs `polis up --clock-library`)
+    Skew {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        span: Span,
+        /// By how many seconds; eight days, longer than any key is kept
+        #[arg(long, default_value_t = 691_200, allow_hyphen_values = true)]
+        seconds: i64,
+    },
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -109,8 +154,14 @@ struct Line {
     /// The other end: cities, centers, `store`, `users`; all unless given
     #[arg(long, value_delimiter = ',')]
     to: Vec<String>,
+    #[command(flatten)]
+    span: Span,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Span {
     /// Seconds that it lasts, where no shard is expected to move
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     lasts: Option<u64>,
 }
 
@@ -166,7 +217,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Fault(fault) => one(fault).await,
         Command::Run(order) => planned(order).await,
-        Command::Gather { reports, place } => gather(&reports, &place),
+        Command::Gather { reports, goal_p50, goal_worst, place } => {
+            let goals = goal_p50.zip(goal_worst);
+            let goals = goals.map(|(p50_ms, worst_ms)| Goals { p50_ms, worst_ms });
+            gather(&reports, goals, &place)
+        }
         Command::Verify { report } => verify::run(&report).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -221,7 +276,7 @@ async fn carry_out(plan: Plan, place: &Where) -> anyhow::Result<ExitCode> {
 }
 
 /// One report of the drills of many.
-fn gather(reports: &[PathBuf], place: &Where) -> anyhow::Result<ExitCode> {
+fn gather(reports: &[PathBuf], goals: Option<Goals>, place: &Where) -> anyhow::Result<ExitCode> {
     let data = DataDir::new(&place.data);
     let (mut drills, mut rate) = (Vec::new(), 0);
     for path in reports {
@@ -232,9 +287,10 @@ fn gather(reports: &[PathBuf], place: &Where) -> anyhow::Result<ExitCode> {
         rate = report.rate;
         drills.extend(report.drills);
     }
-    let report = Report::new(rate, &data.layout()?, drills, Vec::new());
+    let mut report = Report::new(rate, &data.layout()?, drills, Vec::new());
+    report.goals = goals;
     keep::report(&data.reports(), &report, place.report.as_ref(), place.output)?;
-    let good = report.passed() == report.drills.len();
+    let good = report.passed() == report.drills.len() && report.meets_goals();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -267,11 +323,28 @@ impl FaultCommand {
         let along = |kind, one: One, line: Line| {
             let (spec, repeat, order) = on(kind, one);
             let direction = Some(line.direction);
-            (Spec { to: line.to, direction, lasts_s: line.lasts, ..spec }, repeat, order)
+            (Spec { to: line.to, direction, lasts_s: line.span.lasts, ..spec }, repeat, order)
+        };
+        let during = |kind, one: One, span: Span| {
+            let (spec, repeat, order) = on(kind, one);
+            (Spec { lasts_s: span.lasts, ..spec }, repeat, order)
         };
         match self {
             FaultCommand::Kill(one) => on(Kind::Kill, one),
             FaultCommand::Pause(one) => on(Kind::Pause, one),
+            FaultCommand::SlowLine { one, span, kbit } => {
+                let (spec, repeat, order) = during(Kind::SlowLine, one, span);
+                (Spec { kbit: Some(kbit), ..spec }, repeat, order)
+            }
+            FaultCommand::SlowDisk { one, span, writes } => {
+                let (spec, repeat, order) = during(Kind::SlowDisk, one, span);
+                (Spec { writes: Some(writes), ..spec }, repeat, order)
+            }
+            FaultCommand::FullDisk { one, span } => during(Kind::FullDisk, one, span),
+            FaultCommand::Skew { one, span, seconds } => {
+                let (spec, repeat, order) = during(Kind::Skew, one, span);
+                (Spec { skew_s: Some(seconds), ..spec }, repeat, order)
+            }
             FaultCommand::Silence(one) => on(Kind::Silence, one),
             FaultCommand::Cut { one, line } => along(Kind::Cut, one, line),
             FaultCommand::Lose { one, line, percent } => {

@@ -15,6 +15,8 @@ const ALL: u16 = 1000;
 
 /// How long a fault lasts that moves no shard, unless it is said.
 const LASTS_S: u64 = 15;
+/// And one that everybody waits for: less than a payment is tried for.
+const STOPS_S: u64 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,17 +25,30 @@ pub enum Scope {
     Center,
     /// The center whose controllers hold the lease of this name.
     Leader,
+    /// A single process: the one that keeps the log (`store`).
+    Process,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     Kill,
     Pause,
     Silence,
     Cut,
     Lose,
+    SlowLine,
+    SlowDisk,
+    FullDisk,
+    Skew,
 }
+
+/// Of a slow line: a tenth of what a center's share of the load needs at rest.
+const KBIT: u32 = 2000;
+/// Of a slow disk: each commit waits for a twentieth of a second.
+const WRITES: u32 = 20;
+/// Of a wrong clock: longer than any key is kept.
+const SKEW_S: i64 = 8 * 24 * 3600;
 
 /// One fault, as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +65,15 @@ pub struct Spec {
     /// Of loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u16>,
+    /// Of a slow line: what it carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kbit: Option<u32>,
+    /// Of a slow disk: what it does in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<u32>,
+    /// Of a clock: by how much it is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_s: Option<i64>,
     /// How long it lasts where no shard is expected to move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lasts_s: Option<u64>,
@@ -60,7 +84,18 @@ pub struct Spec {
 impl Spec {
     #[must_use]
     pub fn new(fault: Kind, scope: Scope, name: String) -> Spec {
-        Spec { fault, scope, name, to: Vec::new(), direction: None, percent: None, lasts_s: None }
+        Spec {
+            fault,
+            scope,
+            name,
+            to: Vec::new(),
+            direction: None,
+            percent: None,
+            kbit: None,
+            writes: None,
+            skew_s: None,
+            lasts_s: None,
+        }
     }
 
     /// The same fault, on the center that leads now: the holder of a lease is
@@ -71,40 +106,59 @@ impl Spec {
         Spec { scope: Scope::Center, name: center.into(), ..self.clone() }
     }
 
-    /// The centers that are hit.
+    /// The centers that are hit; none where a process beside them is.
     pub fn hit(&self, layout: &Layout) -> anyhow::Result<Vec<CenterPlan>> {
+        if self.scope == Scope::Process {
+            return match self.name.as_str() {
+                STORE => Ok(Vec::new()),
+                name => Err(not_here(name)),
+            };
+        }
         let named = |plan: &&CenterPlan| match self.scope {
             Scope::City => plan.city.as_str() == self.name,
             Scope::Center => plan.center.as_str() == self.name,
             // Any of them may lead when its turn comes; see `led_by`.
             Scope::Leader => true,
+            Scope::Process => false,
         };
         let hit: Vec<_> = layout.centers.iter().filter(named).cloned().collect();
         if hit.is_empty() {
-            let code = errors::DRILL_TARGET;
-            bail!("{code}: {} is not here. {}", self.name, code.remedy());
+            return Err(not_here(&self.name));
         }
         Ok(hit)
     }
 
     /// What the supervisor is asked to do.
     pub fn fault(&self, layout: &Layout) -> anyhow::Result<Fault> {
-        let centers = self.hit(layout)?.iter().map(|plan| plan.center.to_string()).collect();
+        let names: Vec<_> = match self.scope {
+            Scope::Process => self.hit(layout).map(|_| vec![self.name.clone()])?,
+            _ => self.hit(layout)?.iter().map(|plan| plan.center.to_string()).collect(),
+        };
+        let has_lines =
+            matches!(self.fault, Kind::Silence | Kind::Cut | Kind::Lose | Kind::SlowLine);
+        if has_lines && layout.subnet.is_none() {
+            let code = errors::DRILL_NETWORK;
+            bail!("{code}: centers share one network. {}", code.remedy());
+        }
+        if self.scope == Scope::Process && (has_lines || self.fault == Kind::Skew) {
+            let code = errors::DRILL_TARGET;
+            bail!("{code}: {} has no line and no clock of its own. {}", self.name, code.remedy());
+        }
         let cut = |centers, direction, loss_per_mille| -> anyhow::Result<Fault> {
-            if layout.subnet.is_none() {
-                let code = errors::DRILL_NETWORK;
-                bail!("{code}: centers share one network. {}", code.remedy());
-            }
             let peers = self.peers(layout)?;
             Ok(Fault::Cut(Cut { centers, peers, direction, loss_per_mille }))
         };
         let direction = self.direction.unwrap_or(Direction::Both);
         match self.fault {
-            Kind::Kill => Ok(Fault::Kill { centers }),
-            Kind::Pause => Ok(Fault::Pause { centers }),
-            Kind::Silence => cut(centers, Direction::Both, ALL),
-            Kind::Cut => cut(centers, direction, ALL),
-            Kind::Lose => cut(centers, direction, self.percent.unwrap_or(100).min(100) * 10),
+            Kind::Kill => Ok(Fault::Kill { names }),
+            Kind::Pause => Ok(Fault::Pause { names }),
+            Kind::Silence => cut(names, Direction::Both, ALL),
+            Kind::Cut => cut(names, direction, ALL),
+            Kind::Lose => cut(names, direction, self.percent.unwrap_or(100).min(100) * 10),
+            Kind::SlowLine => Ok(Fault::SlowLine { names, kbit: self.kbit.unwrap_or(KBIT) }),
+            Kind::SlowDisk => Ok(Fault::SlowDisk { names, writes: self.writes.unwrap_or(WRITES) }),
+            Kind::FullDisk => Ok(Fault::FullDisk { names }),
+            Kind::Skew => Ok(Fault::Skew { names, seconds: self.skew_s.unwrap_or(SKEW_S) }),
         }
     }
 
@@ -120,10 +174,7 @@ impl Spec {
             match (known, peers.len() > before) {
                 (true, _) => peers.push(name.clone()),
                 (false, true) => {}
-                (false, false) => {
-                    let code = errors::DRILL_TARGET;
-                    bail!("{code}: {name} is not here. {}", code.remedy());
-                }
+                (false, false) => return Err(not_here(name)),
             }
         }
         Ok(peers)
@@ -133,23 +184,33 @@ impl Spec {
     #[must_use]
     pub fn moves_shards(&self) -> bool {
         match self.fault {
+            _ if self.stops_all() => false,
             Kind::Kill | Kind::Pause | Kind::Silence => true,
             Kind::Cut => self.to.is_empty(),
-            Kind::Lose => false,
+            Kind::Lose | Kind::SlowLine | Kind::SlowDisk | Kind::FullDisk | Kind::Skew => false,
         }
+    }
+
+    /// Whether all payments may have to wait until it is over: nobody takes over
+    /// from the process that stands for the database.
+    #[must_use]
+    pub fn stops_all(&self) -> bool {
+        self.scope == Scope::Process
     }
 
     /// How long a fault lasts that moves no shard.
     #[must_use]
     pub fn lasts_s(&self) -> u64 {
-        self.lasts_s.unwrap_or(LASTS_S)
+        self.lasts_s.unwrap_or(if self.stops_all() { STOPS_S } else { LASTS_S })
     }
 
     /// What is expected; the drill shows whether it is so.
     #[must_use]
     pub fn hypothesis(&self) -> String {
         let nothing = "no acknowledged payment is lost, none is made twice";
-        if self.moves_shards() {
+        if self.stops_all() {
+            format!("payments wait while it lasts, and go on when it is over; {nothing}")
+        } else if self.moves_shards() {
             format!("its shards are served elsewhere and service is whole again; {nothing}")
         } else {
             format!("payments go on in all shards, wherever they are served; {nothing}")
@@ -166,11 +227,16 @@ impl fmt::Display for Spec {
             Kind::Silence => "silence",
             Kind::Cut => "cut",
             Kind::Lose => "lose",
+            Kind::SlowLine => "slow-line",
+            Kind::SlowDisk => "slow-disk",
+            Kind::FullDisk => "full-disk",
+            Kind::Skew => "skew",
         };
         let scope = match self.scope {
             Scope::City => "city",
             Scope::Center => "center",
             Scope::Leader => "leader",
+            Scope::Process => "process",
         };
         write!(f, "{kind} {scope} {}", self.name)?;
         if let Some(direction) = self.direction {
@@ -179,8 +245,19 @@ impl fmt::Display for Spec {
         if !self.to.is_empty() {
             write!(f, " to {}", self.to.join(","))?;
         }
-        self.percent.map_or(Ok(()), |percent| write!(f, " {percent}%"))
+        let figures = [
+            self.percent.map(|percent| format!("{percent}%")),
+            self.kbit.map(|kbit| format!("{kbit} kbit/s")),
+            self.writes.map(|writes| format!("{writes} writes/s")),
+            self.skew_s.map(|seconds| format!("{seconds:+} s")),
+        ];
+        figures.iter().flatten().try_for_each(|figure| write!(f, " {figure}"))
     }
+}
+
+fn not_here(name: &str) -> anyhow::Error {
+    let code = errors::DRILL_TARGET;
+    anyhow::anyhow!("{code}: {name} is not here. {}", code.remedy())
 }
 
 #[cfg(test)]
@@ -209,8 +286,21 @@ mod tests {
         let spec = Spec::new(Kind::Kill, Scope::Leader, "controllers".into());
         let now = spec.led_by("east-1-538d1ff1e227b98a");
         assert_eq!(spec.to_string(), "kill leader controllers");
-        assert_eq!(now.fault(&layout).expect("a fault").centers(), ["east-1"]);
+        assert_eq!(now.fault(&layout).expect("a fault").names(), ["east-1"]);
         assert_eq!(spec.hit(&layout).expect("centers").len(), 5, "any of them may lead");
+    }
+
+    #[test]
+    fn nobody_takes_over_from_the_process_that_stands_for_the_database() {
+        let layout = Layout::new(LayoutName::TwoTwoOne, 7400, None);
+        let spec = Spec::new(Kind::FullDisk, Scope::Process, STORE.into());
+        assert_eq!(spec.fault(&layout).expect("a fault").names(), [STORE]);
+        assert!(spec.hit(&layout).expect("no center").is_empty() && !spec.moves_shards());
+        for (kind, name) in [(Kind::Kill, "east-1"), (Kind::Skew, STORE)] {
+            let spec = Spec::new(kind, Scope::Process, name.into());
+            let error = spec.fault(&layout).expect_err("no such process").to_string();
+            assert!(error.contains("PLS0702"), "{error}");
+        }
     }
 
     #[test]

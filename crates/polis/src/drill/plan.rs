@@ -45,8 +45,20 @@ pub struct Step {
 
 /// Keys of a step. A key that is not known would be passed over in silence,
 /// since a step is two things in one table.
-const STEP_KEYS: [&str; 9] =
-    ["fault", "scope", "name", "to", "direction", "percent", "lasts-s", "repeat", "wait-s"];
+const STEP_KEYS: [&str; 12] = [
+    "fault",
+    "scope",
+    "name",
+    "to",
+    "direction",
+    "percent",
+    "kbit",
+    "writes",
+    "skew-s",
+    "lasts-s",
+    "repeat",
+    "wait-s",
+];
 
 fn once() -> u32 {
     1
@@ -133,7 +145,11 @@ impl Plan {
             writeln!(out, "  {} times {}: {shards} shards at home there", step.repeat, step.spec)?;
             writeln!(out, "    expected: {}", step.spec.hypothesis())?;
         }
-        writeln!(out, "each is healed after {abort_after_s} s at the latest")?;
+        writeln!(
+            out,
+            "each is healed at once when an acknowledged payment is not found, and after \
+             {abort_after_s} s at the latest"
+        )?;
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     order::Spec,
     series::Second,
-    summary::{self, Summary},
+    summary::{self, Goals, Summary},
 };
 use crate::{layout::Layout, output};
 
@@ -34,6 +34,9 @@ pub struct Report {
     pub p95_rto_ms: Option<u64>,
     pub worst_rto_ms: Option<u64>,
     pub by_fault: Vec<Summary>,
+    /// Of a report that was gathered: what should have been seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goals: Option<Goals>,
     /// Before this one, of the same faults, the latest first.
     pub earlier: Vec<Earlier>,
 }
@@ -97,10 +100,17 @@ pub struct Drill {
     pub fault: String,
     pub spec: Spec,
     pub hypothesis: String,
-    /// Recovery took longer than allowed, and the fault was healed at once.
+    /// The fault was healed before its time.
     pub aborted: bool,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort: Option<String>,
     pub injected: Injection,
     pub rto_ms: Rto,
+    /// What the unluckiest payment took that fell due while it lasted. Recovery
+    /// is about those that fall due later; this is about those on their way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowest_ms: Option<u64>,
     pub acked: u64,
     pub present: u64,
     pub lost: u64,
@@ -181,6 +191,7 @@ impl Report {
             p95_rto_ms,
             worst_rto_ms,
             by_fault: summary::by_fault(&drills),
+            goals: None,
             drills,
             earlier,
         }
@@ -193,6 +204,12 @@ impl Report {
         faults.sort_unstable();
         faults.dedup();
         faults
+    }
+
+    #[must_use]
+    pub fn meets_goals(&self) -> bool {
+        let mut goals = self.goals.iter();
+        goals.all(|goals| self.by_fault.iter().all(|summary| goals.are_met_by(summary)))
     }
 
     #[must_use]
@@ -242,15 +259,18 @@ impl Report {
                 writeln!(out, "{red}finding{plain}: {finding}")?;
             }
         }
-        if self.by_fault.len() > 1 {
+        if self.by_fault.len() > 1 || self.goals.is_some() {
             let row = |of: &Summary| {
                 let mut row = vec![of.fault.clone(), format!("{} of {}", of.passed, of.drills)];
                 row.extend([of.lost, of.doubled].map(|count| count.to_string()));
                 row.extend([of.median_rto_ms, of.p95_rto_ms, of.worst_rto_ms].map(ms));
+                row.extend(self.goals.map(|goals| goals.beside(of)));
                 row
             };
             writeln!(out)?;
-            let header = ["FAULT", "PASSED", "LOST", "DOUBLED", "P50 ms", "P95 ms", "WORST ms"];
+            let mut header =
+                vec!["FAULT", "PASSED", "LOST", "DOUBLED", "P50 ms", "P95 ms", "WORST ms"];
+            header.extend(self.goals.map(|_| "GOALS ms"));
             output::table(out, &header, &self.by_fault.iter().map(row).collect::<Vec<_>>())?;
         }
         let passed = self.passed();

@@ -20,6 +20,33 @@ pub struct Summary {
     pub worst_rto_ms: Option<u64>,
 }
 
+/// What is promised of each fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goals {
+    pub p50_ms: u64,
+    pub worst_ms: u64,
+}
+
+// === impl Goals ===
+
+impl Goals {
+    #[must_use]
+    pub fn are_met_by(self, summary: &Summary) -> bool {
+        let within = |seen: Option<u64>, goal| seen.is_some_and(|seen| seen <= goal);
+        within(summary.median_rto_ms, self.p50_ms)
+            && within(summary.worst_rto_ms, self.worst_ms)
+            && summary.lost == 0
+            && summary.doubled == 0
+    }
+
+    /// For people, in the row of what was seen.
+    #[must_use]
+    pub fn beside(self, summary: &Summary) -> String {
+        let verdict = if self.are_met_by(summary) { "met" } else { "MISSED" };
+        format!("p50 {}, worst {}: {verdict}", self.p50_ms, self.worst_ms)
+    }
+}
+
 /// One line for each fault.
 pub fn by_fault(drills: &[Drill]) -> Vec<Summary> {
     let mut faults: BTreeMap<&str, Vec<&Drill>> = BTreeMap::new();
@@ -52,4 +79,33 @@ pub fn recoveries<'a>(drills: impl Iterator<Item = &'a Drill>) -> [Option<u64>; 
     let mut totals = totals.unwrap_or_default();
     totals.sort_unstable();
     [50, 95, 100].map(|percent| percentile(&totals, percent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_are_missed_by_one_slow_one_lost_and_one_that_never_came_back() {
+        let goals = Goals { p50_ms: 2000, worst_ms: 5000 };
+        let good = Summary {
+            fault: "kill city east".into(),
+            drills: 25,
+            passed: 25,
+            acked: 1,
+            lost: 0,
+            doubled: 0,
+            median_rto_ms: Some(2000),
+            p95_rto_ms: Some(3000),
+            worst_rto_ms: Some(5000),
+        };
+        assert!(goals.are_met_by(&good));
+        for bad in [
+            Summary { worst_rto_ms: Some(5001), ..good.clone() },
+            Summary { median_rto_ms: None, ..good.clone() },
+            Summary { lost: 1, ..good },
+        ] {
+            assert!(!goals.are_met_by(&bad), "{bad:?}");
+        }
+    }
 }

@@ -68,7 +68,7 @@ impl Timeline {
                 };
                 let suspect = |center: &Arc<Center>| {
                     let about_hit = |(name, seen): (&CenterName, &Observation)| {
-                        *seen == Observation::Suspect && hit.centers.contains(name)
+                        seen.is_suspicion() && hit.centers.contains(name)
                     };
                     center.status.observations.iter().any(about_hit)
                 };

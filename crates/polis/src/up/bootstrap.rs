@@ -15,6 +15,7 @@ use resources::{
 };
 use serde_json::json;
 
+use super::clock::Library;
 use crate::{data::DataDir, layout::Layout, role::store::database::Database};
 
 /// Where the ledger runs.
@@ -28,6 +29,7 @@ pub async fn objects(
     data: &DataDir,
     database: &Database,
     nodes: &[String],
+    clocks: Option<&Library>,
 ) -> anyhow::Result<()> {
     let federation = client.federation();
     for name in layout.cities() {
@@ -80,7 +82,7 @@ pub async fn objects(
     let spec = ShardMapSpec { homes, return_policy: ReturnPolicy::default() };
     let map = ShardMapObject::new(Metadata::named(SHARD_MAP_NAME), spec);
     federation.all::<ShardMapObject>().create_if_absent(&map).await.context("create shard map")?;
-    deploy_ledger(client, layout, data, database, nodes).await
+    deploy_ledger(client, layout, data, database, nodes, clocks).await
 }
 
 /// One ledger in every unit that serves shards.
@@ -90,6 +92,7 @@ async fn deploy_ledger(
     data: &DataDir,
     database: &Database,
     nodes: &[String],
+    clocks: Option<&Library>,
 ) -> anyhow::Result<()> {
     let federation = client.federation();
     let metadata = ObjectMeta { name: Some(LEDGER_NAMESPACE.into()), ..ObjectMeta::default() };
@@ -116,6 +119,14 @@ async fn deploy_ledger(
     // Pods inherit no environment of ours, so the password must be in a file.
     let password = database.saved_password(&data.pki())?;
     args.extend(password.map(|file| format!("--database-password-file={}", file.display())));
+    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    let mut env = vec![field("POLIS_IP", "status.podIP")];
+    if let Some(clocks) = clocks {
+        // A node is called as its center is.
+        env.push(field("POLIS_CENTER", "spec.nodeName"));
+        let envs = clocks.envs("$(POLIS_CENTER)").into_iter();
+        env.extend(envs.map(|(name, value)| json!({ "name": name, "value": value })));
+    }
     let template = json!({
         "metadata": { "labels": { "app": LEDGER } },
         "spec": {
@@ -126,10 +137,7 @@ async fn deploy_ledger(
                 "image": "package",
                 "command": [exe, "ledger"],
                 "args": args,
-                "env": [{
-                    "name": "POLIS_IP",
-                    "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } },
-                }],
+                "env": env,
                 "ports": [{ "name": "https", "containerPort": 0 }],
                 "readinessProbe": {
                     "httpGet": { "path": "/readyz", "port": "https", "scheme": "HTTPS" },

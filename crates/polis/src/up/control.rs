@@ -187,8 +187,8 @@ mod tests {
         let _ = std::fs::remove_file(&socket);
         let (calls_tx, mut calls) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(serve(UnixListener::bind(&socket).expect("bind"), calls_tx));
-        let kill = Fault::Kill { centers: vec!["a".to_owned()] };
-        let pause = Fault::Pause { centers: vec!["b".to_owned()] };
+        let kill = Fault::Kill { names: vec!["a".to_owned()] };
+        let pause = Fault::Pause { names: vec!["b".to_owned()] };
         let client = tokio::spawn({
             let (socket, kill, pause) = (socket.clone(), kill.clone(), pause.clone());
             async move {

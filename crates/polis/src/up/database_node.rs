@@ -1,12 +1,12 @@
 //! Nodes of a database that belong to centers: somebody else runs them, and
 //! what happens to a center happens to its node.
 
-use std::{fs, path::PathBuf, str::FromStr};
+use std::{fs, os::fd::OwnedFd, path::PathBuf, str::FromStr};
 
 use anyhow::Context;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::layout::Layout;
+use crate::layout::{CenterPlan, Layout};
 
 /// `CENTER=HOST:PORT=PID_FILE`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +21,20 @@ pub struct DatabaseNode {
 impl DatabaseNode {
     /// As `polis ledger` takes it: which unit writes through it.
     pub fn for_ledger(&self, layout: &Layout) -> anyhow::Result<String> {
+        Ok(format!("{}={}", self.plan(layout)?.unit, self.address))
+    }
+
+    /// As `polis guardian` takes it: a member is called as its center is.
+    pub fn for_guardian(&self, layout: &Layout) -> anyhow::Result<String> {
+        Ok(format!("{}={}={}", self.center, self.plan(layout)?.city, self.address))
+    }
+
+    fn plan<'a>(&self, layout: &'a Layout) -> anyhow::Result<&'a CenterPlan> {
         let mut plans = layout.centers.iter();
         let plan = plans.find(|plan| plan.center.as_str() == self.center);
-        let plan = plan.with_context(|| {
+        plan.with_context(|| {
             format!("--database-node: {:?} is no center of this layout", self.center)
-        })?;
-        Ok(format!("{}={}", plan.unit, self.address))
+        })
     }
 
     /// Signals it. One that has ended, or whose number is another's by now, is
@@ -38,6 +46,15 @@ impl DatabaseNode {
     }
 
     fn try_signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(rustix::process::pidfd_send_signal(&self.open()?.1, signal)?)
+    }
+
+    /// The process that it is now.
+    pub fn process(&self) -> anyhow::Result<Pid> {
+        Ok(self.open()?.0)
+    }
+
+    fn open(&self) -> anyhow::Result<(Pid, OwnedFd)> {
         let shown = self.pid_file.display().to_string();
         let text = fs::read_to_string(&self.pid_file).with_context(|| format!("read {shown}"))?;
         let pid = text.trim().parse().ok().and_then(Pid::from_raw);
@@ -50,7 +67,7 @@ impl DatabaseNode {
             "process {} does not name {shown}",
             pid.as_raw_nonzero()
         );
-        Ok(rustix::process::pidfd_send_signal(&pidfd, signal)?)
+        Ok((pid, pidfd))
     }
 }
 

@@ -6,18 +6,27 @@ use serde::{Deserialize, Serialize};
 
 /// Everyone who pays, as a side of a cut.
 pub const USERS: &str = "users";
-/// The database, as a side of a cut.
+/// The database, as a side of a cut; and the process that stands for it.
 pub const STORE: &str = "store";
 
+/// Names are of centers, each with all that is in it, or of single processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Fault {
-    /// SIGKILL to all processes of these centers, at once; they stay down.
-    Kill { centers: Vec<String> },
-    /// SIGSTOP to all processes of these centers.
-    Pause { centers: Vec<String> },
+    /// SIGKILL to all their processes, at once; they stay down.
+    Kill { names: Vec<String> },
+    /// SIGSTOP to all their processes.
+    Pause { names: Vec<String> },
     /// Packets of these centers are lost on the way. Nobody is told: no resets.
     Cut(Cut),
+    /// Lines of these centers carry so many bits a second, and no more.
+    SlowLine { names: Vec<String>, kbit: u32 },
+    /// Their processes write to the disk so often a second, and no more.
+    SlowDisk { names: Vec<String>, writes: u32 },
+    /// The file systems of their folders have no room left.
+    FullDisk { names: Vec<String> },
+    /// Their wall clocks go wrong by so many seconds, from one look to the next.
+    Skew { names: Vec<String>, seconds: i64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,11 +54,16 @@ pub enum Direction {
 // === impl Fault ===
 
 impl Fault {
-    /// The centers that are hit.
+    /// The centers or processes that are hit.
     #[must_use]
-    pub fn centers(&self) -> &[String] {
+    pub fn names(&self) -> &[String] {
         match self {
-            Fault::Kill { centers } | Fault::Pause { centers } => centers,
+            Fault::Kill { names }
+            | Fault::Pause { names }
+            | Fault::SlowLine { names, .. }
+            | Fault::SlowDisk { names, .. }
+            | Fault::FullDisk { names }
+            | Fault::Skew { names, .. } => names,
             Fault::Cut(cut) => &cut.centers,
         }
     }

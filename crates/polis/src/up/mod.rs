@@ -7,10 +7,13 @@
 //! killed, the kernel ends the rest; the data stays.
 
 pub mod bootstrap;
+mod clock;
 pub mod control;
 mod database_node;
+mod disk;
 mod door;
 pub mod fault;
+mod guardians;
 mod network;
 mod process;
 mod provider;
@@ -38,6 +41,8 @@ use crate::{
     stop::StopSignal,
 };
 use database_node::DatabaseNode;
+use fault::STORE;
+use guardians::Guardians;
 use network::Network;
 use process::Program;
 use screen::Screen;
@@ -60,9 +65,14 @@ pub struct Args {
     /// ledger writes through it. Once for each: CENTER=HOST:PORT=PID_FILE
     #[arg(long = "database-node", requires = "database")]
     pub database_nodes: Vec<DatabaseNode>,
+    #[command(flatten)]
+    pub guardians: Guardians,
     /// Whether centers share this machine's loopback, or each has a network of its own (needs root)
     #[arg(long, value_enum, default_value_t, conflicts_with = "database")]
     pub network: NetworkKind,
+    /// The library libfaketime, by which drills set centers' wall clocks wrong
+    #[arg(long)]
+    pub clock_library: Option<PathBuf>,
     /// Remove the networks that a killed `up` of this folder left behind, and start nothing
     #[arg(long)]
     pub cleanup: bool,
@@ -180,8 +190,10 @@ async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<
     let replicas = layout.centers.iter().map(CenterPlan::api).collect();
     let door = tokio::spawn(door::Door::new(door, replicas).run(door_drain));
 
+    disk::clean(data)?;
     let network = estate.subnet.map(|subnet| Network::build(&layout, subnet)).transpose()?;
-    let mut supervisor = Supervisor::new(network, args.database_nodes.clone());
+    let mut supervisor =
+        Supervisor::new(data, network, args.clocks(data)?, args.database_nodes.clone());
     let mut screen = Screen::new();
     let client = connect::estate(&layout, &pki)?;
     let started = {
@@ -227,6 +239,15 @@ async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<
     outcome
 }
 
+// === impl Args ===
+
+impl Args {
+    fn clocks(&self, data: &DataDir) -> anyhow::Result<Option<clock::Library>> {
+        let library = self.clock_library.as_deref();
+        library.map(|library| clock::Library::new(library, data)).transpose()
+    }
+}
+
 /// Everything from the first process to the last shard served.
 async fn start(
     supervisor: &mut Supervisor,
@@ -240,6 +261,9 @@ async fn start(
     let database = &args.database;
     let pki = Pki::new(&data.pki());
     screen.begin("waiting for the store");
+    for (program, center) in args.guardians.programs(&args.database_nodes, layout, data)? {
+        supervisor.add(program, Some(center.as_str()))?;
+    }
     supervisor.add(store_program(layout, data, database, &pki), None)?;
     watching(supervisor, calls, ready::port(layout.store())).await?;
     screen.done("store");
@@ -256,7 +280,8 @@ async fn start(
     screen.begin("creating cities, centers, units and the ledger");
     let nodes = args.database_nodes.iter().map(|node| node.for_ledger(layout));
     let nodes = nodes.collect::<anyhow::Result<Vec<_>>>()?;
-    bootstrap::objects(client, layout, data, database, &nodes).await?;
+    let clocks = args.clocks(data)?;
+    bootstrap::objects(client, layout, data, database, &nodes, clocks.as_ref()).await?;
     screen.done("cities, centers and units");
     screen.begin("waiting for a ledger in every unit");
     watching(supervisor, calls, ready::ledgers(client, layout)).await?;
@@ -348,7 +373,7 @@ fn store_program(layout: &Layout, data: &DataDir, database: &Database, pki: &Pki
     let password = database.database_password_file.iter();
     args.extend(password.map(|file| arg("database-password-file", &file.display())));
     let log = data.logs().join("store.log");
-    Program { name: "store".into(), args, log, network: None }
+    Program { name: STORE.into(), args, log, envs: Vec::new(), network: None }
 }
 
 /// Writes the center's configuration and says how to start it.
@@ -380,6 +405,7 @@ fn center_program(plan: &CenterPlan, layout: &Layout, data: &DataDir) -> anyhow:
         name: plan.center.to_string(),
         args: vec!["server".into(), format!("--config={}", file.display())],
         log: data.logs().join(format!("{}.log", plan.center)),
+        envs: Vec::new(),
         network: None,
     })
 }

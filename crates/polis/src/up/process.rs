@@ -24,6 +24,8 @@ pub struct Program {
     pub name: String,
     pub args: Vec<String>,
     pub log: PathBuf,
+    /// Beside our own environment.
+    pub envs: Vec<(String, String)>,
     /// The network namespace it lives in, if not ours.
     pub network: Option<PathBuf>,
 }
@@ -46,7 +48,7 @@ impl Program {
         let exe = std::env::current_exe().context("find our own binary")?;
         let log = open_log(&self.log).with_context(|| format!("open {}", self.log.display()))?;
         let mut command = Command::new(exe);
-        command.args(&self.args).stdin(Stdio::null());
+        command.args(&self.args).envs(self.envs.iter().cloned()).stdin(Stdio::null());
         command.stdout(log.try_clone().context("duplicate log file")?).stderr(log);
         let parent = rustix::process::getpid();
         let network = self.network.as_ref().map(File::open).transpose();
@@ -95,7 +97,7 @@ impl Process {
     /// parent and continuing ends with it, so that it never sees its children
     /// half stopped.
     pub fn signal_tree(&self, signal: Signal) {
-        let pods = children(self.pid);
+        let pods = self.below();
         if signal != Signal::CONT {
             self.signal(signal);
         }
@@ -105,6 +107,11 @@ impl Process {
         if signal == Signal::CONT {
             self.signal(signal);
         }
+    }
+
+    /// Everything that it started, at any depth.
+    pub fn below(&self) -> Vec<Pid> {
+        children(self.pid)
     }
 }
 

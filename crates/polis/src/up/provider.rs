@@ -286,6 +286,7 @@ fn prepare(record: &Record, layout: &Layout, data: &DataDir) -> anyhow::Result<P
         name: unit.to_owned(),
         args: vec!["server".into(), format!("--config={}", config.display())],
         log: data.logs().join(format!("{unit}.log")),
+        envs: Vec::new(),
         network: None,
     })
 }

@@ -26,6 +26,11 @@ use crate::{layout::Layout, subnet::Subnet};
 const NAMESPACES: &str = "/run/netns";
 const LINKS: &str = "/sys/class/net";
 
+/// Of a slow line: one large packet may pass at once, and what waits longer than
+/// a person would call slow is lost.
+const BURST_BYTES: u32 = 16 * 1024;
+const QUEUE_MS: u32 = 400;
+
 /// An estate's networks, for as long as it runs.
 pub struct Network {
     layout: Layout,
@@ -139,6 +144,40 @@ impl Network {
         self.apply()
     }
 
+    /// From now on, the lines of these centers carry so much and no more, in
+    /// each direction. What does not fit waits its turn, and is dropped when it
+    /// has waited for too long.
+    pub fn slow(&self, centers: &[String], kbit: u32) -> anyhow::Result<()> {
+        let limit = format!("tbf rate {kbit}kbit burst {BURST_BYTES} latency {QUEUE_MS}ms");
+        for (namespace, device) in self.ends(centers)? {
+            tc(namespace.as_deref(), &format!("qdisc replace dev {device} root {limit}\n"))?;
+        }
+        Ok(())
+    }
+
+    pub fn hasten(&self, centers: &[String]) -> anyhow::Result<()> {
+        for (namespace, device) in self.ends(centers)? {
+            // One that carries no limit has nothing to delete.
+            let _ = tc(namespace.as_deref(), &format!("qdisc del dev {device} root\n"));
+        }
+        Ok(())
+    }
+
+    /// Both ends of each center's line: where its namespace sends, and where the
+    /// bridge does.
+    fn ends(&self, centers: &[String]) -> anyhow::Result<Vec<(Option<String>, String)>> {
+        let mut ends = Vec::new();
+        for name in centers {
+            let mut plans = self.layout.centers.iter();
+            let index = plans.position(|plan| plan.center.as_str() == name);
+            let index = index.with_context(|| format!("{name:?} has no line"))?;
+            ends.push((Some(self.subnet.namespace(name)), "eth0".to_owned()));
+            // The first is the store's.
+            ends.push((None, self.subnet.link(index + 1)));
+        }
+        Ok(ends)
+    }
+
     /// All rules at once: there is no moment with half of them.
     fn apply(&self) -> anyhow::Result<()> {
         nft(&rules::all(&self.layout, self.subnet, &self.cuts)?)
@@ -147,6 +186,12 @@ impl Network {
 
 fn ip(namespace: Option<&str>, batch: &str) -> anyhow::Result<()> {
     let mut command = Command::new("ip");
+    command.args(namespace.iter().flat_map(|name| ["-n", name])).args(["-batch", "-"]);
+    feed(&mut command, batch)
+}
+
+fn tc(namespace: Option<&str>, batch: &str) -> anyhow::Result<()> {
+    let mut command = Command::new("tc");
     command.args(namespace.iter().flat_map(|name| ["-n", name])).args(["-batch", "-"]);
     feed(&mut command, batch)
 }

@@ -3,20 +3,24 @@
 //! A process that ends by itself is started again with growing pauses; one
 //! that was killed through the control socket stays down until it is started.
 
+mod faults;
+
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::bail;
 use rt::{backoff::Backoff, random::Random};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::{process::Child, sync::mpsc, time::Instant};
 
 use super::{
+    clock,
     control::{Answer, Call, ProcessInfo, ProcessState, Request},
     database_node::DatabaseNode,
+    disk::SlowDisk,
     fault::Fault,
     network::Network,
     process::{Process, Program},
 };
+use crate::data::DataDir;
 
 /// First pause before a crashed center is started again. Longer than a failover
 /// takes, so that a crash is seen as what it is.
@@ -35,11 +39,15 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 const EXITS_MAX: usize = 64;
 
 pub struct Supervisor {
+    data: DataDir,
     programs: BTreeMap<String, Slot>,
     exits: mpsc::Receiver<Exit>,
     exited: mpsc::Sender<Exit>,
     /// If centers have networks of their own.
     network: Option<Network>,
+    /// If their clocks can be set wrong.
+    clocks: Option<clock::Library>,
+    slow_disk: SlowDisk,
     /// Not ours to start: only what is done to their centers is done to them.
     nodes: Vec<DatabaseNode>,
     standing: Vec<Standing>,
@@ -94,10 +102,24 @@ pub enum Notice {
 
 impl Supervisor {
     #[must_use]
-    pub fn new(network: Option<Network>, nodes: Vec<DatabaseNode>) -> Supervisor {
+    pub fn new(
+        data: &DataDir,
+        network: Option<Network>,
+        clocks: Option<clock::Library>,
+        nodes: Vec<DatabaseNode>,
+    ) -> Supervisor {
         let (exited, exits) = mpsc::channel(EXITS_MAX);
-        let (programs, standing) = (BTreeMap::new(), Vec::new());
-        Supervisor { programs, exits, exited, network, nodes, standing }
+        Supervisor {
+            data: data.clone(),
+            programs: BTreeMap::new(),
+            exits,
+            exited,
+            network,
+            clocks,
+            slow_disk: SlowDisk::new(data.path()),
+            nodes,
+            standing: Vec::new(),
+        }
     }
 
     /// Starts a process and keeps it. One that is kept already is left alone.
@@ -108,6 +130,7 @@ impl Supervisor {
         }
         let place = center.unwrap_or(&name);
         program.network = self.network.as_ref().map(|network| network.namespace(place));
+        program.envs.extend(self.clocks.iter().flat_map(|clocks| clocks.envs(place)));
         let first = if center.is_some() { CENTER_RESTART_FIRST } else { STORE_RESTART_FIRST };
         let backoff = Backoff::new(first, RESTART_MAX, Random::from_entropy());
         let (started, ends_since) = (Instant::now(), None);
@@ -252,80 +275,6 @@ impl Supervisor {
         }
     }
 
-    fn inject(&mut self, fault: &Fault, until: Instant) -> anyhow::Result<()> {
-        for name in fault.centers() {
-            let center = self.programs.get(name).and_then(|slot| slot.center.as_ref());
-            if center != Some(name) {
-                bail!("{name:?} is no center of this estate");
-            }
-        }
-        self.signal_nodes(fault, Signal::KILL, Signal::STOP);
-        match fault {
-            Fault::Kill { .. } => self.slots_of(fault).for_each(|slot| {
-                slot.signal_tree(Signal::KILL);
-                slot.state = State::Down;
-            }),
-            Fault::Pause { .. } => self.slots_of(fault).for_each(|slot| slot.pause(true)),
-            Fault::Cut(cut) => match &mut self.network {
-                Some(network) => network.cut(cut)?,
-                None => {
-                    let code = errors::DRILL_NETWORK;
-                    bail!("{code}: centers share one network. {}", code.remedy())
-                }
-            },
-        }
-        self.standing.push(Standing { fault: fault.clone(), until });
-        Ok(())
-    }
-
-    fn heal(&mut self, fault: &Fault) -> anyhow::Result<()> {
-        self.standing.retain(|standing| standing.fault != *fault);
-        if let Fault::Pause { .. } = fault {
-            self.signal_nodes(fault, Signal::CONT, Signal::CONT);
-        }
-        match fault {
-            Fault::Kill { .. } => {
-                let exited = self.exited.clone();
-                self.slots_of(fault).try_for_each(|slot| match slot.state {
-                    State::Running { .. } => Ok(()),
-                    State::Down | State::Waiting { .. } => slot.start(&exited),
-                })
-            }
-            Fault::Pause { .. } => {
-                self.slots_of(fault).for_each(|slot| slot.pause(false));
-                Ok(())
-            }
-            Fault::Cut(cut) => self.network.as_mut().map_or(Ok(()), |network| network.heal(cut)),
-        }
-    }
-
-    fn signal_nodes(&self, fault: &Fault, killed: Signal, paused: Signal) {
-        let signal = match fault {
-            Fault::Kill { .. } => killed,
-            Fault::Pause { .. } => paused,
-            // Nodes have no network of their own.
-            Fault::Cut(_) => return,
-        };
-        let hit = self.nodes.iter().filter(|node| fault.centers().contains(&node.center));
-        hit.for_each(|node| node.signal(signal));
-    }
-
-    fn slots_of<'a>(&'a mut self, fault: &'a Fault) -> impl Iterator<Item = &'a mut Slot> {
-        let hit = |slot: &&mut Slot| {
-            slot.center.as_ref().is_some_and(|center| fault.centers().contains(center))
-        };
-        self.programs.values_mut().filter(hit)
-    }
-
-    fn heal_due(&mut self) -> Option<Notice> {
-        let now = Instant::now();
-        let due = self.standing.iter().find(|standing| standing.until <= now)?.fault.clone();
-        if let Err(error) = self.heal(&due) {
-            tracing::error!(error = format!("{error:#}"), ?due, "cannot heal a fault");
-        }
-        Some(Notice::Healed { fault: format!("{due:?}") })
-    }
-
     fn list(&self) -> Vec<ProcessInfo> {
         let info = |(name, slot): (&String, &Slot)| ProcessInfo {
             name: name.clone(),
@@ -379,6 +328,16 @@ impl Slot {
     fn signal_tree(&self, signal: Signal) {
         if let State::Running { process, .. } = &self.state {
             process.signal_tree(signal);
+        }
+    }
+
+    /// Itself and all that it started.
+    fn processes(&self) -> Vec<Pid> {
+        match &self.state {
+            State::Running { process, .. } => {
+                process.below().into_iter().chain([process.pid]).collect()
+            }
+            State::Down | State::Waiting { .. } => Vec::new(),
         }
     }
 

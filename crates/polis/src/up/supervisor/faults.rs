@@ -1,0 +1,137 @@
+//! What is done to processes on purpose, and undone.
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal};
+use tokio::time::Instant;
+
+use super::{Notice, Slot, Standing, State, Supervisor};
+use crate::up::{
+    disk,
+    fault::{Fault, STORE},
+    network::Network,
+};
+
+impl Supervisor {
+    pub(super) fn inject(&mut self, fault: &Fault, until: Instant) -> anyhow::Result<()> {
+        for name in fault.names() {
+            if !self.programs.contains_key(name) {
+                bail!("{name:?} is no center and no process of this estate");
+            }
+        }
+        self.signal_nodes(fault, Signal::KILL, Signal::STOP);
+        match fault {
+            Fault::Kill { .. } => self.slots_of(fault).for_each(|slot| {
+                slot.signal_tree(Signal::KILL);
+                slot.state = State::Down;
+            }),
+            Fault::Pause { .. } => self.slots_of(fault).for_each(|slot| slot.pause(true)),
+            Fault::Cut(cut) => self.lines()?.cut(cut)?,
+            Fault::SlowLine { names, kbit } => self.lines()?.slow(names, *kbit)?,
+            Fault::SlowDisk { writes, .. } => {
+                let hit = self.processes_of(fault);
+                let folders: Vec<_> = fault.names().iter().map(|name| self.folder(name)).collect();
+                self.slow_disk.begin(&hit, &folders, *writes)?;
+            }
+            Fault::FullDisk { names } => {
+                names.iter().try_for_each(|name| disk::fill(&self.folder(name)))?;
+            }
+            Fault::Skew { names, seconds } => {
+                let code = errors::DRILL_CLOCKS;
+                let clocks = self.clocks.as_ref().with_context(|| {
+                    format!("{code}: all clocks are this machine's. {}", code.remedy())
+                })?;
+                names.iter().try_for_each(|name| clocks.set(name, *seconds))?;
+            }
+        }
+        self.standing.push(Standing { fault: fault.clone(), until });
+        Ok(())
+    }
+
+    pub(super) fn heal(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        self.standing.retain(|standing| standing.fault != *fault);
+        if let Fault::Pause { .. } = fault {
+            self.signal_nodes(fault, Signal::CONT, Signal::CONT);
+        }
+        match fault {
+            Fault::Kill { .. } => self.start_all(fault),
+            Fault::Pause { .. } => {
+                self.slots_of(fault).for_each(|slot| slot.pause(false));
+                Ok(())
+            }
+            Fault::Cut(cut) => self.network.as_mut().map_or(Ok(()), |network| network.heal(cut)),
+            Fault::SlowLine { names, .. } => {
+                self.network.as_mut().map_or(Ok(()), |network| network.hasten(names))
+            }
+            Fault::SlowDisk { .. } => self.slow_disk.end(),
+            Fault::FullDisk { names } => {
+                names.iter().try_for_each(|name| disk::empty(&self.folder(name)))?;
+                // What could not live without room need not wait for its turn.
+                self.start_all(fault)
+            }
+            Fault::Skew { names, .. } => {
+                let mut clocks = self.clocks.iter();
+                clocks.try_for_each(|clocks| names.iter().try_for_each(|name| clocks.set(name, 0)))
+            }
+        }
+    }
+
+    pub(super) fn heal_due(&mut self) -> Option<Notice> {
+        let now = Instant::now();
+        let due = self.standing.iter().find(|standing| standing.until <= now)?.fault.clone();
+        if let Err(error) = self.heal(&due) {
+            tracing::error!(error = format!("{error:#}"), ?due, "cannot heal a fault");
+        }
+        Some(Notice::Healed { fault: format!("{due:?}") })
+    }
+
+    fn start_all(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        let exited = self.exited.clone();
+        self.slots_of(fault).try_for_each(|slot| match slot.state {
+            State::Running { .. } => Ok(()),
+            State::Down | State::Waiting { .. } => slot.start(&exited),
+        })
+    }
+
+    fn lines(&mut self) -> anyhow::Result<&mut Network> {
+        let code = errors::DRILL_NETWORK;
+        let none = || format!("{code}: centers share one network. {}", code.remedy());
+        self.network.as_mut().with_context(none)
+    }
+
+    /// Where a process keeps what it must not lose.
+    fn folder(&self, name: &str) -> std::path::PathBuf {
+        match name {
+            STORE => self.data.store(),
+            center => self.data.center(center),
+        }
+    }
+
+    fn signal_nodes(&self, fault: &Fault, killed: Signal, paused: Signal) {
+        let signal = match fault {
+            Fault::Kill { .. } => killed,
+            Fault::Pause { .. } => paused,
+            // Nodes have neither lines nor clocks of their own.
+            _ => return,
+        };
+        let hit = self.nodes.iter().filter(|node| fault.names().contains(&node.center));
+        hit.for_each(|node| node.signal(signal));
+    }
+
+    /// All processes that are hit, of the database's nodes too.
+    fn processes_of(&mut self, fault: &Fault) -> Vec<Pid> {
+        let mut hit: Vec<_> = self.slots_of(fault).flat_map(|slot| slot.processes()).collect();
+        let nodes = self.nodes.iter().filter(|node| fault.names().contains(&node.center));
+        hit.extend(nodes.filter_map(|node| node.process().ok()));
+        hit
+    }
+
+    fn slots_of<'a>(&'a mut self, fault: &'a Fault) -> impl Iterator<Item = &'a mut Slot> {
+        let names = fault.names();
+        let hit = |slot: &&mut Slot| {
+            let center = slot.center.as_ref();
+            center.is_some_and(|center| names.contains(center))
+                || names.contains(&slot.program.name)
+        };
+        self.programs.values_mut().filter(hit)
+    }
+}
