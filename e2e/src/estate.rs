@@ -137,7 +137,8 @@ impl Estate {
 }
 
 /// Where `polis up` finds what loses packets, wherever else it may be.
-fn path_with_nft() -> OsString {
+#[must_use]
+pub fn path_with_nft() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let nft = std::iter::once(peer::peer_at("nftables/bin"));
     std::env::join_paths(nft.chain(std::env::split_paths(&path))).expect("a path without colons")

@@ -15,7 +15,7 @@ mod scratch;
 mod store;
 mod wait;
 
-pub use estate::{Estate, free_base_port};
+pub use estate::{Estate, free_base_port, path_with_nft};
 pub use etcd::Etcd;
 pub use http::{Answer, request};
 pub use java::Java;

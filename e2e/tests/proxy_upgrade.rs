@@ -15,7 +15,7 @@ use std::{
 };
 
 use e2e::{Running, Scratch, free_base_port, wait_for};
-use rustix::process::Signal;
+use rustix::{net::sockopt::set_socket_linger, process::Signal};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Some of every kind at once.
@@ -101,7 +101,11 @@ impl Load {
                         Some(stream) => Ok(stream),
                         None => TcpStream::connect(("127.0.0.1", port)),
                     };
-                    let asked = stream.and_then(|stream| Ok((ask(&stream)?, stream)));
+                    let asked = stream.and_then(|stream| {
+                        // Answered connections leave no port behind for a minute.
+                        set_socket_linger(&stream, Some(Duration::ZERO))?;
+                        Ok((ask(&stream)?, stream))
+                    });
                     match asked {
                         // Half of them keep connections as long as they may.
                         Ok((keep, stream)) => {

@@ -35,6 +35,8 @@ pub(crate) struct Client {
     pub(crate) secure: bool,
     /// Who it has proven to be, where it was asked.
     pub(crate) peer: Option<Rc<Peer>>,
+    /// Whom it meant, if the connection was intercepted.
+    pub(crate) destination: Option<SocketAddr>,
 }
 
 pub(crate) struct Request<'a> {

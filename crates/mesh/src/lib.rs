@@ -18,6 +18,8 @@ mod span;
 pub mod config;
 mod plan;
 
+mod intercept;
+
 mod key;
 mod route;
 
@@ -58,6 +60,7 @@ mod proxy;
 
 pub use config::{Config, Error as ConfigError};
 pub use handover::{Error as HandoverError, Handover};
+pub use intercept::{RENEW, Rules};
 pub use plan::Plan;
-pub use proxy::{Error, Options, Outcome, Proxy};
+pub use proxy::{Error, Options, Outcome, Proxy, State};
 pub use snapshot::Snapshot;

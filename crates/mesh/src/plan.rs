@@ -24,6 +24,7 @@ pub(crate) struct Listener {
     pub(crate) protocol: Protocol,
     pub(crate) proxy_protocol: bool,
     pub(crate) readonly: bool,
+    pub(crate) intercept: Option<model::Intercept>,
     pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) routes: Vec<Route>,
 }
@@ -52,7 +53,8 @@ impl Plan {
                 let old_tls = old.and_then(|old| old.tls.as_ref());
                 let tls = model.tls.as_ref().map(|model| Connector::load(model, old_tls));
                 let tls = tls.transpose().map_err(failed)?;
-                Ok(Arc::new(Cluster::new(model, tls, &config.place, old.map(Arc::as_ref))))
+                let mark = config.host.as_ref().map(|host| host.mark);
+                Ok(Arc::new(Cluster::new(model, tls, mark, &config.place, old.map(Arc::as_ref))))
             })
             .collect::<Result<_, Error>>()?;
         let index: HashMap<&str, usize> =
@@ -90,6 +92,7 @@ fn listener(
         protocol: model.protocol,
         proxy_protocol: model.proxy_protocol,
         readonly: model.readonly,
+        intercept: model.intercept,
         name,
         tls,
         routes,

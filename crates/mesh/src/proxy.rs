@@ -29,6 +29,7 @@ use crate::{
     admin::{self, Admin},
     config::{self, Config},
     handover::{self, Handover, Held, Holding},
+    intercept::Rules,
     listen,
     metrics::Registry,
     plan::{self, Plan},
@@ -102,6 +103,16 @@ pub struct Options {
     pub snapshot: Option<Snapshot>,
     /// The configuration is what had been kept.
     pub from_snapshot: bool,
+    /// Is told of what is captured and of the end.
+    pub state: Option<watch::Sender<State>>,
+}
+
+/// How far a proxy is, for whoever keeps the rules of interception.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// By these rules, from now on.
+    Serving(Option<Rules>),
+    Ending(Outcome),
 }
 
 struct Thread {
@@ -130,7 +141,7 @@ impl Proxy {
         for listener in &plan.listeners {
             let (name, asked) = (listener.name.clone(), listener.address);
             let given = handover.as_mut().and_then(|handover| handover.take(&name, asked));
-            let bound = given.map_or_else(|| listen::bind(asked, threads), Ok);
+            let bound = given.map_or_else(|| listen::bind(asked, listener.intercept, threads), Ok);
             let bound = bound.map_err(|source| Error::Listen { address: asked, source })?;
             sockets.push(Held { name, asked, sockets: bound });
         }
@@ -165,7 +176,8 @@ impl Proxy {
     /// timeout is cut off.
     pub async fn run(self, drain: Drain) -> Result<Outcome, Error> {
         let Proxy { plan, threads, sockets, admin, log, options, read } = self;
-        let Options { file, handover, snapshot, from_snapshot } = options;
+        let Options { file, handover, snapshot, from_snapshot, state } = options;
+        let state = state.unwrap_or_else(|| watch::channel(State::Serving(None)).0);
         let registry = Arc::new(Registry::default());
         registry.from_snapshot.store(from_snapshot, Relaxed);
         let connections = Arc::new(AtomicUsize::new(0));
@@ -211,6 +223,7 @@ impl Proxy {
             workers: &workers,
             registry: &registry,
             seen: read,
+            state: &state,
         };
         if !from_snapshot {
             follower.keep();
@@ -233,6 +246,7 @@ impl Proxy {
             name = any_ended(&workers) => return Err(Error::Ended(name)),
         };
         drop(follower);
+        state.send_replace(State::Ending(outcome));
         drop((listening, admin_kept));
         match (outcome, door) {
             (Outcome::Drained, Some(door)) => door.remove(),
@@ -397,6 +411,7 @@ struct Follower<'w> {
     listening: &'w Mutex<Vec<Held>>,
     workers: &'w [Thread],
     registry: &'w Registry,
+    state: &'w watch::Sender<State>,
     /// As the files were before they were last read.
     seen: Vec<Stamp>,
 }
@@ -450,7 +465,7 @@ impl Follower<'_> {
             if listening.iter().any(|held| held.name == name && held.asked == asked) {
                 continue;
             }
-            let sockets = listen::bind(asked, self.workers.len())
+            let sockets = listen::bind(asked, listener.intercept, self.workers.len())
                 .map_err(|source| Error::Listen { address: asked, source })?;
             fresh.push(Held { name, asked, sockets });
         }
@@ -474,6 +489,7 @@ impl Follower<'_> {
             listening.push(held);
         }
         drop(listening);
+        self.state.send_replace(State::Serving(Rules::of(&plan.config)));
         self.plans.send_replace(plan);
         self.seen = seen;
         self.registry.from_snapshot.store(false, Relaxed);

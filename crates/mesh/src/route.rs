@@ -8,6 +8,7 @@ use crate::{
     call::{rule::CallMatcher, view::View},
     config::{Config, Spoken, model},
     exchange::Client,
+    intercept::Destination,
     key::KeyRule,
     rules::{FaultRule, HeaderRules, RateLimit},
 };
@@ -52,6 +53,7 @@ struct Matcher {
     query: Vec<(String, String)>,
     sni: Option<Host>,
     client: Option<identity::Pattern>,
+    destination: Option<Destination>,
 }
 
 enum Host {
@@ -97,7 +99,9 @@ impl Route {
         let stamps = stamps.map(|(n, v)| (n.get_ref().clone(), v.get_ref().clone()));
         let spoken = Spoken::of(config, listener, model);
         // Names in calls need not be such as HTTP has.
-        let anything = model::Match::default();
+        let destination = model.matches.destination.clone();
+        let client = model.matches.client.clone();
+        let anything = model::Match { destination, client, ..model::Match::default() };
         let prefix = model.matches.path_prefix.as_ref().map(|prefix| prefix.get_ref().clone());
         Route {
             name: model.name.get_ref().clone(),
@@ -191,10 +195,19 @@ impl Matcher {
             client: model.client.as_ref().map(|client| {
                 identity::Pattern::parse(client.get_ref()).expect("checked: it is a pattern")
             }),
+            destination: model.destination.as_ref().map(|destination| {
+                destination.get_ref().parse().expect("checked: it is a destination")
+            }),
         }
     }
 
+    /// Who the client has proven to be, and where it meant to go.
     fn matches_client(&self, client: &Client) -> bool {
+        let within =
+            |wanted: &Destination| client.destination.is_some_and(|meant| wanted.contains(meant));
+        if !self.destination.as_ref().is_none_or(within) {
+            return false;
+        }
         let Some(pattern) = &self.client else { return true };
         let id = client.peer.as_ref().and_then(|peer| peer.id.as_ref());
         id.is_some_and(|id| pattern.matches(id))

@@ -22,6 +22,7 @@ use crate::{
     exchange::Client,
     h1,
     h2::{self, Prefixed},
+    intercept,
     io::Io,
     plan::Listener,
     tcp,
@@ -100,7 +101,15 @@ async fn carry(
         &stream,
         u32::try_from(stall.as_millis()).unwrap_or(u32::MAX),
     )?;
-    let mut client = Client { address: peer, secure: false, peer: None };
+    let original = |how| intercept::original(&stream, how, listener.address);
+    let destination = match listener.intercept.map(original).transpose() {
+        Ok(destination) => destination,
+        Err(error) => {
+            worker.metrics.malformed.add(1);
+            return Err(error);
+        }
+    };
+    let mut client = Client { address: peer, secure: false, peer: None, destination };
     if listener.proxy_protocol {
         let origin = timeout(patience, origin(&mut stream)).await;
         match origin.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {

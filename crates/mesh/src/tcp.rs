@@ -1,6 +1,6 @@
 //! Bytes both ways: TCP, and TLS that is not ended here.
 
-use std::rc::Rc;
+use std::{net::SocketAddr, rc::Rc};
 
 use tokio::time::Instant;
 
@@ -47,18 +47,24 @@ pub(crate) async fn serve(
     let Some(cluster) = cluster(&worker, &plan, &route.to) else { return Ok(()) };
     metrics.began();
     let began = Instant::now();
-    let carried = carry(&worker, &cluster, &mut io).await;
+    let carried = carry(&worker, &cluster, &mut io, client.destination).await;
     metrics.ended(if carried.is_ok() { 200 } else { 502 }, began.elapsed());
     carried
 }
 
-async fn carry(worker: &Worker, cluster: &Rc<Local>, io: &mut Io) -> std::io::Result<()> {
+async fn carry(
+    worker: &Worker,
+    cluster: &Rc<Local>,
+    io: &mut Io,
+    destination: Option<SocketAddr>,
+) -> std::io::Result<()> {
     let refused = || std::io::Error::other("no room in the cluster, or no endpoint");
     let _busy = cluster.shared.admit().ok_or_else(refused)?;
     let mut tried = None;
     // Nothing has been sent: another endpoint is as good.
     for _ in 0..cluster.endpoints.len().clamp(1, 3) {
-        let endpoint = cluster.pick(None, tried.as_deref(), Instant::now()).ok_or_else(refused)?;
+        let endpoint = cluster.pick(destination, None, tried.as_deref(), Instant::now());
+        let endpoint = endpoint.ok_or_else(refused)?;
         let _under_way = endpoint.begin(Instant::now());
         let Ok(lease) = cluster.lease(&endpoint, true).await else {
             cluster.shared.observe(&endpoint.shared, true, Instant::now());

@@ -161,7 +161,13 @@ impl<'w> Walk<'w> {
             && let Some((at, _)) = route.mirror
             && let Some(whole) = self.whole(&mut body).await?
         {
-            mirror(self.plan.clusters[at].clone(), outbound.clone(), whole, self.worker.bounds());
+            mirror(
+                self.plan.clusters[at].clone(),
+                outbound.clone(),
+                whole,
+                self.worker.bounds(),
+                self.client.destination,
+            );
         }
         self.try_on(route, &cluster, outbound, body, key.as_deref(), idempotent, reply).await
     }
@@ -185,10 +191,12 @@ impl<'w> Walk<'w> {
         let mut fresh_only = false;
         loop {
             let now = Instant::now();
-            let endpoint = cluster.pick(key, tried.as_deref(), now).ok_or_else(|| {
-                let message = format!("cluster {} has no endpoint here", cluster.shared.name);
-                self.refuse(StatusCode::SERVICE_UNAVAILABLE, errors::MESH_UNREACHABLE, message)
-            })?;
+            let endpoint = cluster
+                .pick(self.client.destination, key, tried.as_deref(), now)
+                .ok_or_else(|| {
+                    let message = format!("cluster {} has no endpoint here", cluster.shared.name);
+                    self.refuse(StatusCode::SERVICE_UNAVAILABLE, errors::MESH_UNREACHABLE, message)
+                })?;
             self.endpoint = Some(endpoint.shared.address);
             self.tries += 1;
             let under_way = endpoint.begin(now);
@@ -578,11 +586,17 @@ impl Clone for Outbound {
 }
 
 /// Sends a copy and reads its answer to nobody.
-fn mirror(cluster: Rc<Local>, outbound: Outbound, body: Bytes, bounds: crate::h1::Bounds) {
+fn mirror(
+    cluster: Rc<Local>,
+    outbound: Outbound,
+    body: Bytes,
+    bounds: crate::h1::Bounds,
+    destination: Option<SocketAddr>,
+) {
     const PATIENCE: Duration = Duration::from_secs(15);
     let send = async move {
         let busy = cluster.shared.admit()?;
-        let endpoint = cluster.pick(None, None, Instant::now())?;
+        let endpoint = cluster.pick(destination, None, None, Instant::now())?;
         let lease = cluster.lease(&endpoint, false).await.ok()?;
         let (mut sink, mut waiting) =
             lease.send(outbound.outgoing(Some(body.len() as u64))).ok()?;

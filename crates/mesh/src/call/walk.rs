@@ -163,7 +163,8 @@ impl Walk<'_> {
                 && self.worker.chance(percent)
             {
                 let frame_bytes_max = self.plan.shared.config.limits.frame_bytes;
-                mirror(self.plan.clusters[at].clone(), frame.clone(), frame_bytes_max);
+                let destination = self.caller.client.destination;
+                mirror(self.plan.clusters[at].clone(), frame.clone(), frame_bytes_max, destination);
             }
         }
         self.try_on(route, cluster, key).await
@@ -183,10 +184,12 @@ impl Walk<'_> {
         let mut retrying: Option<Busy> = None;
         loop {
             let now = Instant::now();
-            let endpoint = cluster.pick(key, tried.as_deref(), now).ok_or_else(|| {
-                let message = format!("cluster {} has no endpoint here", cluster.shared.name);
-                unavailable(errors::MESH_UNREACHABLE, message)
-            })?;
+            let endpoint = cluster
+                .pick(self.caller.client.destination, key, tried.as_deref(), now)
+                .ok_or_else(|| {
+                    let message = format!("cluster {} has no endpoint here", cluster.shared.name);
+                    unavailable(errors::MESH_UNREACHABLE, message)
+                })?;
             self.endpoint = Some(endpoint.shared.address);
             self.tries += 1;
             let under_way = endpoint.begin(now);
@@ -344,10 +347,15 @@ fn no_way(route: &Route, key: Option<&str>) -> Refusal {
 }
 
 /// Sends a copy whose answer nobody waits for.
-fn mirror(cluster: Rc<Local>, frame: Frame, frame_bytes_max: usize) {
+fn mirror(
+    cluster: Rc<Local>,
+    frame: Frame,
+    frame_bytes_max: usize,
+    destination: Option<SocketAddr>,
+) {
     let send = async move {
         let _busy = cluster.shared.admit()?;
-        let endpoint = cluster.pick(None, None, Instant::now())?;
+        let endpoint = cluster.pick(destination, None, None, Instant::now())?;
         let lane = frame.lane();
         let channel = channel::open(&cluster, &endpoint, lane, frame_bytes_max).await.ok()?;
         let (ticket, _) = channel.send(frame, true).ok()?;

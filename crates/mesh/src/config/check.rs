@@ -7,9 +7,12 @@ use toml::Spanned;
 
 use super::{
     fit,
-    model::{Cluster, Config, Forward, HeaderRules, Listener, Name, Protocol, RateBy, Route},
+    model::{
+        Cluster, Config, Forward, HeaderRules, Intercept, Listener, Name, Protocol, RateBy, Route,
+    },
     spoken::Spoken,
 };
+use crate::intercept;
 
 /// The first thing that is wrong, and where in the file.
 pub(super) struct Complaint {
@@ -43,7 +46,51 @@ fn whole(config: &Config) -> Checked {
         targets.into_iter().try_for_each(|name| cluster(config, name).map(|_| ()))?;
     }
     config.cluster.iter().try_for_each(self::of_cluster)?;
+    for cidr in config.host.iter().flat_map(|host| &host.exclude_cidrs) {
+        if intercept::block(cidr.get_ref()).is_none() {
+            let message = format!("`{}` is no block; write `10.0.0.0/8`", cidr.get_ref());
+            return Err(complain(cidr, message));
+        }
+    }
+    [Intercept::Inbound, Intercept::Outbound]
+        .into_iter()
+        .try_for_each(|way| captures(config, way))?;
     config.listener.iter().try_for_each(|listener| of_listener(config, listener))
+}
+
+/// Every captured connection has one listener to go to.
+fn captures(config: &Config, way: Intercept) -> Checked {
+    let mut seen = HashSet::new();
+    let mut rest = false;
+    for listener in config.listener.iter().filter(|l| l.intercept == Some(way)) {
+        let name = listener.name.get_ref();
+        let ports = &listener.intercept_ports;
+        if let Some(port) = ports.iter().find(|port| !seen.insert(**port)) {
+            let message = format!("`{name}` captures port {port}, which is captured already");
+            return Err(complain(&listener.name, message));
+        }
+        if ports.is_empty() && std::mem::replace(&mut rest, true) {
+            let message = format!(
+                "`{name}` captures all ports that are left, and so does another listener; give `intercept_ports`"
+            );
+            return Err(complain(&listener.name, message));
+        }
+        if config.host.is_none() {
+            let message =
+                format!("`{name}` intercepts: `[host]` says what is left alone, and is missing");
+            return Err(complain(&listener.name, message));
+        }
+        let address = listener.address.get_ref();
+        if address.ip() != std::net::Ipv4Addr::LOCALHOST || address.port() == 0 {
+            let message = "a listener that intercepts is at 127.0.0.1 and a port of its own";
+            return Err(complain(&listener.address, message));
+        }
+        if listener.proxy_protocol {
+            let message = "an intercepted connection comes without the PROXY protocol";
+            return Err(complain(&listener.name, message));
+        }
+    }
+    Ok(())
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Name>) -> Checked {
@@ -78,7 +125,16 @@ fn cluster<'a>(config: &'a Config, name: &Name) -> Result<&'a Cluster, Complaint
 
 fn of_cluster(cluster: &Cluster) -> Checked {
     let name = &cluster.name;
-    if cluster.endpoints.is_empty() {
+    if cluster.original {
+        let given = !cluster.endpoints.is_empty()
+            || cluster.tls.is_some()
+            || cluster.health.is_some()
+            || cluster.outlier.is_some();
+        if given {
+            let message = "`original` goes wherever the client meant: remove `endpoints`, `tls`, `health` and `outlier`";
+            return Err(complain(name, message));
+        }
+    } else if cluster.endpoints.is_empty() {
         return Err(complain(name, format!("cluster `{}` has no endpoints", name.get_ref())));
     }
     let mut seen = HashSet::new();
@@ -113,6 +169,10 @@ fn of_cluster(cluster: &Cluster) -> Checked {
 
 fn of_listener(config: &Config, listener: &Listener) -> Checked {
     let name = listener.name.get_ref();
+    if listener.intercept.is_none() && !listener.intercept_ports.is_empty() {
+        let message = "`intercept_ports` needs `intercept`";
+        return Err(complain(&listener.name, message));
+    }
     if listener.route.is_empty() {
         return Err(complain(&listener.name, format!("listener `{name}` has no routes")));
     }
@@ -178,6 +238,13 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
     }
     for target in targets {
         let cluster = cluster(config, target)?;
+        if cluster.original && listener.intercept.is_none() {
+            let message = format!(
+                "cluster `{}` goes where a captured connection was to go; this listener captures none",
+                target.get_ref()
+            );
+            return Err(complain(&route.name, message));
+        }
         if Spoken::of_upstream(cluster.protocol) != spoken {
             let message = format!(
                 "route `{name}` and cluster `{}` do not speak the same protocol",
@@ -198,6 +265,13 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
     }
     for path in [&route.matches.path, &route.matches.path_prefix].into_iter().flatten() {
         slash(path)?;
+    }
+    if let Some(destination) = &route.matches.destination {
+        let parsed = destination.get_ref().parse::<intercept::Destination>();
+        parsed.map_err(|message| complain(destination, message))?;
+        if listener.intercept.is_none() {
+            return Err(complain(destination, "`destination` needs a listener with `intercept`"));
+        }
     }
     for method in route.matches.methods.iter().filter(|_| !spoken.is_call()) {
         if Method::from_bytes(method.get_ref().as_bytes()).is_err() {

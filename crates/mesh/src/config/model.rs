@@ -16,6 +16,7 @@ pub struct Config {
     #[serde(skip)]
     pub(crate) text: String,
     pub admin: Option<Admin>,
+    pub host: Option<Host>,
     pub place: Place,
     pub limits: Limits,
     pub access_log: Option<AccessLog>,
@@ -29,6 +30,45 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     pub listen: SocketAddr,
+}
+
+/// Interception on this host: what it leaves alone, and what becomes of
+/// connections when there is no proxy.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// No default: it is a decision between being reached and being checked.
+    pub on_failure: OnFailure,
+    /// What our own connections carry, so that they are not captured again.
+    #[serde(default = "Host::mark")]
+    pub mark: u32,
+    /// Of either direction. Port 22 is always excluded.
+    #[serde(default)]
+    pub exclude_ports: Vec<u16>,
+    /// Whom outbound connections go to, and inbound ones come from.
+    #[serde(default)]
+    pub exclude_cidrs: Vec<Spanned<String>>,
+    /// Whose outbound connections are left alone.
+    #[serde(default)]
+    pub exclude_uids: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// Connections go their own way.
+    Open,
+    /// They are refused until a proxy serves or an operator cleans up.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intercept {
+    /// What others send to services of this host.
+    Inbound,
+    /// What programs of this host send to others.
+    Outbound,
 }
 
 /// Where this proxy stands: endpoints in the same place are preferred.
@@ -80,6 +120,12 @@ pub struct Listener {
     /// The PROXY protocol, version 1 or 2, comes first and says who the client is.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// Connections are captured on this host, by `polis proxy host`. The address
+    /// is of 127.0.0.1; `[::1]` is listened on as well.
+    pub intercept: Option<Intercept>,
+    /// Those to these ports; if none are given, whatever no other listener captures.
+    #[serde(default)]
+    pub intercept_ports: Vec<u16>,
     pub tls: Option<ServerTls>,
     /// Clients of Dubbo are asked to call elsewhere when a drain begins. One that
     /// knows no other address fails at once instead: only where all know several.
@@ -194,6 +240,8 @@ pub struct Match {
     pub group: Option<Spanned<String>>,
     /// Who the client has proven to be: `spiffe://bank/ns/pay/sa/*`.
     pub client: Option<Spanned<String>>,
+    /// Where an intercepted connection was to go: `10.0.0.0/8:443`.
+    pub destination: Option<Spanned<String>>,
 }
 
 /// Where the key is, tried in this order; the first that is there counts.
@@ -339,6 +387,9 @@ pub struct Cluster {
     pub balance: Balance,
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// Instead of endpoints: wherever an intercepted connection was to go.
+    #[serde(default)]
+    pub original: bool,
     pub tls: Option<ClientTls>,
     #[serde(default = "Cluster::connect_timeout")]
     pub connect_timeout: Span,
@@ -461,6 +512,15 @@ pub struct Health {
 
 fn all() -> f64 {
     100.0
+}
+
+// === impl Host ===
+
+impl Host {
+    fn mark() -> u32 {
+        // "pl": a bit pattern that no router's set of marks is likely to use.
+        0x706c
+    }
 }
 
 // === impl Limits ===

@@ -88,7 +88,7 @@ mod tests {
         let endpoints = endpoints.collect::<Vec<_>>().join(",");
         let model = toml::from_str(&format!("name = 'c'\nendpoints = [{endpoints}]\n{rest}"));
         let place = Place { city: "east".into(), center: "east-1".into() };
-        let cluster = Cluster::new(&model.expect("a cluster"), None, &place, None);
+        let cluster = Cluster::new(&model.expect("a cluster"), None, None, &place, None);
         Local::new(Arc::new(cluster), None, Random::seeded(7))
     }
 

@@ -19,6 +19,10 @@ use crate::{
 pub(crate) struct Cluster {
     pub(crate) name: String,
     pub(crate) protocol: Upstream,
+    /// Without endpoints: wherever a captured connection was to go.
+    pub(crate) original: bool,
+    /// What connections to endpoints carry, to be left alone by interception.
+    pub(crate) mark: Option<u32>,
     pub(crate) balance: Balance,
     pub(crate) spill: Spill,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
@@ -78,6 +82,7 @@ impl Cluster {
     pub(crate) fn new(
         model: &model::Cluster,
         tls: Option<Connector>,
+        mark: Option<u32>,
         place: &Place,
         before: Option<&Cluster>,
     ) -> Cluster {
@@ -96,6 +101,8 @@ impl Cluster {
         Cluster {
             name: model.name.get_ref().clone(),
             protocol: model.protocol,
+            original: model.original,
+            mark,
             balance: model.balance,
             spill: model.spill,
             endpoints: endpoints.collect(),
@@ -184,6 +191,12 @@ impl Load {
 // === impl Endpoint ===
 
 impl Endpoint {
+    /// Where a captured connection was to go.
+    pub(crate) fn original(address: SocketAddr) -> Endpoint {
+        let (city, center) = (String::new(), String::new());
+        Endpoint { address, city, center, distance: 0, state: Arc::default() }
+    }
+
     pub(crate) fn is_available(&self, now: Instant) -> bool {
         !self.state.unhealthy.load(Relaxed) && !self.is_ejected(now)
     }

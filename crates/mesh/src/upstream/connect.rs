@@ -1,15 +1,15 @@
 //! Opening a connection to an endpoint.
 
-use std::{io, rc::Rc, sync::atomic::Ordering::Relaxed};
+use std::{io, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 
 use super::{Cluster, LocalEndpoint};
-use crate::{io::Io, tls::Why, transport::Stream};
+use crate::{intercept, io::Io, tls::Why, transport::Stream};
 
 /// What one HTTP/2 stream, and all of a connection, may have on its way to us.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -38,7 +38,7 @@ pub(crate) enum Error {
 /// Within the cluster's time for connecting, the handshake included.
 pub(crate) async fn io(cluster: &Cluster, endpoint: &LocalEndpoint) -> Result<Io, Error> {
     let open = async {
-        let stream = TcpStream::connect(endpoint.shared.address).await.map_err(Error::Tcp)?;
+        let stream = tcp(cluster, endpoint.shared.address).await.map_err(Error::Tcp)?;
         stream.set_nodelay(true).map_err(Error::Tcp)?;
         let Some(tls) = &cluster.tls else { return Ok(Io::new(Stream::Plain(stream))) };
         let stream = tls.connect(stream, cluster.protocol).await.map_err(Error::Tls)?;
@@ -57,6 +57,13 @@ pub(crate) async fn io(cluster: &Cluster, endpoint: &LocalEndpoint) -> Result<Io
         }
         tracing::debug!(cluster = name, %endpoint, %error, "cannot connect");
     })
+}
+
+pub(super) async fn tcp(cluster: &Cluster, address: SocketAddr) -> io::Result<TcpStream> {
+    let Some(mark) = cluster.mark else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    intercept::mark(&socket, mark)?;
+    socket.connect(address).await
 }
 
 /// The thread's one HTTP/2 connection to the endpoint, ready for a request.

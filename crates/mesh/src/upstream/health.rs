@@ -7,12 +7,11 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Cluster, Endpoint};
+use super::{Cluster, Endpoint, connect};
 use crate::config::model::{Health, Upstream};
 
 /// Watches all endpoints that are to be watched, for as long as it is polled.
@@ -50,7 +49,7 @@ async fn follow(cluster: Arc<Cluster>, endpoint: Arc<Endpoint>, health: Health) 
 }
 
 async fn ask(cluster: &Cluster, endpoint: &Endpoint, health: &Health) -> io::Result<()> {
-    let stream = TcpStream::connect(endpoint.address).await?;
+    let stream = connect::tcp(cluster, endpoint.address).await?;
     let Some(path) = &health.path else { return Ok(()) };
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: polis-health\r\nconnection: close\r\n\r\n",

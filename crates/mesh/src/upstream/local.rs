@@ -2,6 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     task::{Context, Waker},
@@ -20,10 +22,16 @@ use crate::{config::model::Upstream, io::Io};
 const DECAY: Duration = Duration::from_secs(10);
 /// Idle connections kept for one endpoint.
 const IDLE_MAX: usize = 1_024;
+/// Destinations that are remembered: a program that looks around everywhere
+/// does not fill the memory.
+const ORIGINALS_MAX: usize = 1_024;
 
 pub(crate) struct Local {
     pub(crate) shared: Arc<Cluster>,
     pub(crate) endpoints: Vec<Rc<LocalEndpoint>>,
+    /// Endpoints of a cluster that has none of its own, by where captured
+    /// connections were to go.
+    originals: RefCell<HashMap<SocketAddr, Rc<LocalEndpoint>>>,
     turn: Cell<usize>,
     random: RefCell<Random>,
 }
@@ -70,28 +78,40 @@ impl Local {
             let known = before.and_then(|before| {
                 before.endpoints.iter().find(|e| Arc::ptr_eq(&e.shared.state, &endpoint.state))
             });
-            Rc::new(LocalEndpoint {
-                shared: endpoint.clone(),
-                idle: known.map(|known| RefCell::new(known.idle.take())).unwrap_or_default(),
-                h2: known.map(|known| RefCell::new(known.h2.take())).unwrap_or_default(),
-                connecting: tokio::sync::Mutex::new(()),
-                channels: known.map(|known| known.channels.clone()).unwrap_or_default(),
-                under_way: Cell::new(0),
-                latency_us: Cell::new(known.map_or(0.0, |known| known.latency_us.get())),
-                seen: Cell::new(known.and_then(|known| known.seen.get())),
-            })
+            Rc::new(LocalEndpoint::new(endpoint.clone(), known.map(Rc::as_ref)))
         });
         let endpoints = endpoints.collect();
-        Local { shared, endpoints, turn: Cell::new(0), random: RefCell::new(random) }
+        let originals = before.map(|before| before.originals.take()).unwrap_or_default();
+        let (originals, random) = (RefCell::new(originals), RefCell::new(random));
+        Local { shared, endpoints, originals, turn: Cell::new(0), random }
     }
 
+    /// `destination` is where the client meant to go, if that is known.
     pub(crate) fn pick(
         &self,
+        destination: Option<SocketAddr>,
         key: Option<&str>,
         tried: Option<&LocalEndpoint>,
         now: Instant,
     ) -> Option<Rc<LocalEndpoint>> {
+        if self.shared.original {
+            return destination.map(|destination| self.original(destination));
+        }
         balance::pick(self, key, tried, now).map(|at| self.endpoints[at].clone())
+    }
+
+    fn original(&self, address: SocketAddr) -> Rc<LocalEndpoint> {
+        let mut originals = self.originals.borrow_mut();
+        if let Some(known) = originals.get(&address) {
+            return known.clone();
+        }
+        if originals.len() >= ORIGINALS_MAX {
+            // What is under way keeps its own; only connections that idle end.
+            originals.clear();
+        }
+        let fresh = Rc::new(LocalEndpoint::new(Arc::new(Endpoint::original(address)), None));
+        originals.insert(address, fresh.clone());
+        fresh
     }
 
     /// A connection for one request: one that idles unless it must be `fresh`,
@@ -146,7 +166,8 @@ impl Local {
 
     /// Closes what has idled too long.
     pub(crate) fn sweep(&self, now: Instant) {
-        for endpoint in &self.endpoints {
+        let originals = self.originals.borrow();
+        for endpoint in self.endpoints.iter().chain(originals.values()) {
             let fresh = |idle: &Idle| now.duration_since(idle.since) < self.shared.idle_timeout;
             endpoint.idle.borrow_mut().retain(fresh);
         }
@@ -156,6 +177,19 @@ impl Local {
 // === impl LocalEndpoint ===
 
 impl LocalEndpoint {
+    fn new(shared: Arc<Endpoint>, before: Option<&LocalEndpoint>) -> LocalEndpoint {
+        LocalEndpoint {
+            shared,
+            idle: before.map(|before| RefCell::new(before.idle.take())).unwrap_or_default(),
+            h2: before.map(|before| RefCell::new(before.h2.take())).unwrap_or_default(),
+            connecting: tokio::sync::Mutex::new(()),
+            channels: before.map(|before| before.channels.clone()).unwrap_or_default(),
+            under_way: Cell::new(0),
+            latency_us: Cell::new(before.map_or(0.0, |before| before.latency_us.get())),
+            seen: Cell::new(before.and_then(|before| before.seen.get())),
+        }
+    }
+
     /// The next that is still open: a peer that closed has made itself heard.
     fn take_idle(&self) -> Option<Idle> {
         let mut idle = self.idle.borrow_mut();

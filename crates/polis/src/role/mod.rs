@@ -4,6 +4,7 @@ pub mod guardian;
 pub mod ledger;
 pub mod options;
 pub mod proxy;
+mod proxy_host;
 pub mod server;
 pub mod store;
 

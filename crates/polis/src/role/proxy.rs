@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
-use mesh::{Config, Handover, Options, Plan, Proxy, Snapshot};
+use anyhow::{Context, bail};
+use mesh::{Config, Handover, Options, Plan, Proxy, Rules, Snapshot, State};
+use tokio::sync::watch;
 
+use super::proxy_host;
 use crate::stop::StopSignal;
 
 /// Beyond the configuration's own drain timeout, for threads to end.
@@ -18,6 +20,9 @@ const GRACE: Duration = Duration::from_secs(2);
 pub enum Command {
     /// Serve what a file says; a new version of it is taken over while serving
     Run(Run),
+    /// Serve programs of this host that know of no proxy: their connections are
+    /// captured by rules of the kernel. Needs root
+    Host(Host),
     /// Say whether a file is sound, and what it comes to
     Check(File),
 }
@@ -33,6 +38,13 @@ pub struct File {
 pub struct Run {
     #[command(flatten)]
     file: File,
+    #[command(flatten)]
+    lasting: Lasting,
+}
+
+/// What outlives a process.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Lasting {
     /// Where a process started later with the same options takes over: a unix
     /// socket, made if nobody listens there
     #[arg(long, value_name = "SOCKET")]
@@ -43,33 +55,88 @@ pub struct Run {
     snapshot: Option<PathBuf>,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+pub struct Host {
+    /// The configuration, as TOML
+    #[arg(long, required_unless_present = "cleanup")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    lasting: Lasting,
+    /// Remove the rules that a proxy left behind, and nothing else
+    #[arg(long, conflicts_with_all = ["config", "handover", "snapshot", "dry_run"])]
+    cleanup: bool,
+    /// Print the rules as nft would be given them, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(run) => {
             crate::logging::init();
-            super::runtime(Some(1))?.block_on(serve(&run))?;
+            super::runtime(Some(1))?.block_on(serve(&run.file.config, &run.lasting, false))?;
         }
+        Command::Host(host) => intercept(&host)?,
         Command::Check(file) => check(&file)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(run: &Run) -> anyhow::Result<()> {
-    let file = &run.file.config;
+fn intercept(host: &Host) -> anyhow::Result<()> {
+    let Some(config) = &host.config else {
+        proxy_host::check_possible()?;
+        proxy_host::remove()?;
+        println!("connections are captured no more");
+        return Ok(());
+    };
+    if host.dry_run {
+        print!("{}", rules(&Config::load(config)?)?.install());
+        return Ok(());
+    }
+    crate::logging::init();
+    proxy_host::check_possible()?;
+    super::runtime(Some(1))?.block_on(serve(config, &host.lasting, true))
+}
+
+fn rules(config: &Config) -> anyhow::Result<Rules> {
+    Rules::of(config).context("no listener has `intercept`: there is nothing to capture")
+}
+
+async fn serve(file: &Path, lasting: &Lasting, capturing: bool) -> anyhow::Result<()> {
     // Before anybody is asked for anything: a file that is bad stops us here.
-    let snapshot = run.snapshot.as_deref().map(Snapshot::at);
+    let snapshot = lasting.snapshot.as_deref().map(Snapshot::at);
     let (config, from_snapshot) = match (sound(file), &snapshot) {
         (Ok(config), _) => (config, false),
         (Err(error), None) => return Err(error),
         (Err(error), Some(snapshot)) => (kept(snapshot, error)?, true),
     };
+    let rules = match capturing {
+        true => Some(rules(&config)?),
+        false if Rules::of(&config).is_none() => None,
+        false => bail!("a listener has `intercept`: start this with `polis proxy host`"),
+    };
     let patience = config.limits.drain_timeout.0 + GRACE;
-    let handover = match &run.handover {
+    let handover = match &lasting.handover {
         Some(path) => Some(Handover::join(path).await.map_err(mesh::Error::from)?),
         None => None,
     };
-    let options = Options { file: Some(file.clone()), handover, snapshot, from_snapshot };
+    let (told, state) = watch::channel(State::Serving(rules.clone()));
+    let (file, told) = (Some(file.to_owned()), Some(told));
+    let options = Options { file, handover, snapshot, from_snapshot, state: told };
     let proxy = Proxy::build(config, options)?;
+    let keeper = match rules {
+        Some(rules) => {
+            proxy_host::install(&rules)?;
+            Some(rt::spawn(rt::TaskKind::Critical, "rules", proxy_host::keep(rules, state)))
+        }
+        None => None,
+    };
+    let kept = async {
+        match keeper {
+            Some(keeper) => keeper.await.context("keep the rules of interception")?,
+            None => Ok(()),
+        }
+    };
     for (listener, address) in proxy.addresses() {
         tracing::info!(listener, %address, "listening");
     }
@@ -83,13 +150,13 @@ async fn serve(run: &Run) -> anyhow::Result<()> {
         ended = &mut running => {
             let outcome = ended.context("run the proxy")??;
             tracing::info!(?outcome, "stopped");
-            return Ok(());
+            return kept.await;
         }
         () = stop.received() => tracing::info!("draining"),
     }
     let drained = trigger.drain(patience).await;
     tracing::info!(?drained, "stopped");
-    Ok(())
+    kept.await
 }
 
 /// The file as it is, if all it names can be read too.
