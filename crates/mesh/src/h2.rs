@@ -83,7 +83,8 @@ async fn carry(
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .handshake(stream);
+        // Answers of many streams become ready together: one write for them.
+        .handshake(rt::Gather::new(stream));
     let Ok(connection) = timeout(limits.head_timeout.0, handshake).await else { return Ok(()) };
     let mut connection = connection?;
     let streams = Rc::new(Streams::default());

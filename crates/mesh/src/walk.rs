@@ -259,8 +259,11 @@ impl<'w> Walk<'w> {
             let rewound = body.rewind() || (unseen && !body.was_given());
             if again && self.tries <= retry.attempts && rewound {
                 drop(retrying.take());
-                retrying = cluster.shared.admit_retry(retry.budget_percent, retry.budget_min);
-                if retrying.is_some() {
+                // What nobody has seen burdens nobody: the budget is for the rest.
+                if !unseen {
+                    retrying = cluster.shared.admit_retry(retry.budget_percent, retry.budget_min);
+                }
+                if unseen || retrying.is_some() {
                     self.worker.metrics.retries.add(1);
                     tried = Some(endpoint);
                     continue;

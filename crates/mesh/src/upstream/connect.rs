@@ -90,7 +90,7 @@ pub(super) async fn h2(
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .enable_push(false)
-            .handshake(stream)
+            .handshake(rt::Gather::new(stream))
             .await?;
         *endpoint.h2.borrow_mut() = Some(sender);
         let endpoint = endpoint.clone();
