@@ -187,7 +187,7 @@ endpoints = [{ address = "{GONE}" }]
 fn calls(client: &Running) -> u64 {
     let printed = client.printed();
     let counts = printed.lines().filter_map(|line| line.strip_prefix("calls ")?.parse().ok());
-    counts.last().unwrap_or(0)
+    counts.next_back().unwrap_or(0)
 }
 
 fn more_calls(client: &Running) {

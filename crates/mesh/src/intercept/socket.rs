@@ -123,8 +123,8 @@ mod tests {
     fn check(destination: &str, inside: &[&str], outside: &[&str]) {
         let parsed: Destination = destination.parse().expect(destination);
         let holds = |text: &&str| parsed.contains(text.parse().expect("an address"));
-        assert!(inside.iter().all(|text| holds(text)), "{destination}: {inside:?}");
-        assert!(!outside.iter().any(|text| holds(text)), "{destination}: {outside:?}");
+        assert!(inside.iter().all(&holds), "{destination}: {inside:?}");
+        assert!(!outside.iter().any(holds), "{destination}: {outside:?}");
     }
 
     #[test]
