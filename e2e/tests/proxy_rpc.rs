@@ -186,7 +186,7 @@ endpoints = [{ address = "{GONE}" }]
 /// How many calls a client under load has said to have made.
 fn calls(client: &Running) -> u64 {
     let printed = client.printed();
-    let counts = printed.lines().filter_map(|line| line.strip_prefix("calls ")?.parse().ok());
+    let mut counts = printed.lines().filter_map(|line| line.strip_prefix("calls ")?.parse().ok());
     counts.next_back().unwrap_or(0)
 }
 
