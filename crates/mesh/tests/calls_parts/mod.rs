@@ -16,6 +16,7 @@ use rpc::bolt::{self, Command, FRAME_BYTES_MAX, Frame, Head, Kind, sofa};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -32,6 +33,8 @@ pub struct Serving {
 pub struct Provider {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
+    /// Calls that were ever held.
+    held: watch::Receiver<usize>,
 }
 
 pub struct Client {
@@ -91,19 +94,28 @@ impl Provider {
         let address = listener.local_addr().expect("bound");
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();
+        let (holds, held) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, SeqCst);
-                tokio::spawn(serve(stream, address));
+                tokio::spawn(serve(stream, address, holds.clone()));
             }
         });
-        Provider { address, connections }
+        Provider { address, connections, held }
+    }
+
+    /// Waits until so many calls are here: those that meet on one connection
+    /// come in no order.
+    pub async fn holds(&self, count: usize) {
+        let mut held = self.held.clone();
+        let enough = held.wait_for(|held| *held >= count);
+        timeout(LIMIT, enough).await.expect("they come").expect("it serves");
     }
 }
 
 /// `say` is answered with the provider's port, `hold` when the next comes,
 /// `never` not at all; `die` ends the connection, `leave` says goodbye first.
-async fn serve(mut stream: TcpStream, address: SocketAddr) {
+async fn serve(mut stream: TcpStream, address: SocketAddr, holds: watch::Sender<usize>) {
     let mut input = BytesMut::new();
     let mut held: Vec<Frame> = Vec::new();
     while matches!(stream.read_buf(&mut input).await, Ok(1..)) {
@@ -114,7 +126,10 @@ async fn serve(mut stream: TcpStream, address: SocketAddr) {
                 None => out.push(frame.heartbeat_answer()),
                 Some("die") => return,
                 Some("never") => {}
-                Some("hold") => held.push(frame),
+                Some("hold") => {
+                    held.push(frame);
+                    holds.send_modify(|held| *held += 1);
+                }
                 Some("leave") => {
                     out.push(Frame::go_away(frame.head().version, 0));
                     out.push(answer(&frame, &port));
