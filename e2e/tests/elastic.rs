@@ -115,7 +115,7 @@ fn a_unit_is_rented_and_returned_under_load_and_outlives_a_killed_leader() {
     // starts it again.
     let back = estate.polis(&["unit", "return", "rz06", "--no-wait"]);
     assert!(back.status.success(), "{}", String::from_utf8_lossy(&back.stderr));
-    let kill = json!({ "kind": "kill", "centers": [leader(&estate)] });
+    let kill = json!({ "kind": "kill", "names": [leader(&estate)] });
     let kill = json!({ "do": "inject", "fault": kill, "heal_after_ms": 60_000 });
     drop(control(&estate.data, &kill));
     let returned = wait_for_phase(&estate, "Returned");

@@ -34,7 +34,7 @@ fn apply(estate: &Estate, manifest: &str) {
 /// Kills a center for as long as the answer is kept.
 fn kill(estate: &Estate, center: &str) -> BufReader<UnixStream> {
     let mut socket = UnixStream::connect(estate.data.join("up.sock")).expect("reach polis up");
-    let fault = json!({ "kind": "kill", "centers": [center] });
+    let fault = json!({ "kind": "kill", "names": [center] });
     let inject = json!({ "do": "inject", "fault": fault, "heal_after_ms": 300_000 });
     writeln!(socket, "{inject}").expect("ask");
     let mut reader = BufReader::new(socket);

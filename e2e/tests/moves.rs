@@ -119,7 +119,7 @@ fn outlive_the_leader(estate: &Estate) {
     let args = ["shard", "move", shards, "--to", to, "--no-wait", "-o", "json"];
     let order = json_of(&estate.polis(&args));
     // The end of the conversation starts the center again.
-    let kill = json!({ "kind": "kill", "centers": [leader] });
+    let kill = json!({ "kind": "kill", "names": [leader] });
     let kill = json!({ "do": "inject", "fault": kill, "heal_after_ms": 60_000 });
     drop(control(&estate.data, &kill));
     let name = order["metadata"]["name"].as_str().expect("a name");
