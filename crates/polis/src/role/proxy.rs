@@ -190,7 +190,7 @@ fn check(file: &File) -> anyhow::Result<()> {
     // Certificates are read too: what serves must be able to.
     Plan::new(config, None)?;
     println!(
-        "{}: sound: {} listeners, {routes} routes, {} clusters",
+        "{}: sound; listeners: {}, routes: {routes}, clusters: {}",
         file.config.display(),
         counts.0,
         counts.1
