@@ -1,4 +1,4 @@
-//! What a request says before its body.
+//! What a request says before its body, and what an answer does.
 
 use bytes::Bytes;
 
@@ -13,6 +13,14 @@ pub struct Head {
     pub authority: Bytes,
     /// Empty only with CONNECT.
     pub path: Bytes,
+    pub fields: Vec<Field>,
+    pub content_length: Option<u64>,
+}
+
+/// Of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
     pub fields: Vec<Field>,
     pub content_length: Option<u64>,
 }
@@ -37,6 +45,7 @@ const FIELDS: usize = 8;
 /// Gathers fields in the order they come.
 pub(crate) struct Gathering {
     head: Head,
+    status: Bytes,
     bytes_left: usize,
     pseudo: Seen,
     unfit: Option<Unfit>,
@@ -48,6 +57,7 @@ struct Seen {
     scheme: bool,
     authority: bool,
     path: bool,
+    status: bool,
 }
 
 // === impl Head ===
@@ -66,6 +76,7 @@ impl Gathering {
     pub fn new(bytes_max: usize) -> Gathering {
         Gathering {
             head: Head { fields: Vec::with_capacity(FIELDS), ..Head::default() },
+            status: Bytes::new(),
             bytes_left: bytes_max,
             pseudo: Seen::default(),
             unfit: None,
@@ -94,6 +105,7 @@ impl Gathering {
             Kind::Scheme => (&mut head.scheme, &mut seen.scheme),
             Kind::Authority => (&mut head.authority, &mut seen.authority),
             Kind::Path => (&mut head.path, &mut seen.path),
+            Kind::Status => (&mut self.status, &mut seen.status),
             Kind::Wrong => return false,
             Kind::ContentLength => {
                 let Some(length) = length(&value) else { return false };
@@ -125,15 +137,33 @@ impl Gathering {
             b"OPTIONS" if head.path == "*" => pseudo.scheme,
             _ => pseudo.method && pseudo.scheme && head.path.starts_with(b"/"),
         };
-        if is_whole { Ok(head) } else { Err(Unfit::Malformed) }
+        if is_whole && !pseudo.status { Ok(head) } else { Err(Unfit::Malformed) }
+    }
+
+    /// An answer's.
+    pub fn response(self) -> Result<Response, Unfit> {
+        let Gathering { head, status, pseudo, unfit, .. } = self;
+        if let Some(unfit) = unfit {
+            return Err(unfit);
+        }
+        let is_request = pseudo.method || pseudo.scheme || pseudo.authority || pseudo.path;
+        match *status {
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] if !is_request => {
+                let digit = |byte: u8| u16::from(byte - b'0');
+                let status = digit(a) * 100 + digit(b) * 10 + digit(c);
+                let Head { fields, content_length, .. } = head;
+                Ok(Response { status, fields, content_length })
+            }
+            _ => Err(Unfit::Malformed),
+        }
     }
 
     /// What comes after a body.
     pub fn trailers(self) -> Result<Vec<Field>, Unfit> {
-        let Seen { method, scheme, authority, path } = self.pseudo;
+        let Seen { method, scheme, authority, path, status } = self.pseudo;
         match self.unfit {
             Some(unfit) => Err(unfit),
-            None if method || scheme || authority || path => Err(Unfit::Malformed),
+            None if method || scheme || authority || path || status => Err(Unfit::Malformed),
             None => Ok(self.head.fields),
         }
     }

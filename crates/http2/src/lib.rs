@@ -1,12 +1,14 @@
-//! HTTP/2 as a server speaks it (RFC 9113, HPACK of RFC 7541).
+//! HTTP/2 as servers and clients speak it (RFC 9113, HPACK of RFC 7541).
 //!
 //! Two halves. [`Connection`] is the protocol without I/O: bytes in, events
 //! out; calls in, bytes out; no clock and no runtime, so that every rule and
 //! every bound can be tried by a table of bytes. [`drive()`] runs one over a
-//! stream with one task: whatever one read brings is answered with one write,
-//! and a call that is answered at once costs no task, no channel and no lock.
+//! stream as a server's, with one task: whatever one read brings is answered
+//! with one write, and a call that is answered at once costs no task, no channel
+//! and no lock. Whoever has streams of both kinds to move bytes between them
+//! drives connections itself, as crate `mesh` does.
 //!
-//! Why not hyper here: `docs/decisions/0006`. HTTP/1 and clients stay with it.
+//! Why not hyper here: `docs/decisions/0006`. HTTP/1 stays with it.
 //!
 //! What this crate must never know: what is asked and answered.
 
@@ -23,9 +25,12 @@ pub mod grpc;
 
 mod drive;
 
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use code::{Code, Fatal};
-pub use connection::{Connection, Event, StreamId};
-pub use drive::{Body, Cut, Ended, Handler, Manners, drive, request};
+pub use connection::{Asked, Connection, Event, Spread, StreamId};
+pub use drive::{Body, Cut, Ended, Handler, Manners, drive, fields, map, request, trailers};
 pub use frame::PREFACE;
-pub use head::{Field, Head};
+pub use head::{Field, Head, Response};
 pub use limits::Limits;

@@ -4,16 +4,19 @@
 use std::{
     cell::RefCell,
     io,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http2::Code;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     h1::{Coder, Decoded, Decoder, Malformed},
+    h2::Stream,
     io::Io,
     patience::{End, Patience},
 };
@@ -34,7 +37,7 @@ pub(crate) enum Source<'a> {
     Empty,
     Whole(Bytes),
     H1 { io: &'a RefCell<Io>, decoder: Decoder },
-    H2 { stream: h2::RecvStream, data_ended: bool },
+    H2 { stream: Rc<Stream> },
 }
 
 /// A body that may be sent again: what was taken of it is kept while it is
@@ -53,7 +56,7 @@ pub(crate) struct Body<'a> {
 pub(crate) enum Sink<'a> {
     Nowhere,
     H1 { io: &'a RefCell<Io>, coder: Coder },
-    H2 { stream: h2::SendStream<Bytes>, waiting: Bytes },
+    H2 { stream: Rc<Stream> },
 }
 
 /// Why a body ended before its end.
@@ -63,8 +66,8 @@ pub(crate) enum Broken {
     Io(#[from] io::Error),
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    #[error("{0}")]
-    H2(#[from] h2::Error),
+    #[error("the stream was reset: {0:?}")]
+    Reset(Code),
     #[error("the endpoint answered {0}")]
     Answered(http::StatusCode),
     #[error("it comes too slowly")]
@@ -98,7 +101,7 @@ impl Source<'_> {
             Source::Empty => true,
             Source::Whole(bytes) => bytes.is_empty(),
             Source::H1 { decoder, .. } => decoder.is_done(),
-            Source::H2 { stream, .. } => stream.is_end_stream(),
+            Source::H2 { stream } => stream.is_end(),
         }
     }
 
@@ -108,7 +111,7 @@ impl Source<'_> {
             Source::Empty => Some(0),
             Source::Whole(bytes) => Some(bytes.len() as u64),
             Source::H1 { decoder, .. } => decoder.said(),
-            Source::H2 { stream, .. } if stream.is_end_stream() => Some(0),
+            Source::H2 { stream } if stream.is_end() => Some(0),
             Source::H2 { .. } => None,
         }
     }
@@ -136,20 +139,7 @@ impl Source<'_> {
                     }
                 }
             }
-            Source::H2 { stream, data_ended } => {
-                if !*data_ended {
-                    match ready!(stream.poll_data(cx)) {
-                        Some(data) => {
-                            let data = data?;
-                            stream.flow_control().release_capacity(data.len())?;
-                            return Poll::Ready(Ok(Some(Piece::Data(data))));
-                        }
-                        None => *data_ended = true,
-                    }
-                }
-                let trailers = ready!(stream.poll_trailers(cx))?;
-                Poll::Ready(Ok(trailers.map(Piece::Trailers)))
-            }
+            Source::H2 { stream } => stream.poll_piece(cx),
         }
     }
 }
@@ -268,45 +258,37 @@ impl Sink<'_> {
                 }
                 Poll::Ready(Ok(()))
             }
-            Sink::H2 { stream, waiting } => {
-                while !waiting.is_empty() {
-                    stream.reserve_capacity(waiting.len());
-                    let capacity = match ready!(stream.poll_capacity(cx)) {
-                        Some(capacity) => capacity?,
-                        None => return Poll::Ready(Err(reset().into())),
-                    };
-                    let now = waiting.split_to(capacity.min(waiting.len()));
-                    stream.send_data(now, false)?;
-                }
-                Poll::Ready(Ok(()))
-            }
+            Sink::H2 { stream } => stream.poll_ready(cx),
         }
     }
 
-    fn send(&mut self, piece: Piece) -> Result<(), Broken> {
+    /// `last` if nothing follows.
+    fn send(&mut self, piece: Piece, last: bool) -> Result<(), Broken> {
         match (self, piece) {
             (Sink::Nowhere, _) => {}
             (Sink::H1 { io, coder }, Piece::Data(data)) => {
-                coder.data(&data, &mut io.borrow_mut().output);
+                let output = &mut io.borrow_mut().output;
+                coder.data(&data, output);
+                if last {
+                    coder.end(None, output);
+                }
             }
             (Sink::H1 { io, coder }, Piece::Trailers(trailers)) => {
                 coder.end(Some(&trailers), &mut io.borrow_mut().output);
                 *coder = Coder::Plain;
             }
-            (Sink::H2 { waiting, .. }, Piece::Data(data)) => *waiting = data,
-            (Sink::H2 { stream, .. }, Piece::Trailers(trailers)) => {
-                stream.send_trailers(trailers)?;
-            }
+            (Sink::H2 { stream }, Piece::Data(data)) => stream.data(data, last)?,
+            (Sink::H2 { stream }, Piece::Trailers(trailers)) => stream.trailers(&trailers)?,
         }
         Ok(())
     }
 
-    /// All has been sent; trailers were the end if there were any.
-    fn end(&mut self, trailed: bool) -> Result<(), Broken> {
+    /// All has been sent.
+    fn end(&mut self) -> Result<(), Broken> {
         match self {
-            Sink::H1 { io, coder } if !trailed => coder.end(None, &mut io.borrow_mut().output),
-            Sink::H2 { stream, .. } if !trailed => stream.send_data(Bytes::new(), true)?,
-            _ => {}
+            Sink::Nowhere => {}
+            Sink::H1 { io, coder } => coder.end(None, &mut io.borrow_mut().output),
+            Sink::H2 { stream } => stream.data(Bytes::new(), true)?,
         }
         Ok(())
     }
@@ -315,7 +297,7 @@ impl Sink<'_> {
         match self {
             Sink::Nowhere => Poll::Ready(Ok(())),
             Sink::H1 { io, .. } => io.borrow_mut().poll_flush(cx).map_err(Broken::Io),
-            Sink::H2 { .. } => self.poll_ready(cx),
+            Sink::H2 { stream } => stream.poll_flush(cx),
         }
     }
 
@@ -324,21 +306,17 @@ impl Sink<'_> {
         match self {
             Sink::Nowhere => 0,
             Sink::H1 { io, .. } => io.borrow().output.len() as u64,
-            Sink::H2 { waiting, .. } => waiting.len() as u64,
+            Sink::H2 { stream } => stream.pending() as u64,
         }
     }
 
     /// Gives up in the middle, so that the other side does not take what it
     /// has for the whole.
-    pub(crate) fn break_off(&mut self, reason: h2::Reason) {
-        if let Sink::H2 { stream, .. } = self {
-            stream.send_reset(reason);
+    pub(crate) fn break_off(&mut self, code: Code) {
+        if let Sink::H2 { stream } = self {
+            stream.reset(code);
         }
     }
-}
-
-fn reset() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, "the stream was reset")
 }
 
 // === impl Pump ===
@@ -397,16 +375,13 @@ impl Pump {
             ready!(sink.poll_ready(cx)).map_err(|_| Cut::Sink)?;
             match source.poll_piece(cx) {
                 Poll::Ready(Ok(Some(piece))) => {
-                    let trailed = matches!(piece, Piece::Trailers(_));
+                    let is_last = matches!(piece, Piece::Trailers(_)) || source.is_end();
                     self.taken += piece.bytes() as u64;
-                    sink.send(piece).map_err(|_| Cut::Sink)?;
-                    self.ended = trailed;
+                    sink.send(piece, is_last).map_err(|_| Cut::Sink)?;
+                    self.ended = is_last;
                 }
                 Poll::Ready(Ok(None)) => {
-                    if sink.poll_ready(cx).map_err(|_| Cut::Sink)?.is_pending() {
-                        return Poll::Pending;
-                    }
-                    sink.end(false).map_err(|_| Cut::Sink)?;
+                    sink.end().map_err(|_| Cut::Sink)?;
                     self.ended = true;
                 }
                 Poll::Ready(Err(broken)) => return Poll::Ready(Err(Cut::Source(broken))),

@@ -39,8 +39,12 @@ impl Io {
         Io { stream, input: BytesMut::new(), output: BytesMut::new(), ended: false }
     }
 
-    pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
-        (self.stream, self.input)
+    /// What a server has agreed to speak, where TLS asked it.
+    pub(crate) fn alpn(&self) -> Option<Option<&[u8]>> {
+        match &self.stream {
+            Stream::Connected(stream) => Some(stream.get_ref().1.alpn_protocol()),
+            _ => None,
+        }
     }
 
     /// Reads once; 0 is the end.
@@ -53,6 +57,23 @@ impl Io {
             self.input.extend_from_slice(read);
             Poll::Ready(Ok(read.len()))
         })
+    }
+
+    /// Writes what is taken at once, past the output.
+    pub(crate) fn poll_write(
+        &mut self,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => Poll::Ready(Ok(written)),
+        }
+    }
+
+    /// Has all that was written go out.
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Writes all of the output.

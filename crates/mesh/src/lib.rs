@@ -58,6 +58,9 @@ mod admin;
 mod metrics;
 mod proxy;
 
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use config::{Config, Error as ConfigError};
 pub use handover::{Error as HandoverError, Handover};
 pub use intercept::{RENEW, Rules};

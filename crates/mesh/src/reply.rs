@@ -8,10 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header, response};
+use http2::Code;
 
 use crate::{
     flow::{Broken, Sink},
     h1::{self, Coder, Connection, Framing, Version},
+    h2::Held,
     io::Io,
     refusal::Refusal,
 };
@@ -30,7 +32,7 @@ pub(crate) enum Reply<'a> {
         /// Asked when the answer begins: a drain may have begun meanwhile.
         draining: &'a Cell<bool>,
     },
-    H2(h2::server::SendResponse<Bytes>),
+    H2(Held),
 }
 
 // === impl Reply ===
@@ -40,7 +42,7 @@ impl<'a> Reply<'a> {
     /// that the request has been read to its end.
     pub(crate) fn head(
         &mut self,
-        mut parts: response::Parts,
+        parts: response::Parts,
         length: Option<u64>,
         whole: bool,
     ) -> Result<Sink<'a>, Broken> {
@@ -60,14 +62,10 @@ impl<'a> Reply<'a> {
                 h1::write_response(output, parts.status, &parts.headers, framing, connection);
                 Ok(Sink::H1 { io, coder: framing.coder })
             }
-            Reply::H2(respond) => {
-                parts.version = http::Version::HTTP_2;
-                for name in ["keep-alive", "proxy-connection"] {
-                    parts.headers.remove(name);
-                }
-                let end = length == Some(0);
-                let stream = respond.send_response(http::Response::from_parts(parts, ()), end)?;
-                Ok(if end { Sink::Nowhere } else { Sink::H2 { stream, waiting: Bytes::new() } })
+            Reply::H2(held) => {
+                let (stream, end) = (held.stream(), length == Some(0));
+                stream.respond(parts.status, &parts.headers, end)?;
+                Ok(if end { Sink::Nowhere } else { Sink::H2 { stream: stream.clone() } })
             }
         }
     }
@@ -105,7 +103,7 @@ impl<'a> Reply<'a> {
         let mut sink = self.head(parts, Some(body.len() as u64), whole)?;
         match &mut sink {
             Sink::H1 { io, .. } if !silent => io.borrow_mut().output.extend_from_slice(&body),
-            Sink::H2 { stream, .. } => stream.send_data(body, true)?,
+            Sink::H2 { stream } => stream.data(body, true)?,
             _ => {}
         }
         Ok(())
@@ -137,7 +135,7 @@ impl<'a> Reply<'a> {
                 }
                 Poll::Pending
             }
-            Reply::H2(respond) => respond.poll_reset(cx).map(|_| ()),
+            Reply::H2(held) => held.stream().poll_lost(cx),
         }
     }
 
@@ -151,7 +149,7 @@ impl<'a> Reply<'a> {
 
     /// The answer broke off: its client must not take it for the whole.
     pub(crate) fn broke_off(&mut self, sink: &mut Sink<'_>) {
-        sink.break_off(h2::Reason::INTERNAL_ERROR);
+        sink.break_off(Code::INTERNAL_ERROR);
         if let Reply::H1 { keep, .. } = self {
             *keep = false;
         }

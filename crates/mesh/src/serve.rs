@@ -20,9 +20,7 @@ use crate::{
     call::{self, frame::Wire},
     config::model::Protocol,
     exchange::Client,
-    h1,
-    h2::{self, Prefixed},
-    intercept,
+    h1, h2, intercept,
     io::Io,
     plan::Listener,
     tcp,
@@ -160,9 +158,7 @@ async fn carry(
             if !h2 {
                 return h1::serve(worker, name, client, io).await;
             }
-            let (stream, input) = io.into_parts();
-            let served =
-                Box::pin(h2::serve(worker, name, client, Prefixed::new(stream, input))).await;
+            let served = Box::pin(h2::serve(worker, name, client, io)).await;
             served.map_err(io::Error::other)
         }
     }

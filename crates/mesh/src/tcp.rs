@@ -90,19 +90,55 @@ fn cluster(worker: &Worker, plan: &Plan, to: &To) -> Option<Rc<Local>> {
 /// The name in the ClientHello, which stays in the input.
 async fn server_name(io: &mut Io) -> std::io::Result<Option<String>> {
     let bad = || std::io::Error::other("no ClientHello");
-    let mut acceptor = rustls::server::Acceptor::default();
-    let mut read = 0;
+    let mut hello = Hello::default();
     loop {
-        let mut new = &io.input[read..];
-        read = io.input.len();
-        while !new.is_empty() {
-            acceptor.read_tls(&mut new)?;
-            if let Some(accepted) = acceptor.accept().map_err(|_| bad())? {
-                return Ok(accepted.client_hello().server_name().map(str::to_ascii_lowercase));
-            }
+        match hello.look(&io.input) {
+            Heard::Name(name) => return Ok(name),
+            Heard::NeedMore => {}
+            Heard::Nonsense => return Err(bad()),
         }
-        if read > HELLO_BYTES_MAX || std::future::poll_fn(|cx| io.poll_fill(cx)).await? == 0 {
+        let is_large = io.input.len() > HELLO_BYTES_MAX;
+        if is_large || std::future::poll_fn(|cx| io.poll_fill(cx)).await? == 0 {
             return Err(bad());
         }
+    }
+}
+
+/// Looks for the name in what a client says first, as it comes.
+#[derive(Default)]
+pub(crate) struct Hello {
+    acceptor: rustls::server::Acceptor,
+    read: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// All of it, with a name or without.
+    Name(Option<String>),
+    NeedMore,
+    Nonsense,
+}
+
+// === impl Hello ===
+
+impl Hello {
+    /// `input` is all that has come.
+    pub(crate) fn look(&mut self, input: &[u8]) -> Heard {
+        let mut new = &input[self.read..];
+        self.read = input.len();
+        while !new.is_empty() {
+            if self.acceptor.read_tls(&mut new).is_err() {
+                return Heard::Nonsense;
+            }
+            match self.acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    let hello = accepted.client_hello();
+                    return Heard::Name(hello.server_name().map(str::to_ascii_lowercase));
+                }
+                Ok(None) => {}
+                Err(_) => return Heard::Nonsense,
+            }
+        }
+        Heard::NeedMore
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, header, request};
+use http2::Code;
 use tokio::time::timeout_at;
 
 use crate::{
@@ -536,9 +537,7 @@ impl Failed {
     fn of(broken: Broken) -> Failed {
         match &broken {
             // RFC 9113 section 8.7: nothing of it was processed.
-            Broken::H2(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
-                Failed::Unsent
-            }
+            Broken::Reset(Code::REFUSED_STREAM) => Failed::Unsent,
             _ => Failed::Lost(broken),
         }
     }

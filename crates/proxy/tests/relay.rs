@@ -178,7 +178,8 @@ async fn those_behind_go_on_when_the_first_leaves_is_late_or_gets_no_answer() {
     };
     let left = start("left");
     edge.metric_is("polis_edge_hold_requests", 1).await;
-    let late = start("late polis-deadline-ms=1000");
+    // Late only after the others have come, however slow they are.
+    let late = start("late polis-deadline-ms=4000");
     edge.metric_is("polis_edge_hold_requests", 2).await;
     let silent = start("silent");
     edge.metric_is("polis_edge_hold_requests", 3).await;

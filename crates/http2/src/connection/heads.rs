@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Code, Fatal, Field, Head,
+    Code, Fatal, Field, Head, Response,
     head::{Gathering, Unfit},
     hpack::Decoder,
 };
@@ -96,6 +96,10 @@ impl Heads {
             self.remember(Remembered { block: block.to_vec(), version, head: head.clone() });
         }
         Ok(Ok(head))
+    }
+
+    pub fn response(&mut self, block: &[u8]) -> Result<Result<Response, Unfit>, Fatal> {
+        Ok(self.gather(block)?.response())
     }
 
     pub fn trailers(&mut self, block: &[u8]) -> Result<Result<Vec<Field>, Unfit>, Fatal> {

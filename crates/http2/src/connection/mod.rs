@@ -1,4 +1,4 @@
-//! One connection, as a server has it: a state machine without I/O.
+//! One connection, as either side has it: a state machine without I/O.
 //!
 //! [`Connection::receive`] takes frames from what was read and turns them into
 //! [`Event`]s; the calls beside it turn answers into bytes of
@@ -7,6 +7,7 @@
 //! frames they may be cut into, acknowledgements by the output's bound, beyond
 //! which no more input is taken, and work for nothing by the guard.
 
+mod ask;
 mod heads;
 mod receive;
 mod send;
@@ -17,11 +18,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-pub(crate) use stream::Spread;
-pub use stream::StreamId;
+pub use ask::Asked;
+pub use stream::{Spread, StreamId};
 
 use crate::{
-    Code, Field, Head, Limits,
+    Code, Field, Head, Limits, Response,
     frame::{self, WINDOW_DEFAULT},
     guard::Guard,
     hpack::Encoder,
@@ -35,6 +36,13 @@ pub enum Event {
     Request {
         stream: StreamId,
         head: Arc<Head>,
+        /// There is no body.
+        end: bool,
+    },
+    /// The answer to what we asked; those that only inform are passed over.
+    Response {
+        stream: StreamId,
+        head: Response,
         /// There is no body.
         end: bool,
     },
@@ -54,6 +62,7 @@ pub enum Event {
 
 pub struct Connection {
     limits: Limits,
+    side: Side,
     events: VecDeque<Event>,
     output: Vec<u8>,
 
@@ -64,7 +73,7 @@ pub struct Connection {
     guard: Guard,
 
     streams: Streams,
-    /// The newest that the peer has begun.
+    /// The newest that the client has begun.
     last: StreamId,
     /// Bytes the peer may still send in all streams.
     receive_window: i64,
@@ -72,6 +81,8 @@ pub struct Connection {
     released: u32,
     /// Bytes we may send in all streams.
     send_window: i64,
+    /// Streams that the peer lets us have open at once.
+    streams_max: u32,
     /// What the peer gives a new stream to begin with.
     stream_send_window: u32,
     frame_bytes_max: usize,
@@ -81,6 +92,13 @@ pub struct Connection {
     queued_bytes: usize,
     sent_bytes: u64,
     leaving: Leaving,
+}
+
+/// Which of the two we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Server,
+    Client,
 }
 
 /// How far our going away has come.
@@ -96,13 +114,25 @@ enum Leaving {
 // === impl Connection ===
 
 impl Connection {
+    /// A server's.
     #[must_use]
     pub fn new(limits: Limits) -> Connection {
+        Connection::of(Side::Server, limits)
+    }
+
+    /// A client's.
+    #[must_use]
+    pub fn client(limits: Limits) -> Connection {
+        Connection::of(Side::Client, limits)
+    }
+
+    fn of(side: Side, limits: Limits) -> Connection {
         let mut connection = Connection {
             limits,
+            side,
             events: VecDeque::new(),
             output: Vec::new(),
-            preface_left: frame::PREFACE.len(),
+            preface_left: if side == Side::Server { frame::PREFACE.len() } else { 0 },
             has_settings: false,
             heads: Heads::new(limits.head_bytes as usize),
             encoder: Encoder::new(),
@@ -112,6 +142,7 @@ impl Connection {
             receive_window: i64::from(limits.connection_window_bytes),
             released: 0,
             send_window: i64::from(WINDOW_DEFAULT),
+            streams_max: ask::STREAMS_UNTOLD,
             stream_send_window: WINDOW_DEFAULT,
             frame_bytes_max: frame::FRAME_BYTES_MAX,
             ready: VecDeque::new(),
@@ -144,6 +175,12 @@ impl Connection {
         self.output.len() >= self.limits.output_bytes
     }
 
+    /// The peer has said its settings, which come first.
+    #[must_use]
+    pub fn is_greeted(&self) -> bool {
+        self.has_settings
+    }
+
     /// Calls under way.
     #[must_use]
     pub fn streams(&self) -> usize {
@@ -174,6 +211,12 @@ impl Connection {
     /// nothing.
     pub fn rest(&mut self, seconds: u32) {
         self.guard.rest(seconds);
+    }
+
+    /// Nothing more will be begun.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::No
     }
 
     /// Nothing is under way and nothing more will be begun.

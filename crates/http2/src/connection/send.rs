@@ -1,9 +1,9 @@
-//! Answers out.
+//! Messages out.
 
 use bytes::{Buf as _, Bytes};
 
 use super::{
-    Connection, Leaving, StreamId,
+    Connection, Leaving, Side, StreamId,
     stream::{Stream, Tail},
 };
 use crate::{
@@ -22,6 +22,10 @@ const PING_ALIVE: [u8; 8] = *b"p-alive.";
 const PING_LEAVING: [u8; 8] = *b"p-leave.";
 
 const HEAD_TOO_LARGE: u16 = 431;
+
+/// What waits in pieces smaller than this is put together: each piece costs
+/// its place, whatever its size.
+const CRUMB_BYTES_MAX: usize = 1024;
 
 impl Connection {
     /// The head of an answer. Of a stream that is gone nothing is said, here
@@ -90,7 +94,12 @@ impl Connection {
         if !bytes.is_empty() {
             stream.queued_bytes += bytes.len();
             self.queued_bytes += bytes.len();
-            stream.queue.push_back(bytes);
+            match stream.queue.back_mut() {
+                Some(last) if last.len() + bytes.len() <= CRUMB_BYTES_MAX => {
+                    *last = [&last[..], &bytes].concat().into();
+                }
+                _ => stream.queue.push_back(bytes),
+            }
         }
         if end {
             stream.tail = Tail::Nothing;
@@ -122,6 +131,15 @@ impl Connection {
         }
     }
 
+    /// Nobody looks after a stream any more: an answer that is whole still goes
+    /// out, all else ends at once.
+    pub fn leave(&mut self, id: StreamId, code: Code) {
+        let is_told = |stream: &Stream| !matches!(stream.tail, Tail::Open);
+        if self.side == Side::Client || !self.streams.get(id).is_some_and(is_told) {
+            self.reset(id, code);
+        }
+    }
+
     /// Gives back what was received and is done with.
     pub fn release(&mut self, id: StreamId, credit: u32) {
         self.credit(credit);
@@ -147,7 +165,7 @@ impl Connection {
     pub fn go_away(&mut self) {
         if self.leaving == Leaving::No {
             self.leaving = Leaving::Soon;
-            self.go_away_with(WINDOW_MAX, Code::NO_ERROR, "");
+            self.go_away_after(WINDOW_MAX, Code::NO_ERROR, "");
             self.frame(PING, 0, 0, &PING_LEAVING);
         }
     }
@@ -156,7 +174,7 @@ impl Connection {
     pub fn go_away_now(&mut self, code: Code) {
         if !matches!(self.leaving, Leaving::After(_)) {
             self.leaving = Leaving::After(self.last);
-            self.go_away_with(self.last, code, "");
+            self.go_away_with(code, "");
         }
     }
 
@@ -225,9 +243,16 @@ impl Connection {
         self.said(id);
     }
 
-    /// Our side of a stream is over. A body that is still coming is not wanted
-    /// any more (RFC 9113, section 8.1).
-    fn said(&mut self, id: StreamId) {
+    /// Our side of a stream is over. A server wants no more of a body that is
+    /// still coming (RFC 9113, section 8.1); a client waits for its answer.
+    pub(super) fn said(&mut self, id: StreamId) {
+        if self.side == Side::Client
+            && let Some(stream) = self.streams.get_mut(id)
+            && !stream.is_heard
+        {
+            stream.is_said = true;
+            return;
+        }
         let Some(stream) = self.streams.remove(id) else { return };
         self.guard.answered();
         if !stream.is_heard {
@@ -276,10 +301,16 @@ impl Connection {
 
     pub(super) fn give_up(&mut self, fatal: Fatal) {
         self.leaving = Leaving::After(self.last);
-        self.go_away_with(self.last, fatal.code, fatal.reason);
+        self.go_away_with(fatal.code, fatal.reason);
     }
 
-    fn go_away_with(&mut self, last: StreamId, code: Code, reason: &str) {
+    /// Servers begin no streams, so that a client has taken none up.
+    fn go_away_with(&mut self, code: Code, reason: &str) {
+        let last = if self.side == Side::Server { self.last } else { 0 };
+        self.go_away_after(last, code, reason);
+    }
+
+    fn go_away_after(&mut self, last: StreamId, code: Code, reason: &str) {
         let payload = [&last.to_be_bytes()[..], &code.0.to_be_bytes(), reason.as_bytes()].concat();
         self.frame(GOAWAY, 0, 0, &payload);
     }
@@ -295,7 +326,7 @@ impl Connection {
     }
 
     /// Written in place; the length is known afterwards.
-    fn headers_frame(
+    pub(super) fn headers_frame(
         &mut self,
         id: StreamId,
         end: bool,
@@ -331,7 +362,7 @@ impl Stream {
     /// Whether something of it could go, for all it knows itself.
     pub(super) fn can_send(&self) -> bool {
         match self.queue.is_empty() {
-            true => !matches!(self.tail, Tail::Open),
+            true => !self.is_said && !matches!(self.tail, Tail::Open),
             false => self.send_window > 0,
         }
     }

@@ -1,6 +1,6 @@
 //! Settings: ours, said once, and the peer's.
 
-use super::Connection;
+use super::{Connection, Side};
 use crate::{
     Code, Fatal,
     frame::{
@@ -17,8 +17,15 @@ impl Connection {
     pub(super) fn introduce(&mut self) {
         let limits = self.limits;
         let mut payload = Vec::new();
+        let first = match self.side {
+            Side::Server => (SETTING_STREAMS, limits.streams),
+            Side::Client => {
+                self.output.extend_from_slice(frame::PREFACE);
+                (SETTING_PUSH, 0)
+            }
+        };
         for (name, value) in [
-            (SETTING_STREAMS, limits.streams),
+            first,
             (SETTING_WINDOW, limits.stream_window_bytes),
             (SETTING_LIST_BYTES, limits.head_bytes),
         ] {
@@ -47,6 +54,10 @@ impl Connection {
         if !payload.len().is_multiple_of(SETTING_BYTES) {
             return Err(Code::FRAME_SIZE_ERROR.fatal("SETTINGS cut short"));
         }
+        if !self.has_settings {
+            // A peer that does not bound them has no bound.
+            self.streams_max = u32::MAX;
+        }
         // However often one frame says it, streams are gone through once.
         let mut window = self.stream_send_window;
         for setting in payload.chunks_exact(SETTING_BYTES) {
@@ -54,6 +65,10 @@ impl Connection {
             let value = frame::number(&setting[2..]).expect("a chunk of six");
             match name {
                 SETTING_TABLE_BYTES => self.encoder.resize(value),
+                SETTING_STREAMS => self.streams_max = value,
+                SETTING_PUSH if self.side == Side::Client && value == 1 => {
+                    return Err(Code::PROTOCOL_ERROR.fatal("only clients say ENABLE_PUSH"));
+                }
                 SETTING_PUSH if value > 1 => {
                     return Err(Code::PROTOCOL_ERROR.fatal("ENABLE_PUSH is neither 0 nor 1"));
                 }

@@ -14,7 +14,7 @@ pub type StreamId = u32;
 
 /// Streams that we ended before the peer did, of which more may be on its way.
 /// What comes for one that is forgotten is answered with a reset once more.
-const ENDED_MAX: usize = 64;
+const ENDED_MAX: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Streams {
@@ -25,6 +25,10 @@ pub(super) struct Streams {
 pub(super) struct Stream {
     /// The peer has said everything.
     pub is_heard: bool,
+    /// We have said everything. A server's stream is over then.
+    pub is_said: bool,
+    /// A client's: what the answer may be.
+    pub answer: Expected,
     /// Bytes of the body that were promised and have not come.
     pub body_left: Option<u64>,
     /// Bytes that the peer may still send.
@@ -39,7 +43,16 @@ pub(super) struct Stream {
     pub is_ready: bool,
 }
 
-/// What follows the body of an answer.
+/// How far a client's answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Head,
+    /// Of a request that is answered without a body, whatever its length.
+    HeadAlone,
+    Rest,
+}
+
+/// What follows the body of a message.
 pub(super) enum Tail {
     /// Not known yet.
     Open,
@@ -51,7 +64,7 @@ pub(super) enum Tail {
 /// Stream ids need no secret hash: there are never more of them than streams
 /// may be open.
 #[derive(Default)]
-pub(crate) struct Spread(u64);
+pub struct Spread(u64);
 
 // === impl Streams ===
 
@@ -95,6 +108,26 @@ impl Streams {
 
     pub fn has_ended(&self, id: StreamId) -> bool {
         self.ended.contains(&id)
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    pub fn new(receive_window: u32, send_window: u32) -> Stream {
+        Stream {
+            is_heard: false,
+            is_said: false,
+            answer: Expected::Head,
+            body_left: None,
+            receive_window: i64::from(receive_window),
+            released: 0,
+            send_window: i64::from(send_window),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            tail: Tail::Open,
+            is_ready: false,
+        }
     }
 }
 

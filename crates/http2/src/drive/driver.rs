@@ -245,7 +245,8 @@ where
             },
             Event::Reset { stream, .. } => self.stop(stream),
             Event::GoAway { .. } => self.connection.go_away_now(Code::NO_ERROR),
-            Event::Pong => {}
+            // Servers are not answered.
+            Event::Response { .. } | Event::Pong => {}
         }
     }
 

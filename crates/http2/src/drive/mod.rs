@@ -26,7 +26,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use body::{Body, Cut};
-pub use bridge::request;
+pub use bridge::{fields, map, request, trailers};
 
 use crate::{
     Fatal, Head, Limits,

@@ -7,6 +7,7 @@
 //! bytes saved are fewer than those of a frame's header.
 
 use super::{integer, table::FIXED, table::fixed_name};
+use crate::Asked;
 
 const KEPT: u8 = 0x40;
 const INDEXED: u8 = 0x80;
@@ -15,6 +16,12 @@ const RESIZED_TO_NOTHING: u8 = 0x20;
 /// Room for the two with their 32 bytes each, and what peers start with.
 const TABLE_BYTES_MIN: u32 = 4096;
 
+const AUTHORITY: usize = 1;
+const METHOD_GET: usize = 2;
+const METHOD_POST: usize = 3;
+const PATH: usize = 4;
+const SCHEME_HTTP: usize = 6;
+const SCHEME_HTTPS: usize = 7;
 const STATUS: usize = 8;
 /// With an index of their own.
 const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
@@ -58,6 +65,35 @@ impl Encoder {
             None => {
                 integer::put(4, 0, STATUS, out);
                 out.extend([3, digit(status / 100), digit(status / 10), digit(status)]);
+            }
+        }
+    }
+
+    /// What comes before a request's fields.
+    pub fn request(&mut self, asked: &Asked<'_>, out: &mut Vec<u8>) {
+        let method = match asked.method {
+            b"GET" => Some(METHOD_GET),
+            b"POST" => Some(METHOD_POST),
+            _ => None,
+        };
+        let scheme = match asked.scheme {
+            b"http" => Some(SCHEME_HTTP),
+            b"https" => Some(SCHEME_HTTPS),
+            _ => None,
+        };
+        let path = (asked.path == b"/").then_some(PATH);
+        for (whole, name, value) in [
+            (method, METHOD_GET, asked.method),
+            (scheme, SCHEME_HTTP, asked.scheme),
+            (path, PATH, asked.path),
+            (None, AUTHORITY, asked.authority),
+        ] {
+            match whole {
+                Some(index) => integer::put(7, INDEXED, index, out),
+                None => {
+                    integer::put(4, 0, name, out);
+                    text(value, out);
+                }
             }
         }
     }

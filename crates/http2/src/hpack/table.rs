@@ -24,6 +24,7 @@ pub enum Kind {
     Scheme,
     Authority,
     Path,
+    Status,
     ContentLength,
     Regular,
     /// Makes a head malformed.
@@ -48,8 +49,7 @@ pub fn fixed(index: usize) -> Option<Entry> {
         2 | 3 => Kind::Method,
         4 | 5 => Kind::Path,
         6 | 7 => Kind::Scheme,
-        // Statuses are said by servers.
-        8..=14 => Kind::Wrong,
+        8..=14 => Kind::Status,
         28 => Kind::ContentLength,
         57 => Kind::Wrong,
         _ => Kind::Regular,
@@ -58,9 +58,49 @@ pub fn fixed(index: usize) -> Option<Entry> {
     Some(Entry { name, value, kind })
 }
 
-/// Where the static table has `name`.
+/// Where the static table has `name`, the first of several.
 pub fn fixed_name(name: &[u8]) -> Option<usize> {
-    STATIC.iter().position(|(known, _)| known.as_bytes() == name).map(|at| at + 1)
+    let near = BY_LENGTH.get(name.len())?;
+    let is_it = |at: &&u8| STATIC[usize::from(**at) - 1].0.as_bytes() == name;
+    near.iter().take_while(|at| **at > 0).find(is_it).map(|at| usize::from(*at))
+}
+
+/// The longest name of the static table.
+const NAME_BYTES_MAX: usize = 27;
+/// Names of one length, more than there are of any.
+const NEAR_MAX: usize = 12;
+
+/// Indices by the length of the name, so that few have to be compared.
+static BY_LENGTH: [[u8; NEAR_MAX]; NAME_BYTES_MAX + 1] = by_length();
+
+const fn by_length() -> [[u8; NEAR_MAX]; NAME_BYTES_MAX + 1] {
+    let mut all = [[0; NEAR_MAX]; NAME_BYTES_MAX + 1];
+    let mut at = 0;
+    while at < STATIC.len() {
+        let length = STATIC[at].0.len();
+        let is_next = at == 0 || length != STATIC[at - 1].0.len() || !is_same(at, at - 1);
+        if is_next {
+            let mut free = 0;
+            while all[length][free] > 0 {
+                free += 1;
+            }
+            all[length][free] = at as u8 + 1;
+        }
+        at += 1;
+    }
+    all
+}
+
+const fn is_same(a: usize, b: usize) -> bool {
+    let (a, b) = (STATIC[a].0.as_bytes(), STATIC[b].0.as_bytes());
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 pub const FIXED: usize = STATIC.len();
@@ -91,6 +131,7 @@ impl Kind {
             b":scheme" => Kind::Scheme,
             b":authority" => Kind::Authority,
             b":path" => Kind::Path,
+            b":status" => Kind::Status,
             b"content-length" => Kind::ContentLength,
             b"te" if value != b"trailers" => Kind::Wrong,
             // What was said about one connection means nothing on another.

@@ -190,6 +190,10 @@ fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
         return if input.len() >= TRAILER_BYTES_MAX { Err(Malformed::Chunk) } else { Ok(None) };
     };
     let raw = input.split_to(end + 4);
+    // As in a head: a newline alone ends a line for some readers and not for others.
+    if memchr::memchr_iter(b'\n', &raw).any(|at| at == 0 || raw[at - 1] != b'\r') {
+        return Err(Malformed::Chunk);
+    }
     let mut lines = [httparse::EMPTY_HEADER; TRAILERS_MAX];
     let Ok(httparse::Status::Complete((_, lines))) = httparse::parse_headers(&raw, &mut lines)
     else {
@@ -289,6 +293,8 @@ mod tests {
             "3\r\nabc\n0\r\n\r\n",
             "0\r\nContent-Length: 5\r\n\r\n",
             "0\r\nno colon\r\n\r\n",
+            "0\r\nX: y\nY: z\r\n\r\n",
+            "0\r\nX: y\n\nGET /next HTTP/1.1\r\n\r\n",
         ] {
             check(bad, Err(Malformed::Chunk));
         }

@@ -79,6 +79,7 @@ pub(crate) fn request(
     let uri = Uri::from_maybe_shared(raw.slice_ref(target.as_bytes())).map_err(|_| {
         if target.len() > 65_534 { Malformed::TargetTooLong } else { Malformed::Target }
     })?;
+    let uri = rooted(uri)?;
     let mut map = map(&raw, parsed.headers, bounds)?;
     let hop = Hop::take(&mut map)?;
     host(&mut map, &uri, version, &method)?;
@@ -204,6 +205,18 @@ fn map(
         map.append(name, value);
     }
     Ok(map)
+}
+
+/// `http://bank?a=b` has no path, which is `/` to whoever is asked (RFC 9112
+/// section 3.2.1).
+fn rooted(uri: Uri) -> Result<Uri, Malformed> {
+    let Some(query) = uri.path_and_query().filter(|target| target.as_str().starts_with('?')) else {
+        return Ok(uri);
+    };
+    let target = format!("/{query}", query = query.as_str());
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(target.parse().map_err(|_| Malformed::Target)?);
+    Uri::from_parts(parts).map_err(|_| Malformed::Target)
 }
 
 /// Exactly one Host, or none in HTTP/1.0; the target's own name comes first

@@ -2,20 +2,19 @@
 
 use std::{io, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed};
 
-use bytes::Bytes;
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 
 use super::{Cluster, LocalEndpoint};
-use crate::{intercept, io::Io, tls::Why, transport::Stream};
-
-/// What one HTTP/2 stream, and all of a connection, may have on its way to us.
-const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// What is buffered of one stream on its way to the endpoint.
-const SEND_BUFFER_BYTES: usize = 256 << 10;
+use crate::{
+    h2::{Sender, client},
+    intercept,
+    io::Io,
+    tls::Why,
+    transport::Stream,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -25,8 +24,6 @@ pub(crate) enum Error {
     Timeout,
     #[error("TLS: {0}")]
     Tls(#[source] io::Error),
-    #[error("HTTP/2: {0}")]
-    H2(#[from] h2::Error),
     #[error("the endpoint does not speak HTTP/2")]
     NotH2,
     #[error("a connection to it has just failed")]
@@ -70,48 +67,30 @@ pub(super) async fn tcp(cluster: &Cluster, address: SocketAddr) -> io::Result<Tc
 pub(super) async fn h2(
     cluster: &Cluster,
     endpoint: &Rc<LocalEndpoint>,
-) -> Result<h2::client::SendRequest<Bytes>, Error> {
+) -> Result<Rc<Sender>, Error> {
     loop {
-        if let Some(sender) = ready(endpoint).await {
-            return Ok(sender);
+        let known = endpoint.h2.borrow().clone();
+        if let Some(sender) = known {
+            if sender.ready().await {
+                return Ok(sender);
+            }
+            // Closing: what is under way on it finishes there.
+            endpoint.h2.borrow_mut().take_if(|known| Rc::ptr_eq(known, &sender));
         }
         let _connecting = endpoint.connecting.lock().await;
         if endpoint.h2.borrow().is_some() {
             continue;
         }
-        let stream = io(cluster, endpoint).await?.into_parts().0;
-        if let Stream::Connected(stream) = &stream
-            && stream.get_ref().1.alpn_protocol() != Some(b"h2")
-        {
+        let io = io(cluster, endpoint).await?;
+        if io.alpn().is_some_and(|alpn| alpn != Some(b"h2")) {
             return Err(Error::NotH2);
         }
-        let (sender, connection) = h2::client::Builder::new()
-            .initial_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_send_buffer_size(SEND_BUFFER_BYTES)
-            .enable_push(false)
-            .handshake(rt::Gather::new(stream))
-            .await?;
-        *endpoint.h2.borrow_mut() = Some(sender);
-        let endpoint = endpoint.clone();
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                let endpoint = endpoint.shared.address;
-                tracing::debug!(%endpoint, %error, "HTTP/2 connection to an endpoint ended");
+        let address = endpoint.shared.address;
+        let sender = client::start(io, move |ended| {
+            if let Err(error) = ended {
+                tracing::debug!(endpoint = %address, %error, "HTTP/2 connection to an endpoint ended");
             }
-            *endpoint.h2.borrow_mut() = None;
         });
-    }
-}
-
-async fn ready(endpoint: &LocalEndpoint) -> Option<h2::client::SendRequest<Bytes>> {
-    let sender = endpoint.h2.borrow().clone()?;
-    match sender.ready().await {
-        Ok(sender) => Some(sender),
-        Err(_) => {
-            // Closing: what is under way on it finishes there.
-            *endpoint.h2.borrow_mut() = None;
-            None
-        }
+        *endpoint.h2.borrow_mut() = Some(sender);
     }
 }

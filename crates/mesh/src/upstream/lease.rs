@@ -1,32 +1,33 @@
 //! One request's hold of a connection to an endpoint.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use tokio::time::Instant;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Uri, Version, header, response};
+use http::{HeaderMap, Method, StatusCode, Uri, header, response};
+use http2::Code;
 
 use super::{Busy, LocalEndpoint};
 use crate::{
     flow::{Broken, Sink, Source},
     h1::{self, Bounds, Coder, Connection, Decoder, Framing},
+    h2::{Held, Sender},
     io::Io,
 };
 
 pub(crate) enum Lease {
     H1 { io: Box<RefCell<Io>>, busy: Busy, reused: bool },
-    H2(h2::client::SendRequest<Bytes>),
+    H2 { sender: Rc<Sender>, stream: OnceCell<Held> },
 }
 
 /// An answer that is awaited.
 pub(crate) enum Waiting {
     H1 { scanned: usize, method: Method },
-    H2(h2::client::ResponseFuture),
+    H2,
 }
 
 /// The head of an answer, and its body to come.
@@ -59,13 +60,13 @@ impl Lease {
         Lease::H1 { io, busy, reused }
     }
 
-    pub(super) fn h2(sender: h2::client::SendRequest<Bytes>) -> Lease {
-        Lease::H2(sender)
+    pub(super) fn h2(sender: Rc<Sender>) -> Lease {
+        Lease::H2 { sender, stream: OnceCell::new() }
     }
 
     /// It has served before, so that it may be closing this very moment.
     pub(crate) fn is_reused(&self) -> bool {
-        matches!(self, Lease::H1 { reused: true, .. } | Lease::H2(_))
+        matches!(self, Lease::H1 { reused: true, .. } | Lease::H2 { .. })
     }
 
     /// Begins the request; the sink takes its body.
@@ -89,14 +90,14 @@ impl Lease {
                 let waiting = Waiting::H1 { scanned: 0, method: request.method.clone() };
                 Ok((Sink::H1 { io, coder: framing.coder }, waiting))
             }
-            Lease::H2(sender) => {
-                let head = h2_request(request);
-                let end = request.length == Some(0);
-                let (answer, stream) =
-                    sender.clone().send_request(head, end).map_err(|_| Unsent)?;
+            Lease::H2 { sender, stream } => {
+                let Outgoing { method, uri, headers, length, .. } = request;
+                let end = length == Some(0);
+                let held = sender.ask(method, uri, headers, end).ok_or(Unsent)?;
+                let held = stream.get_or_init(|| held);
                 let sink =
-                    if end { Sink::Nowhere } else { Sink::H2 { stream, waiting: Bytes::new() } };
-                Ok((sink, Waiting::H2(answer)))
+                    if end { Sink::Nowhere } else { Sink::H2 { stream: held.stream().clone() } };
+                Ok((sink, Waiting::H2))
             }
         }
     }
@@ -129,11 +130,12 @@ impl Lease {
                     return Poll::Ready(Err(h1::Malformed::CutOff.into()));
                 }
             },
-            (Lease::H2(_), Waiting::H2(answer)) => {
-                let response = ready!(std::pin::Pin::new(answer).poll(cx))?;
-                let (mut parts, stream) = response.into_parts();
-                parts.version = Version::HTTP_11;
-                let source = Source::H2 { stream, data_ended: false };
+            (Lease::H2 { stream, .. }, Waiting::H2) => {
+                let stream = stream.get().expect("a lease is sent once").stream();
+                let (head, has_body) = ready!(stream.poll_head(cx))?;
+                let parts = h2_answer(&head).ok_or(Broken::Reset(Code::PROTOCOL_ERROR))?;
+                let source =
+                    if has_body { Source::H2 { stream: stream.clone() } } else { Source::Empty };
                 Poll::Ready(Ok(Answer { parts, source, keep: true }))
             }
             _ => unreachable!("what is waited for was begun on this very lease"),
@@ -154,7 +156,7 @@ impl Lease {
     pub(crate) fn into_io(self) -> Option<(Io, Busy)> {
         match self {
             Lease::H1 { io, busy, .. } => Some((io.into_inner(), busy)),
-            Lease::H2(_) => None,
+            Lease::H2 { .. } => None,
         }
     }
 }
@@ -163,20 +165,9 @@ fn has_body(method: &Method) -> bool {
     *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
 }
 
-fn h2_request(request: Outgoing<'_>) -> http::Request<()> {
-    let mut head = http::Request::new(());
-    *head.method_mut() = request.method.clone();
-    *head.version_mut() = Version::HTTP_2;
-    let mut headers = request.headers.clone();
-    let host = headers.remove(header::HOST);
-    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let path = request.uri.path_and_query().cloned();
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(authority)
-        .path_and_query(path.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")))
-        .build();
-    *head.uri_mut() = uri.unwrap_or_default();
-    *head.headers_mut() = headers;
-    head
+fn h2_answer(head: &http2::Response) -> Option<response::Parts> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = StatusCode::from_u16(head.status).ok()?;
+    parts.headers = http2::map(&head.fields)?;
+    Some(parts)
 }

@@ -12,11 +12,10 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
-use bytes::Bytes;
 use rt::random::Random;
 
 use super::{Busy, Cluster, Endpoint, balance, channel::Channels, connect, lease::Lease};
-use crate::{config::model::Upstream, io::Io};
+use crate::{config::model::Upstream, h2::Sender, io::Io};
 
 /// A latency counts for so long, falling off.
 const DECAY: Duration = Duration::from_secs(10);
@@ -40,7 +39,7 @@ pub(crate) struct LocalEndpoint {
     pub(crate) shared: Arc<Endpoint>,
     /// Last in, first out: the spare ones grow old in front.
     idle: RefCell<Vec<Idle>>,
-    pub(super) h2: RefCell<Option<h2::client::SendRequest<Bytes>>>,
+    pub(super) h2: RefCell<Option<Rc<Sender>>>,
     /// Held while the one HTTP/2 connection is being made.
     pub(super) connecting: tokio::sync::Mutex<()>,
     /// Shared with the plans before, whose calls are still under way.

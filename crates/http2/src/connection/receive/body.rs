@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use super::padding;
 use crate::{
     Code, Fatal,
-    connection::{Connection, Event, StreamId},
+    connection::{Connection, Event, Side, StreamId, stream::Expected},
     frame::{END_STREAM, Header},
 };
 
@@ -31,7 +31,9 @@ impl Connection {
         let is_over = stream.is_heard;
         let is_beyond = stream.receive_window < 0;
         let left = stream.body_left.map(|left| left.checked_sub(bytes.len() as u64));
-        let is_wrong = matches!(left, Some(None)) || (end && matches!(left, Some(Some(1..))));
+        let is_early = self.side == Side::Client && stream.answer != Expected::Rest;
+        let is_wrong =
+            is_early || matches!(left, Some(None)) || (end && matches!(left, Some(Some(1..))));
         if is_over || is_beyond || is_wrong {
             self.credit(credit);
             return self.fault(
@@ -50,6 +52,7 @@ impl Connection {
             return self.chatter();
         }
         self.events.push_back(Event::Data { stream: id, bytes, credit, end });
+        self.heard(id);
         Ok(())
     }
 
@@ -59,6 +62,10 @@ impl Connection {
             return Err(Code::PROTOCOL_ERROR.fatal("DATA on a stream that was not begun"));
         }
         self.credit(credit);
+        if self.side == Side::Client {
+            // Of what we took back there is never more than a window.
+            return Ok(());
+        }
         if !self.streams.has_ended(id) {
             self.refuse(id, Code::STREAM_CLOSED);
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     Code, Fatal,
-    connection::{Connection, Event},
+    connection::{Connection, Event, Leaving, Side, StreamId},
     frame::{self, ACK, Header, PING, WINDOW_MAX},
 };
 
@@ -43,11 +43,26 @@ impl Connection {
         if header.stream != 0 {
             return Err(Code::PROTOCOL_ERROR.fatal("GOAWAY on a stream"));
         }
-        let Some(code) = payload.get(4..).and_then(frame::number) else {
+        let (Some(last), Some(code)) =
+            (frame::number(payload), payload.get(4..).and_then(frame::number))
+        else {
             return Err(Code::FRAME_SIZE_ERROR.fatal("GOAWAY is eight bytes at least"));
         };
+        if self.side == Side::Client {
+            self.leaving = Leaving::After(0);
+            self.unbegun(last & WINDOW_MAX);
+        }
         self.events.push_back(Event::GoAway { code: Code(code) });
         self.chatter()
+    }
+
+    /// Of what comes after `last` the peer has seen nothing.
+    fn unbegun(&mut self, last: StreamId) {
+        let streams = self.streams.iter_mut().map(|(id, _)| id).filter(|id| *id > last);
+        for id in streams.collect::<Vec<_>>() {
+            self.forget(id);
+            self.events.push_back(Event::Reset { stream: id, code: Code::REFUSED_STREAM });
+        }
     }
 
     pub(super) fn window_update(&mut self, header: Header, payload: &[u8]) -> Result<(), Fatal> {

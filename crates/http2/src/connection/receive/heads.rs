@@ -1,11 +1,11 @@
-//! Heads in: requests begun, and trailers.
+//! Heads in: requests begun, answers to ours, and trailers.
 
 use super::{PRIORITY_BYTES, unpadded};
 use crate::{
     Code, Fatal,
     connection::{
-        Connection, Event, Leaving, StreamId,
-        stream::{Stream, Tail},
+        Connection, Event, Leaving, Side, StreamId,
+        stream::{Expected, Stream},
     },
     frame::{self, END_HEADERS, END_STREAM, Header, PRIORITIZED, WINDOW_MAX},
     head::Unfit,
@@ -44,10 +44,20 @@ impl Connection {
     }
 
     pub(super) fn block(&mut self, id: StreamId, end: bool, block: &[u8]) -> Result<(), Fatal> {
+        let stream = self.streams.get(id);
         if id > self.last {
-            self.request(id, end, block)
-        } else if self.streams.get(id).is_some() {
-            self.trailers_block(id, end, block)
+            match self.side {
+                Side::Server => self.request(id, end, block),
+                Side::Client => Err(Code::PROTOCOL_ERROR.fatal("an answer to nothing")),
+            }
+        } else if let Some(stream) = stream {
+            match (self.side, stream.answer) {
+                (Side::Server, _) | (_, Expected::Rest) => self.trailers_block(id, end, block),
+                (_, expected) => self.answer_block(id, end, block, expected),
+            }
+        } else if self.side == Side::Client {
+            // Taken back, and answered meanwhile.
+            self.heads.skip(block)
         } else if self.streams.has_ended(id) {
             self.heads.skip(block)?;
             self.chatter()
@@ -84,19 +94,39 @@ impl Connection {
             self.refuse(id, Code::PROTOCOL_ERROR);
             return self.vain();
         }
-        let stream = Stream {
-            is_heard: end,
-            body_left: head.content_length,
-            receive_window: i64::from(self.limits.stream_window_bytes),
-            released: 0,
-            send_window: i64::from(self.stream_send_window),
-            queue: std::collections::VecDeque::new(),
-            queued_bytes: 0,
-            tail: Tail::Open,
-            is_ready: false,
-        };
+        let mut stream = Stream::new(self.limits.stream_window_bytes, self.stream_send_window);
+        (stream.is_heard, stream.body_left) = (end, head.content_length);
         self.streams.open(id, stream);
         self.events.push_back(Event::Request { stream: id, head, end });
+        Ok(())
+    }
+
+    fn answer_block(
+        &mut self,
+        id: StreamId,
+        end: bool,
+        block: &[u8],
+        expected: Expected,
+    ) -> Result<(), Fatal> {
+        let head = match self.heads.response(block)? {
+            // Nobody goes over to another protocol here (RFC 9113, section 8.6).
+            Ok(head) if head.status != 101 && !(end && head.status < 200) => head,
+            _ => return self.fault(id, Code::PROTOCOL_ERROR),
+        };
+        if head.status < 200 {
+            return self.chatter();
+        }
+        let is_bodiless = expected == Expected::HeadAlone || matches!(head.status, 204 | 304);
+        let is_short = end && !is_bodiless && head.content_length.is_some_and(|length| length > 0);
+        if is_short {
+            return self.fault(id, Code::PROTOCOL_ERROR);
+        }
+        let stream = self.streams.get_mut(id).expect("its caller looked");
+        stream.answer = Expected::Rest;
+        stream.body_left = if is_bodiless { Some(0) } else { head.content_length };
+        stream.is_heard = end;
+        self.events.push_back(Event::Response { stream: id, head, end });
+        self.heard(id);
         Ok(())
     }
 
@@ -111,6 +141,7 @@ impl Connection {
             Ok(fields) if end && !is_short => {
                 stream.is_heard = true;
                 self.events.push_back(Event::Trailers { stream: id, fields });
+                self.heard(id);
                 Ok(())
             }
             _ => self.fault(id, Code::PROTOCOL_ERROR),

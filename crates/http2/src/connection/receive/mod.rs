@@ -6,7 +6,7 @@ mod heads;
 
 use bytes::{Buf as _, BytesMut};
 
-use super::{Connection, Event, StreamId};
+use super::{Connection, Event, Side, StreamId};
 use crate::{
     Code, Fatal,
     frame::{
@@ -96,7 +96,7 @@ impl Connection {
                 self.chatter()?;
                 self.priority(header.stream, payload)
             }
-            PUSH_PROMISE => Err(Code::PROTOCOL_ERROR.fatal("clients do not push")),
+            PUSH_PROMISE => Err(Code::PROTOCOL_ERROR.fatal("nobody may push here")),
             // Extensions are passed over, says the RFC.
             _ => self.chatter(),
         }
@@ -109,7 +109,21 @@ impl Connection {
         self.vain()
     }
 
+    /// The peer may have said everything. A client's stream is over when both
+    /// sides have; a server's, when it has answered.
+    fn heard(&mut self, id: StreamId) {
+        let is_over = |stream: &super::stream::Stream| stream.is_heard && stream.is_said;
+        if self.side == Side::Client && self.streams.get(id).is_some_and(is_over) {
+            self.streams.remove(id);
+            self.guard.answered();
+        }
+    }
+
+    /// What a client is answered with it has paid for itself.
     fn vain(&mut self) -> Result<(), Fatal> {
+        if self.side == Side::Client {
+            return Ok(());
+        }
         let too_many = Code::ENHANCE_YOUR_CALM.fatal("too many calls taken back");
         if self.guard.reset() { Ok(()) } else { Err(too_many) }
     }
