@@ -221,8 +221,35 @@ async fn notes_and_odd_keys_survive_a_fold(engine: &dyn Engine) {
     assert_eq!(fetched, expected);
 }
 
+async fn values_are_fetched_in_whatever_order_their_places_come(engine: &dyn Engine) {
+    let ks = name("fetched");
+    let epoch = claim(engine, &ks).await;
+    // Neither keys nor batches are in the order of the other.
+    let written = [("c", 2), ("e", 3), ("a", 4), ("d", 5), ("b", 6)];
+    let records: Vec<_> = written.iter().map(|(key, at)| put(*at, key, &at.to_string())).collect();
+    let batches = [&records[..2], &records[2..3], &records[3..]];
+    for (seq, records) in (1..).zip(batches) {
+        commit(engine, &ks, batch(epoch, seq, records.to_vec())).await;
+    }
+    let places = written.map(|(key, at)| Place { key: key.into(), written: Revision(at) });
+    let mut expected = keyspace::Values::default();
+    for place in &places {
+        expected.insert(place.clone(), place.written.to_string().into());
+    }
+    let (mut by_key, mut backwards) = (places.clone(), places.clone());
+    by_key.sort_unstable();
+    backwards.reverse();
+    for places in [&places, &by_key, &backwards] {
+        assert_eq!(engine.fetch(&ks, places).await.expect("all of them"), expected);
+    }
+    fold(engine, &ks, epoch, Revision(4)).await;
+    let fetched = engine.fetch(&ks, &by_key).await.expect("from the base, and from the log");
+    assert_eq!(fetched, expected);
+}
+
 async fn every_rule(engine: &dyn Engine) {
     a_claim_shuts_out_the_writer_before(engine).await;
+    values_are_fetched_in_whatever_order_their_places_come(engine).await;
     a_batch_is_taken_once_and_in_its_turn(engine).await;
     folded_log_is_found_in_the_base(engine).await;
     what_the_compacted_revision_deletes_leaves_the_base(engine).await;

@@ -30,6 +30,7 @@ pub const LEDGER_LISTEN: Code = Code(524);
 pub const LEDGER_CONTENTION: Code = Code(525);
 pub const LEDGER_METHOD: Code = Code(526);
 pub const LEDGER_KEY_EXPIRED: Code = Code(527);
+pub const LEDGER_IDENTITY: Code = Code(528);
 
 pub(crate) const TABLE: &[Entry] = &[
     Entry {
@@ -218,5 +219,13 @@ pub(crate) const TABLE: &[Entry] = &[
                 nothing was changed: a key stays spent for good, only the answer to a retry is \
                 kept for a week.",
         remedy: "GET the payment to see what it led to; use a new key for a new payment.",
+    },
+    Entry {
+        code: LEDGER_IDENTITY,
+        title: "the certificate is of another unit",
+        cause: "A ledger writes for one unit, and its certificate must name that unit: edges and \
+                controllers would take its answers for those of the other.",
+        remedy: "Name the unit of the certificate with --unit, or the folder of the right unit \
+                 with --identity-dir.",
     },
 ];

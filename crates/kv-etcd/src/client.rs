@@ -22,6 +22,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 pub struct Config {
     /// `https://HOST:PORT`, or `http://HOST:PORT` without TLS.
     pub endpoint: String,
+    /// Other members of the same cluster, for when that one cannot be reached.
+    pub others: Vec<String>,
     /// Roots to trust and our client certificate; needed for `https`.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// How long an answer may take; [`REQUEST_TIMEOUT`] unless told.
@@ -40,7 +42,12 @@ pub struct Client {
 impl Config {
     #[must_use]
     pub fn new(endpoint: impl Into<String>, tls: Option<Arc<rustls::ClientConfig>>) -> Config {
-        Config { endpoint: endpoint.into(), tls, request_timeout: REQUEST_TIMEOUT }
+        Config {
+            endpoint: endpoint.into(),
+            others: Vec::new(),
+            tls,
+            request_timeout: REQUEST_TIMEOUT,
+        }
     }
 }
 
@@ -50,7 +57,8 @@ impl Client {
     /// Checks the configuration and connects on first use. Must be called
     /// inside a tokio runtime.
     pub fn connect(config: Config) -> Result<Client, Error> {
-        let channel = connect::channel(&config.endpoint, config.tls)?;
+        let endpoints = [vec![config.endpoint], config.others].concat();
+        let channel = connect::channel_to_any(&endpoints, config.tls)?;
         Ok(Client { channel, request_timeout: config.request_timeout })
     }
 

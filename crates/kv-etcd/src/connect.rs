@@ -45,6 +45,41 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
 /// connects on first use and again after each failure. Must be called inside a
 /// tokio runtime.
 pub fn channel(endpoint: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Channel, Error> {
+    channel_to_any(&[endpoint.to_owned()], tls)
+}
+
+/// As [`channel`], to whichever of `endpoints` can be reached; they are tried
+/// in this order, and all have the scheme of the first.
+pub fn channel_to_any(
+    endpoints: &[String],
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<Channel, Error> {
+    let Some((first, others)) = endpoints.split_first() else {
+        return Err(Error::Unreachable("no endpoint is named".into()));
+    };
+    let (first, tls) = parse(first, tls)?;
+    let others: Vec<Uri> = others
+        .iter()
+        .map(|other| Ok(parse(other, tls.clone())?.0.uri().clone()))
+        .collect::<Result<_, Error>>()?;
+    if others.iter().any(|other| other.scheme_str() != first.uri().scheme_str()) {
+        return Err(Error::Unreachable("endpoints are all https://, or all http://".into()));
+    }
+    Ok(first
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER_MAX)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .connect_with_connector_lazy(Connector { others: others.into(), ..Connector::new(tls) }))
+}
+
+/// An endpoint, and the TLS that its scheme asks for.
+fn parse(
+    endpoint: &str,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<(Endpoint, Option<Arc<rustls::ClientConfig>>), Error> {
     let bad = |why: String| Error::Unreachable(format!("{endpoint}: {why}"));
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|e| bad(e.to_string()))?;
     let tls = match (parsed.uri().scheme_str(), tls) {
@@ -56,20 +91,15 @@ pub fn channel(endpoint: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result
     if parsed.uri().port_u16().is_none() {
         return Err(bad("an endpoint names its port".into()));
     }
-    Ok(parsed
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_ANSWER_MAX)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .connect_with_connector_lazy(Connector::new(tls)))
+    Ok((parsed, tls))
 }
 
 /// Makes connections for a tonic channel.
 #[derive(Clone)]
 pub struct Connector {
     tls: Option<TlsConnector>,
+    /// Tried in order when the endpoint itself cannot be reached.
+    others: Arc<[Uri]>,
 }
 
 /// A connection to a store.
@@ -89,7 +119,20 @@ impl Connector {
             config.alpn_protocols = vec![b"h2".to_vec()];
             TlsConnector::from(Arc::new(config))
         });
-        Connector { tls }
+        Connector { tls, others: Arc::default() }
+    }
+
+    /// To the first that lets us in, each in its time.
+    async fn connect_to_any(self, uri: Uri) -> io::Result<Connection> {
+        let mut failed = io::Error::from(io::ErrorKind::TimedOut);
+        for uri in [uri].into_iter().chain(self.others.iter().cloned()) {
+            match tokio::time::timeout(CONNECT_TIMEOUT, self.clone().connect(uri)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => failed = error,
+                Err(_) => {}
+            }
+        }
+        Err(failed)
     }
 
     async fn connect(self, uri: Uri) -> io::Result<Connection> {
@@ -121,13 +164,8 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connect = self.clone().connect(uri);
-        Box::pin(async move {
-            match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
-                Ok(connection) => connection.map(TokioIo::new),
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            }
-        })
+        let connect = self.clone().connect_to_any(uri);
+        Box::pin(async move { connect.await.map(TokioIo::new) })
     }
 }
 

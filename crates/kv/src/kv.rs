@@ -46,6 +46,12 @@ pub trait Kv: Send + Sync + 'static {
         }
     }
 
+    /// Whether the store is in this process, so that reading it costs no more
+    /// than reading a copy.
+    fn is_near(&self) -> bool {
+        false
+    }
+
     async fn put(&self, request: PutRequest) -> Result<(Revision, PutResponse), Error> {
         let txn = self.txn(Txn::default().then(vec![Op::Put(request)])).await?;
         match txn.responses.into_iter().next() {

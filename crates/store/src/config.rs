@@ -14,6 +14,9 @@ pub struct Config {
     pub database: Option<engine::SqlConfig>,
     /// Where clients connect; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Listen nowhere: the store is for callers in this process, who ask by
+    /// [`crate::Store::handle`].
+    pub in_process: bool,
     /// Further addresses for clients.
     pub listen_more: Vec<SocketAddr>,
     /// Where health and metrics are told, and nothing else, without TLS.
@@ -123,6 +126,7 @@ impl Config {
             data_dir: data_dir.into(),
             database: None,
             listen,
+            in_process: false,
             listen_more: Vec::new(),
             listen_metrics: Vec::new(),
             name: "store".into(),

@@ -229,6 +229,10 @@ impl Handle {
 
 #[async_trait]
 impl Kv for Handle {
+    fn is_near(&self) -> bool {
+        true
+    }
+
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
         let range = request.range.clone();
         let answer = self.ask(|reply| Request::Range(request, reply));

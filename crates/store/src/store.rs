@@ -74,19 +74,10 @@ impl Store {
         config: Config,
         clock: Clock,
     ) -> Result<Store, Error> {
-        let tls = acceptor(&config)?;
-        let address = config.listen;
-        let listen = |source| Error::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let local_addr = listener.local_addr().map_err(listen)?;
-        let mut doors = vec![Door { listener, kind: DoorKind::Clients(tls.clone()) }];
-        let more = config.listen_more.iter().map(|more| (more, DoorKind::Clients(tls.clone())));
-        let pages = config.listen_metrics.iter().map(|pages| (pages, DoorKind::Pages));
-        for (&address, kind) in more.chain(pages) {
-            let listen = |source| Error::Listen { address, source };
-            let listener = TcpListener::bind(address).await.map_err(listen)?;
-            doors.push(Door { listener, kind });
-        }
+        let (doors, local_addr) = match config.in_process {
+            true => (Vec::new(), config.listen),
+            false => doors(&config).await?,
+        };
         let manners =
             Manners { ping_every: config.ping_every, ping_answer_max: config.ping_answer_max };
         let (limits, audit) = (config.limits, config.audit);
@@ -169,6 +160,9 @@ impl Store {
         if let Some(forward) = router.forward() {
             forward.transport().arrive(Entrance::new(router.clone()));
         }
+        if doors.is_empty() {
+            drain.started().await;
+        }
         serve(doors, router, manners, &drain).await;
         if keyspaces_end.drain(SETTLE_TIMEOUT).await == Drained::TimedOut {
             tracing::warn!("keyspaces still busy at the end of the drain");
@@ -177,6 +171,23 @@ impl Store {
             tracing::warn!("this replica is still on the board");
         }
     }
+}
+
+/// Listens everywhere it is asked to; the first address is the one we go by.
+async fn doors(config: &Config) -> Result<(Vec<Door>, SocketAddr), Error> {
+    let clients = DoorKind::Clients(acceptor(config)?);
+    let more = config.listen_more.iter().map(|&more| (more, clients.clone()));
+    let pages = config.listen_metrics.iter().map(|&pages| (pages, DoorKind::Pages));
+    let mut doors = Vec::new();
+    for (address, kind) in [(config.listen, clients.clone())].into_iter().chain(more).chain(pages) {
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        doors.push(Door { listener, kind });
+    }
+    let address = config.listen;
+    let first = doors[0].listener.local_addr();
+    let local_addr = first.map_err(|source| Error::Listen { address, source })?;
+    Ok((doors, local_addr))
 }
 
 /// Where several processes can open the log.

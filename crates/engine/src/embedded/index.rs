@@ -4,7 +4,7 @@
 //! that is still needed when its file is to be given back moves to the tree.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -108,12 +108,16 @@ impl Line {
         self.batches().take(before + 1).collect()
     }
 
-    /// The one that brought the keyspace to a revision. Revisions rise with
-    /// seq, so it is found by halving.
-    pub fn batch_at(&self, revision: Revision) -> Option<(Seq, Stored)> {
-        let position = self.batches.partition_point(|stored| stored.revision < revision);
-        let stored = self.batches.get(position)?.clone();
-        Some((Seq(self.folded.0 + 1 + position as u64), stored))
+    /// Those that brought the keyspace to these revisions, in their own order,
+    /// each once. Revisions rise with seq, so they are found by halving.
+    pub fn batches_at(&self, revisions: impl Iterator<Item = Revision>) -> Vec<(Seq, Stored)> {
+        let position = |revision| self.batches.partition_point(|stored| stored.revision < revision);
+        let positions: BTreeSet<usize> = revisions.map(position).collect();
+        let found = positions.into_iter().filter_map(|position| {
+            let stored = self.batches.get(position)?.clone();
+            Some((Seq(self.folded.0 + 1 + position as u64), stored))
+        });
+        found.collect()
     }
 
     /// The next batch; one that is there already is passed over.

@@ -45,14 +45,16 @@ impl Disk {
     }
 
     pub(super) fn fetch(&self, name: &KeyspaceName, places: &[Place]) -> Result<Values, Error> {
-        let written_with = |line: &Line, place: &Place| line.batch_at(place.written);
-        let view = self.view(name, |line| {
-            places.iter().filter_map(|place| written_with(line, place)).collect()
-        })?;
+        let written = places.iter().map(|place| place.written);
+        let view = self.view(name, |line| line.batches_at(written))?;
         let mut values = Values::default();
-        for place in places {
+        // What was written together is read together.
+        let mut in_order: Vec<&Place> = places.iter().collect();
+        in_order.sort_unstable_by_key(|place| place.written);
+        let mut last = None;
+        for place in in_order {
             let value = match &view {
-                Some(view) => view.value(place)?,
+                Some(view) => view.value(place, &mut last)?,
                 None => None,
             };
             values.insert(place.clone(), value.ok_or_else(|| Error::Gone(place.clone()))?);
@@ -203,8 +205,13 @@ impl View<'_> {
             .collect()
     }
 
-    /// The value written at `place`, unless it was compacted away.
-    fn value(&self, place: &Place) -> Result<Option<Value>, Error> {
+    /// The value written at `place`, unless it was compacted away. `last` is the
+    /// batch that was read before.
+    fn value(
+        &self,
+        place: &Place,
+        last: &mut Option<(Seq, StoredBatch)>,
+    ) -> Result<Option<Value>, Error> {
         if place.written <= self.mark.revision {
             let stored = self
                 .snapshot
@@ -218,9 +225,12 @@ impl View<'_> {
                 },
             ));
         }
-        let found = self.log.iter().find(|(_, stored)| stored.revision >= place.written);
-        let Some((seq, stored)) = found else { return Ok(None) };
-        let batch = self.decode(*seq, &self.bytes(*seq, stored)?)?;
+        let position = self.log.partition_point(|(_, stored)| stored.revision < place.written);
+        let Some((seq, stored)) = self.log.get(position) else { return Ok(None) };
+        let (_, batch) = match last.take() {
+            Some(read) if read.0 == *seq => last.insert(read),
+            _ => last.insert((*seq, self.decode(*seq, &self.bytes(*seq, stored)?)?)),
+        };
         Ok(batch.records.iter().find_map(|record| match record {
             Record::Txn { revision, changes } if *revision == place.written => {
                 put_of(changes, place)
