@@ -35,6 +35,8 @@ pub struct Health {
     pub me: Option<CenterName>,
     pub heard: BTreeSet<CenterName>,
     pub suspects: BTreeSet<CenterName>,
+    /// While there are suspects: who else has not answered for half the window.
+    pub quiet: BTreeSet<CenterName>,
     /// Lost by evidence from two cities.
     pub lost: BTreeSet<CenterName>,
     /// Too much evidence at once to act on.
@@ -207,6 +209,7 @@ impl Watchman {
             me: Some(self.me.clone()),
             heard: seen.keys().filter(|name| !suspects.contains(*name)).cloned().collect(),
             suspects,
+            quiet: tower.quiet(now),
             lost,
             withheld,
             unsure,

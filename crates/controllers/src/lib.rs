@@ -5,8 +5,9 @@
 //! a failover ([`failover`]), raising fences ([`fence`]). Rivals are harmless
 //! there: the map's compare-and-swap and the fence arbitrate. The rest is done
 //! by an elected leader: asking a person where the policy wants it ([`approval`]),
-//! first assignment and return ([`homecoming`]), planned moves ([`shard_move`]), rented units ([`unit_rental`]), phases ([`phase`]), CafeDeployments
-//! ([`cafe_deployment`]).
+//! first assignment and return ([`homecoming`]), planned moves ([`shard_move`]),
+//! rented units ([`unit_rental`]), phases ([`phase`]), Nodes whose agent is silent
+//! ([`node`]), CafeDeployments ([`cafe_deployment`]).
 //!
 //! ```text
 //! prober ─▶ center (tower) ─▶ Health ─▶ failover ─▶ ShardMap: Moving
@@ -32,6 +33,7 @@ mod link;
 mod map;
 mod metrics;
 mod network;
+mod node;
 mod observations;
 mod pace;
 mod phase;

@@ -138,6 +138,7 @@ impl Picture {
             let (Ok(name), Some(home)) = (unit.unit(), self.center(&center)) else { continue };
             let place = Place {
                 alive: health.hears(&center),
+                wavers: health.quiet.contains(&center),
                 ready: self.is_ready(&name),
                 city: home.spec.city.clone(),
                 standbys: unit.spec.standbys.clone(),

@@ -21,6 +21,7 @@ use crate::{
     homecoming::Homecoming,
     map::Maps,
     network::{Network, Roads, Sockets},
+    node::Nodes,
     observations::Observations,
     phase::Phases,
     picture::Picture,
@@ -169,10 +170,12 @@ async fn lead(
     let approvals = Approvals::new(shared.clone(), leadership.clone());
     let rentals = UnitRentals::new(shared.clone(), leadership.clone(), provider);
     let phases = Phases::new(shared.clone(), leadership.clone());
+    let nodes = Nodes::new(shared.clone(), leadership.clone());
     let deployments = CafeDeployments::new(shared, leadership);
     let (homecoming, moves) = (rounds::run(homecoming), rounds::run(moves));
     let (approvals, rentals) = (rounds::run(approvals), rounds::run(rentals));
-    tokio::join!(homecoming, moves, approvals, rentals, phases.run(), deployments.run(), report);
+    let (phases, nodes, deployments) = (phases.run(), nodes.run(), deployments.run());
+    tokio::join!(homecoming, moves, approvals, rentals, phases, nodes, deployments, report);
 }
 
 async fn prepare_namespace(client: &Client) {

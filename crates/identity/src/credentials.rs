@@ -61,7 +61,8 @@ impl Clone for Credentials {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+/// Every certificate of a PEM file; at least one.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let unusable = || Error::Pem { path: display(path), what: "certificate" };
     let found: Vec<_> = CertificateDer::pem_slice_iter(read_text(path)?.as_bytes())
         .collect::<Result<_, _>>()

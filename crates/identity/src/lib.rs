@@ -15,10 +15,13 @@ mod verify;
 mod workload;
 
 pub use authority::{Authority, Issued, Leaf};
-pub use credentials::{Credentials, Files};
+pub use credentials::{Credentials, Files, certificates};
 pub use peer::Peer;
 pub use spiffe::{SpiffeId, SpiffeIdError};
-pub use tls::{ClientAuth, ServerCheck, client_config, plain_name, server_config};
+pub use tls::{
+    ClientAuth, ServerCheck, client_authority, client_config, foreign_client_config, plain_name,
+    server_config,
+};
 pub use verify::{Expected, client_verifier, server_verifier};
 pub use workload::{Pattern, Unproven, Workload};
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, crypto::CryptoProvider, server::WebPkiClientVerifier,
+    ClientConfig, RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::{
     Credentials, Error,
-    verify::{Expected, SpiffeVerifier, Wanted},
+    verify::{AnyClient, Expected, SpiffeVerifier, Wanted},
 };
 
 /// What a server asks of its clients.
@@ -20,6 +22,18 @@ pub enum ClientAuth {
     /// A certificate is verified when shown; the role decides what those
     /// without may do (health checks).
     Optional,
+    /// Whatever certificate is shown is taken, as long as its key is there too:
+    /// the role verifies who vouches for it ([`client_authority`]), and tells
+    /// those whom it does not believe.
+    Any,
+}
+
+/// Who vouches for clients.
+pub fn client_authority(
+    roots: &[CertificateDer<'static>],
+) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let roots = Arc::new(root_store(roots)?);
+    Ok(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?)
 }
 
 /// What a client asks of its server.
@@ -45,6 +59,10 @@ pub fn server_config(
     let verifier = match client_auth {
         ClientAuth::Required => builder.build(),
         ClientAuth::Optional => builder.allow_unauthenticated().build(),
+        ClientAuth::Any => {
+            let chain = builder.allow_unauthenticated().build()?;
+            Ok(Arc::new(AnyClient { chain }) as Arc<dyn ClientCertVerifier>)
+        }
     }?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -79,6 +97,24 @@ pub fn client_config(
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     // No SNI: inside, addresses are numbers and identities are in certificates.
     config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// To a server that is no process of ours, such as an etcd: checked by `roots`
+/// and its host name, and shown `own`, if anything.
+pub fn foreign_client_config(
+    roots: &[CertificateDer<'static>],
+    own: Option<&Credentials>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(root_store(roots)?);
+    let mut config = match own {
+        Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key())?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 

@@ -52,6 +52,13 @@ struct ClientVerifier {
     patterns: Vec<Pattern>,
 }
 
+/// Takes any certificate whose key its owner has; somebody else says whether it
+/// is believed.
+#[derive(Debug)]
+pub(crate) struct AnyClient {
+    pub(crate) chain: Arc<dyn ClientCertVerifier>,
+}
+
 /// Believes clients that one of `roots` vouches for and that are one of
 /// `patterns`; without patterns, whoever the roots vouch for.
 pub fn client_verifier(
@@ -181,6 +188,48 @@ impl ServerCertVerifier for SpiffeVerifier {
 }
 
 // === impl ClientVerifier ===
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// No hints: clients would keep to themselves what does not fit.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
 
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

@@ -115,13 +115,15 @@ impl Tower {
 
     /// `center` answered at `now` a probe that was sent at `sent`. An answer
     /// older than the window is no news of the present. True when the center was
-    /// suspect or had never been heard, so that something looks different now.
+    /// suspect, quiet, or had never been heard, so that something looks different
+    /// now.
     pub fn answered(&mut self, center: &CenterName, sent: Millis, now: Millis) -> bool {
+        let quiet = self.quiet(now).contains(center);
         let Some(peer) = self.peers.get_mut(center) else { return false };
         if now.since(sent) > SUSPECT_AFTER_MS {
             return false;
         }
-        let news = peer.suspect || peer.answered.is_none();
+        let news = quiet || peer.suspect || peer.answered.is_none();
         peer.answered = Some(now);
         peer.suspect = false;
         peer.knocked = None;
@@ -183,6 +185,18 @@ impl Tower {
     pub fn silent_since(&self, center: &CenterName) -> Option<Millis> {
         let peer = self.peers.get(center).filter(|peer| peer.suspect)?;
         Some(peer.answered.unwrap_or(peer.known_since))
+    }
+
+    /// While anyone is suspect: who else has not answered for half the window.
+    #[must_use]
+    pub fn quiet(&self, now: Millis) -> BTreeSet<CenterName> {
+        if !self.peers.values().any(|peer| peer.suspect) {
+            return BTreeSet::new();
+        }
+        let quiet =
+            |peer: &Peer| !peer.suspect && peer.answered.is_some_and(|at| now.since(at) > STALL_MS);
+        let quiet = self.peers.iter().filter(|(_, peer)| quiet(peer));
+        quiet.map(|(center, _)| center.clone()).collect()
     }
 
     /// What to tell the others. A center that was never heard and is not
@@ -370,6 +384,20 @@ mod tests {
 
         watch.run(200, &["east-2", "south-1", "south-2"]);
         assert_eq!(names(&watch.judge(&agreed).lost), "east-1", "who answers is not lost");
+    }
+
+    #[test]
+    fn whoever_falls_silent_with_a_suspect_is_quiet_and_who_stays_is_not() {
+        let mut watch = Watch::start();
+        watch.run(200, &["east-2", "south-1", "south-2"]);
+        watch.run(400, &SOUTH);
+        assert_eq!(watch.tower.quiet(Millis(watch.now)).len(), 0, "nobody is suspect yet");
+        watch.run(200, &SOUTH);
+        assert!(watch.tower.suspects(&center("east-1")));
+        assert_eq!(names(&watch.tower.quiet(Millis(watch.now))), "east-2", "600 ms, and south 0");
+        let now = Millis(watch.now);
+        assert!(watch.tower.answered(&center("east-2"), now, now), "that looks different");
+        assert_eq!(watch.tower.quiet(now).len(), 0);
     }
 
     #[test]

@@ -81,7 +81,15 @@ mod tests {
     fn places(alive: bool, ready: bool) -> Places {
         let name = |text: &str| text.parse().expect("a name");
         let (center, city) = (name("east-1"), "east".parse().expect("a name"));
-        let place = Place { center, city, standbys: Vec::new(), alive, ready, shards_max: None };
+        let place = Place {
+            center,
+            city,
+            standbys: Vec::new(),
+            alive,
+            wavers: false,
+            ready,
+            shards_max: None,
+        };
         [("rz01".parse().expect("a name"), place)].into()
     }
 

@@ -1,7 +1,7 @@
 //! Who takes over the shards of a lost unit, one shard after the other: what a
 //! unit was given counts for the next.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use resources::Preference;
 use topology::{ShardMap, UnitName};
@@ -27,8 +27,9 @@ impl<'a> Takeover<'a> {
     /// Who takes the next shard of `lost`. Of the units that are alive: one that
     /// is ready, before one that may become ready; one that has room, before one
     /// that is full, for users are better crowded than refused; then by the
-    /// preference; then units of other cities, and the emptiest first. Never one
-    /// that is closed.
+    /// preference; then units of other cities, and the one with most room first.
+    /// Never one that is closed. Nobody is near who is quiet too: a city that is
+    /// lost is not lost in one moment, and its shards would move twice.
     pub fn next(&mut self, lost: &UnitName) -> Option<UnitName> {
         let place = self.places.get(lost)?;
         let others = self
@@ -40,9 +41,10 @@ impl<'a> Takeover<'a> {
             let shards = self.shards[*name];
             let standby = place.standbys.iter().position(|standby| standby == *name);
             let same_city = other.city == place.city;
-            let near = same_city && self.prefer == Preference::SameCity;
+            let near = same_city && self.prefer == Preference::SameCity && !other.wavers;
             let order = standby.unwrap_or(usize::MAX);
-            (!other.ready, !has_room(other, shards), !near, order, same_city, shards)
+            let room = Reverse(room(other, shards));
+            (!other.ready, room == Reverse(0), !near, order, same_city, room)
         });
         let name = best.map(|(name, _)| name.clone())?;
         *self.shards.entry(name.clone()).or_default() += 1;
@@ -50,8 +52,10 @@ impl<'a> Takeover<'a> {
     }
 }
 
-fn has_room(place: &Place, shards: usize) -> bool {
-    place.shards_max.is_none_or(|max| shards < max)
+/// How many more it can carry. One without a bound has more room than any that
+/// has one, and the less the more it carries.
+fn room(place: &Place, shards: usize) -> usize {
+    place.shards_max.map_or(usize::MAX - shards, |max| max.saturating_sub(shards))
 }
 
 #[cfg(test)]
@@ -62,7 +66,7 @@ mod tests {
     use crate::shard_move::progress::tests::{map, unit};
 
     /// `rz01 east-1 east rz03` with `max=30`, `!` for not ready, `x` for not
-    /// alive.
+    /// alive, `?` for wavering.
     fn places(lines: &[&str]) -> Places {
         let parse = |line: &&str| {
             let words: Vec<_> = line.split_whitespace().collect();
@@ -72,6 +76,7 @@ mod tests {
                 city: words[2].parse().expect("a name"),
                 standbys: words[3..].iter().filter_map(|word| word.parse().ok()).collect(),
                 alive: !words.contains(&"x"),
+                wavers: words.contains(&"?"),
                 ready: !words.contains(&"!"),
                 shards_max: max.map(|max| max.parse().expect("a number")),
             };
@@ -106,6 +111,7 @@ mod tests {
         check(Preference::SameCity, &all, "rz02 20");
         check(Preference::SameCity, &[LOST, "rz02 east-2 east x", FIRST, SECOND], "rz03 20");
         check(Preference::SameCity, &[LOST, "rz02 east-2 east !", FIRST, SECOND], "rz03 20");
+        check(Preference::default(), &all, "rz02 20");
         check(Preference::Standbys, &[LOST, NEAR], "rz02 20");
         check(Preference::Standbys, &["rz01 east-1 east x"], "nobody 20");
     }
@@ -117,6 +123,28 @@ mod tests {
         let tight = ["rz02 east-2 east max=20", full, "rz04 south-2 south max=5"];
         let all = [&[LOST][..], &tight].concat();
         check(Preference::Standbys, &all, "rz03 15, rz04 5");
+    }
+
+    #[test]
+    fn the_same_city_takes_what_it_has_room_for_and_then_the_standbys_do() {
+        let near = "rz02 east-2 east max=28";
+        check(Preference::SameCity, &[LOST, near, FIRST, SECOND], "rz02 8, rz03 12");
+        let first = "rz03 south-1 south max=15";
+        check(Preference::SameCity, &[LOST, near, first, SECOND], "rz02 8, rz03 5, rz04 7");
+    }
+
+    #[test]
+    fn a_city_that_falls_silent_center_by_center_is_not_taken_for_its_own_successor() {
+        let near = "rz02 east-2 east ?";
+        check(Preference::SameCity, &[LOST, near, FIRST, SECOND], "rz03 20");
+        check(Preference::SameCity, &[LOST, near], "rz02 20");
+    }
+
+    #[test]
+    fn of_others_the_one_with_most_room_is_first() {
+        let lost = "rz01 east-1 east x";
+        let roomy = ["rz03 south-1 south max=22", "rz04 south-2 south max=8"];
+        check(Preference::Standbys, &[&[lost][..], &roomy].concat(), "rz03 12, rz04 8");
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub struct Place {
     pub standbys: Vec<UnitName>,
     /// Its center is not suspect.
     pub alive: bool,
+    /// Its center has not answered for half the window: where others of its
+    /// city are lost, it may be on its way after them.
+    pub wavers: bool,
     /// Its service has a pod that is ready.
     pub ready: bool,
     /// How many shards it can carry. With 0 it is closed: it takes only what an
@@ -136,6 +139,7 @@ mod tests {
                 city: city.parse().expect("a name"),
                 standbys: standbys.collect(),
                 alive: !rest.contains(&"x"),
+                wavers: false,
                 ready: !rest.contains(&"!"),
                 shards_max: None,
             };

@@ -226,6 +226,14 @@ pub fn standbys(
     standbys.into_iter().map(|(name, _)| name.clone()).collect()
 }
 
+/// Who gave this shard; of a part that was cut off since, who gave the whole.
+#[must_use]
+pub fn giver<'a>(shares: &'a [RentedShare], map: &ShardMap, shard: Shard) -> Option<&'a UnitName> {
+    let of = |shard: Shard| shares.iter().find(move |share| share.shards.contains(shard));
+    let whole = map.layout.buckets(shard).map(|buckets| buckets.hundred());
+    of(shard).or_else(|| of(whole?)).map(|share| &share.from)
+}
+
 /// Where the shards that are or belong at `unit` go: home, if that is
 /// elsewhere; else to who gave them; else to `heir`, or whoever has least.
 #[must_use]
@@ -243,8 +251,7 @@ pub fn leave<'a>(
         if home != Some(unit) && !is_at(&assignment.state, unit) {
             continue;
         }
-        let giver = shares.iter().find(|share| share.shards.contains(*shard));
-        let known = [home, giver.map(|share| &share.from), heir];
+        let known = [home, giver(shares, map, *shard), heir];
         let known = known.into_iter().flatten().find(|to| *to != unit && places.contains_key(*to));
         let emptiest = || {
             let others =
@@ -441,5 +448,19 @@ mod tests {
         };
         assert_eq!(shown(None), "rz01 00-02, rz02 20, rz03 40, rz04 50");
         assert_eq!(shown(Some(&unit("rz02"))), "rz01 00-02, rz02 20,50, rz03 40");
+    }
+
+    #[test]
+    fn a_part_that_was_cut_off_goes_back_with_its_shard() {
+        let map = map("00-01 serving rz06@3\n20-39 serving rz02@1");
+        let half = "0150-0199".parse().expect("buckets");
+        let map = crate::shard_map::split(&map, half).expect("it is served").expect("a plan").map;
+        let shares = [RentedShare { shards: "00-01".parse().expect("shards"), from: unit("rz02") }];
+        let (here, places) = (unit("rz06"), places(&["rz01", "rz02", "rz06"]));
+        // A part has no home until somebody gives it one.
+        let home = |shard: Shard| (shard.number() < 2).then_some(&here);
+        let to = leave(&here, &shares, None, &map, home, &places);
+        let to: Vec<_> = to.iter().map(|(to, shards)| format!("{to} {shards}")).collect();
+        assert_eq!(to, ["rz02 00-01,100"], "and not to rz01, which has least");
     }
 }

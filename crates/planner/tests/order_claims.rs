@@ -83,6 +83,7 @@ fn places() -> Places {
             city: "east".parse().expect("a name"),
             standbys: Vec::new(),
             alive: true,
+            wavers: false,
             ready: true,
             shards_max: None,
         };

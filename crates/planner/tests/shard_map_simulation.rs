@@ -85,6 +85,7 @@ fn places() -> Places {
         city: format!("city-{index}").parse().expect("a name"),
         standbys: vec![UNITS[(index + 1) % UNITS.len()].parse().expect("a name")],
         alive: true,
+        wavers: false,
         ready: true,
         shards_max: None,
     };

@@ -17,12 +17,14 @@ pub enum Bug {
     DrainsForever,
     /// Whoever stands still is taken for silent.
     PauseIsSilence,
+    /// A part that is cut off belongs to another unit at once.
+    SplitMoves,
 }
 
 // === impl Bug ===
 
 impl Bug {
-    pub const ALL: [(&str, Bug); 7] = [
+    pub const ALL: [(&str, Bug); 8] = [
         ("no-fence", Bug::NoFence),
         ("serves-early", Bug::ServesEarly),
         ("epoch-reused", Bug::EpochReused),
@@ -30,5 +32,6 @@ impl Bug {
         ("paid-twice", Bug::PaidTwice),
         ("drains-forever", Bug::DrainsForever),
         ("pause-is-silence", Bug::PauseIsSilence),
+        ("split-moves", Bug::SplitMoves),
     ];
 }

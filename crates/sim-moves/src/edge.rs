@@ -111,13 +111,13 @@ impl Edge {
     /// One request's tries and waits.
     pub async fn handle(&self, asked: Asked) -> Whole {
         let deadline = Instant::now() + DEADLINE;
-        let shard = asked.user.bucket().shard();
         let ticket = {
             let mut state = self.state();
             state.tickets += 1;
             Ticket(state.tickets)
         };
-        let answer = self.exchange(&asked, shard, ticket, deadline).await;
+        let mut shard = self.shard_of(&asked.user);
+        let answer = self.exchange(&asked, &mut shard, ticket, deadline).await;
         self.state().hold.gone(shard, ticket);
         answer.unwrap_or_else(|status| (status, HeaderMap::new(), Bytes::new()))
     }
@@ -125,7 +125,7 @@ impl Edge {
     async fn exchange(
         &self,
         asked: &Asked,
-        shard: Shard,
+        line: &mut Shard,
         ticket: Ticket,
         deadline: Instant,
     ) -> Result<Whole, StatusCode> {
@@ -134,6 +134,12 @@ impl Edge {
         loop {
             if Instant::now() >= deadline {
                 return Err(StatusCode::GATEWAY_TIMEOUT);
+            }
+            // Its bucket may be of another shard since it looked last.
+            let shard = self.shard_of(&asked.user);
+            if shard != *line {
+                self.state().hold.gone(*line, ticket);
+                (*line, newer_than) = (shard, None);
             }
             let way = self.way(shard).filter(|way| is_newer(way.epoch, newer_than));
             let Some(way) = way else {
@@ -231,6 +237,10 @@ impl Edge {
         ended
     }
 
+    fn shard_of(&self, user: &UserId) -> Shard {
+        self.state().view.map.layout.shard_of(user.bucket())
+    }
+
     fn way(&self, shard: Shard) -> Option<Way> {
         let table = Table::build(&self.state().view);
         let Route::Serve(target) = table.route(shard) else { return None };
@@ -281,6 +291,11 @@ impl Edge {
                 let epoch = target.epoch;
                 state.hold.release(shard, |newer_than| is_newer(epoch, newer_than));
             }
+        }
+        // Whoever waits for a bucket that has left its shard looks again.
+        for shard in table.split_since(&before).collect::<Vec<_>>() {
+            state.hold.forget_pioneer(shard);
+            state.hold.release(shard, |_| true);
         }
         drop(state);
         self.0.views.send_modify(|count| *count += 1);

@@ -10,10 +10,10 @@ use http::Request;
 use http_body_util::Full;
 use ledger::{Peer, Service};
 use serde_json::Value;
-use topology::{Shard, UserId};
+use topology::{STAMP_HEADER, Shard, Stamp, UserId};
 
 use crate::{
-    layout::{Process, SHARDS},
+    layout::{self, Process},
     ledgers,
     net::Net,
     payer::{Told, Verdict},
@@ -34,13 +34,17 @@ pub async fn judge(net: Net, witness: Witness, told: Told) -> Vec<String> {
     let mut violations: Vec<String> = told.contradictions.clone();
     let mut found = BTreeMap::<String, Found>::new();
     let mut spent = BTreeMap::<String, u64>::new();
-    for shard in Shard::all().take(usize::from(SHARDS)) {
+    let split = witness.seen().map.layout;
+    for shard in layout::shards(&split) {
         let Some(fence) = witness.holder(shard) else {
             violations.push(format!("books: nobody holds {shard}"));
             continue;
         };
-        let service = ledgers::service(&net, Process::People, fence.unit, &witness, None);
-        match export(&service, shard).await {
+        let Some(extent) = split.extent(shard) else { continue };
+        let stamp = Stamp { extent, unit: fence.unit.clone(), epoch: fence.epoch, hop: 1 };
+        let books = ledgers::service(&net, Process::People, fence.unit, &witness, None);
+        let service = &Asked { books, stamp: stamp.to_string() };
+        match export(service, shard).await {
             Ok(lines) => {
                 for line in lines {
                     note(&line, &mut found, &mut spent, &mut violations);
@@ -49,7 +53,7 @@ pub async fn judge(net: Net, witness: Witness, told: Told) -> Vec<String> {
             Err(error) => violations.push(format!("books: {shard}: {error}")),
         }
         let path = format!("/v1/shards/{shard}/audit");
-        match get(&service, &path).await {
+        match get(service, &path).await {
             Ok(body) => {
                 let audit: Value = serde_json::from_slice(&body).unwrap_or_default();
                 if audit["violation_count"] != 0 {
@@ -58,8 +62,10 @@ pub async fn judge(net: Net, witness: Witness, told: Told) -> Vec<String> {
             }
             Err(error) => violations.push(format!("audit: {shard}: {error}")),
         }
-        for (user, opening) in told.accounts.iter().filter(|(u, _)| u.bucket().shard() == shard) {
-            violations.extend(balance(&service, user, *opening, &spent).await);
+        for (user, opening) in
+            told.accounts.iter().filter(|(u, _)| split.shard_of(u.bucket()) == shard)
+        {
+            violations.extend(balance(service, user, *opening, &spent).await);
         }
     }
     violations.extend(compare(&told, &found));
@@ -112,8 +118,15 @@ fn note(
     }
 }
 
+/// A ledger, asked about one shard.
+struct Asked {
+    books: Service,
+    /// Which buckets are meant.
+    stamp: String,
+}
+
 async fn balance(
-    service: &Service,
+    service: &Asked,
     user: &UserId,
     opening: u64,
     spent: &BTreeMap<String, u64>,
@@ -128,7 +141,7 @@ async fn balance(
     (holds != Some(expected)).then(|| format!("sums: {user} holds {holds:?}, not {expected}"))
 }
 
-async fn export(service: &Service, shard: Shard) -> Result<Vec<Value>, String> {
+async fn export(service: &Asked, shard: Shard) -> Result<Vec<Value>, String> {
     let body = get(service, &format!("/v1/shards/{shard}/payments")).await?;
     let parse = |line: &[u8]| serde_json::from_slice::<Value>(line).map_err(|e| e.to_string());
     let mut lines = body
@@ -142,9 +155,10 @@ async fn export(service: &Service, shard: Shard) -> Result<Vec<Value>, String> {
     }
 }
 
-async fn get(service: &Service, path: &str) -> Result<Bytes, String> {
-    let request = Request::get(path).body(Full::<Bytes>::default()).expect("a path");
-    let (status, _, body) = whole(service.handle(request, &Peer::Plaintext).await).await;
+async fn get(service: &Asked, path: &str) -> Result<Bytes, String> {
+    let request = Request::get(path).header(STAMP_HEADER, &service.stamp);
+    let request = request.body(Full::<Bytes>::default()).expect("a path");
+    let (status, _, body) = whole(service.books.handle(request, &Peer::Plaintext).await).await;
     match status.is_success() {
         true => Ok(body),
         false => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use topology::{CenterName, UnitName};
+use topology::{CenterName, Layout, Shard, UnitName};
 
 pub struct Seat {
     pub city: &'static str,
@@ -34,6 +34,12 @@ pub const SEATS: [Seat; CENTERS] = [
 ];
 
 pub const SHARDS: u16 = 15;
+
+/// Those of ours, with the parts that were cut off them.
+pub fn shards(layout: &Layout) -> impl Iterator<Item = Shard> + '_ {
+    let ours = |buckets: topology::BucketRange| buckets.hundred().number() < SHARDS;
+    layout.shards().filter(move |shard| layout.buckets(*shard).is_some_and(ours))
+}
 
 /// A process, by the center it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

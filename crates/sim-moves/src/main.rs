@@ -80,13 +80,14 @@ fn one(plan: Plan, tell: bool) -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let ran = sim_moves::run(plan);
     println!(
-        "seed {}: {} payments, {} acknowledged; {} moves intended, {} served; {} pauses; \
+        "seed {}: {} payments, {} acknowledged; {} moves intended, {} served; {} parts; {} pauses; \
          {} ms to settle; {} virtual ms; trace {:016x}",
         plan.seed,
         ran.payments,
         ran.acknowledged,
         ran.seen.intended,
         ran.seen.served,
+        ran.seen.parts,
         ran.pauses,
         ran.settled_ms,
         ran.virtual_ms,
@@ -116,6 +117,7 @@ struct Sum {
     virtual_ms: u64,
     payments: u64,
     moves: u64,
+    parts: u64,
     pauses: u64,
     settled_ms_max: u64,
 }
@@ -154,13 +156,14 @@ fn soak(from: u64, bound: &Bound, options: &[&str]) -> anyhow::Result<ExitCode> 
     let real_s = started.elapsed().as_secs_f64();
     println!(
         "{} seeds from {from}, {:.2} a second; {:.2} virtual hours, {:.0} times as fast as real \
-         time; {} payments, {} moves, {} pauses; settled within {} ms",
+         time; {} payments, {} moves, {} parts split off, {} pauses; settled within {} ms",
         sum.seeds,
         sum.seeds as f64 / real_s,
         sum.virtual_ms as f64 / 3_600_000.0,
         sum.virtual_ms as f64 / 1_000.0 / real_s,
         sum.payments,
         sum.moves,
+        sum.parts,
         sum.pauses,
         sum.settled_ms_max,
     );
@@ -188,6 +191,7 @@ impl Sum {
         self.virtual_ms += before(" virtual ms").unwrap_or(0);
         self.payments += before(" payments").unwrap_or(0);
         self.moves += before(" moves intended").unwrap_or(0);
+        self.parts += before(" parts").unwrap_or(0);
         self.pauses += before(" pauses").unwrap_or(0);
         self.settled_ms_max = self.settled_ms_max.max(before(" ms to settle").unwrap_or(0));
         if !output.status.success() {

@@ -18,13 +18,14 @@ use http::Response;
 use http_body_util::Full;
 use resources::{
     Center, CenterSpec, FAILOVER_POLICY_NAME, Failover, FailoverPolicy, FailoverPolicySpec, Fence,
-    Home, Metadata, PausedRule, PortRange, Preference, ReturnPolicy, Rule, SHARD_MAP_NAME, Service,
-    ShardMapObject, ShardMapSpec, ShardMove, ShardMoveSpec, Unit, UnitKind, UnitSpec,
+    Home, Metadata, MovePhase, PausedRule, PortRange, Preference, ReturnPolicy, Rule,
+    SHARD_MAP_NAME, Service, ShardMapObject, ShardMapSpec, ShardMove, ShardMoveSpec, Unit,
+    UnitKind, UnitSpec,
 };
 use rt::random::Random;
 use serde_json::json;
 use tokio::time::sleep;
-use topology::{Shard, ShardSet, UnitName};
+use topology::{BucketRange, Shard, ShardSet, UnitName};
 
 use crate::{
     center::{NAMESPACE, POD},
@@ -158,6 +159,9 @@ impl Operator {
         while self.approve().await.is_err() {
             sleep(AGAIN_AFTER).await;
         }
+        while self.withdraw().await.is_err() {
+            sleep(AGAIN_AFTER).await;
+        }
         self.left.store(true, SeqCst);
     }
 
@@ -180,8 +184,12 @@ impl Operator {
             (2, _) => self.approve().await,
             _ if open.len() < ORDERS_MAX => {
                 let name = Metadata::named(format!("order-{count:04}"));
-                let order = ShardMove::new(name, self.order(luck));
-                moves.create(&order).await.map(drop)
+                let spec = match luck {
+                    6 | 7 => self.split(luck == 6).await?,
+                    _ => Some(self.order(luck)),
+                };
+                let Some(spec) = spec else { return Ok(()) };
+                moves.create(&ShardMove::new(name, spec)).await.map(drop)
             }
             _ => Ok(()),
         }
@@ -204,6 +212,36 @@ impl Operator {
                 ShardMoveSpec { shards, to: Some(self.unit()), ..base }
             }
         }
+    }
+
+    /// Some buckets of a shard become one of their own, and leave if `moves`. None
+    /// if the shard that came to mind has only one.
+    async fn split(&mut self, moves: bool) -> Result<Option<ShardMoveSpec>, client::Error> {
+        let maps = self.client().federation().all::<ShardMapObject>();
+        let split = maps.get(SHARD_MAP_NAME).await?.status.layout;
+        let shards: Vec<_> = layout::shards(&split).collect();
+        let whole = shards[self.random.below(shards.len() as u64) as usize];
+        let has: Vec<_> = split.buckets(whole).expect("it is one of them").iter().collect();
+        if has.len() < 2 {
+            return Ok(None);
+        }
+        let cut = 1 + self.random.below(has.len() as u64 - 1) as usize;
+        let taken = if self.random.below(2) == 0 { &has[..cut] } else { &has[cut..] };
+        let buckets = BucketRange::new(taken[0], taken[taken.len() - 1]);
+        let (shards, to) = ([whole].into_iter().collect(), moves.then(|| self.unit()));
+        Ok(Some(ShardMoveSpec { shards, buckets, to, ..ShardMoveSpec::default() }))
+    }
+
+    /// Splits that others came before, so that they cut nothing any more, wait for
+    /// a person's word.
+    async fn withdraw(&mut self) -> Result<(), client::Error> {
+        let moves = self.client().federation().all::<ShardMove>();
+        for order in moves.list("").await?.items {
+            if order.spec.buckets.is_some() && order.status.phase == MovePhase::Pending {
+                moves.delete(order.name(), &DeleteOptions::default()).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn approve(&mut self) -> Result<(), client::Error> {

@@ -14,10 +14,11 @@ use rt::Clock;
 use serde_json::Value;
 use store::{Config, Store};
 use tokio::{sync::mpsc, time::timeout};
+use topology::{ShardMap, ShardState};
 
 use crate::{
     Bug,
-    layout::Process,
+    layout::{Process, SEATS},
     net::{Face, Life, Net, Times, Trouble},
     witness::Witness,
 };
@@ -91,11 +92,15 @@ impl Road {
             Some(Bug::OldPicture) => txn.compares.retain(|compare| {
                 !matches!(&compare.range, kv::KeyRange::Key(key) if key.ends_with(MAP_KEY))
             }),
-            Some(Bug::EpochReused) => {
+            Some(bug @ (Bug::EpochReused | Bug::SplitMoves)) => {
+                let spoil = match bug {
+                    Bug::EpochReused => with_epochs_reused,
+                    _ => with_parts_elsewhere,
+                };
                 for op in &mut txn.success {
                     if let Op::Put(put) = op
                         && put.key.ends_with(MAP_KEY)
-                        && let Some(value) = with_epochs_reused(&put.value)
+                        && let Some(value) = spoil(&put.value)
                     {
                         put.value = value;
                     }
@@ -117,6 +122,21 @@ fn with_epochs_reused(map: &[u8]) -> Option<Bytes> {
         }
     }
     Some(map.to_string().into())
+}
+
+/// Every part that is served is another unit's.
+fn with_parts_elsewhere(object: &[u8]) -> Option<Bytes> {
+    let mut object: Value = serde_json::from_slice(object).ok()?;
+    let mut map: ShardMap = serde_json::from_value(object["status"].clone()).ok()?;
+    let parts = map.assignments.iter_mut().filter(|(shard, _)| shard.hundred().is_none());
+    for (_, part) in parts {
+        if let ShardState::Serving { unit } = &mut part.state {
+            let at = SEATS.iter().position(|seat| seat.unit == unit.as_str())?;
+            *unit = SEATS[(at + 1) % SEATS.len()].unit();
+        }
+    }
+    object["status"] = serde_json::to_value(map).ok()?;
+    Some(object.to_string().into())
 }
 
 #[async_trait]

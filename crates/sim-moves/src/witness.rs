@@ -38,6 +38,8 @@ pub struct Seen {
     pub served: u64,
     /// Writes that a fence refused.
     pub refused: u64,
+    /// Shards that came by splitting.
+    pub parts: u64,
 }
 
 const MAP_KEY: &str = "/shardmaps/main";
@@ -153,8 +155,13 @@ impl Seen {
             let what = format!("map: version {} follows {}", next.version, before.version);
             self.violated(now_ms, &what);
         }
+        self.split(now_ms, from, &before, &next);
         for (shard, after) in &next.assignments {
             let was = before.get(*shard);
+            // Judged as a split.
+            if was.is_none() && before.layout.buckets(*shard).is_none() {
+                continue;
+            }
             if was == Some(after) {
                 continue;
             }
@@ -194,6 +201,40 @@ impl Seen {
             if next.get(*shard).is_none() {
                 self.violated(now_ms, &format!("map: {shard} is gone"));
             }
+        }
+    }
+
+    /// A split changes nobody's right to write: every bucket has the owner and the
+    /// epoch that it had, and nobody who waits is left behind.
+    fn split(&mut self, now_ms: u64, from: Process, before: &ShardMap, next: &ShardMap) {
+        if next.layout == before.layout {
+            return;
+        }
+        let all = (0..).map_while(Bucket::new);
+        for bucket in all {
+            let (was, now) = (before.layout.shard_of(bucket), next.layout.shard_of(bucket));
+            if was != now && before.get(was) != next.get(now) {
+                let what = format!("split: {bucket} of {was} changed hands as one of {now}");
+                return self.violated(now_ms, &what);
+            }
+        }
+        let parts = next.layout.shards().filter(|shard| before.layout.buckets(*shard).is_none());
+        for part in parts {
+            let buckets = next.layout.buckets(part).expect("it is one of them");
+            let whole = before.layout.shard_of(buckets.first());
+            self.parts += 1;
+            self.told.push((now_ms, format!("{whole} split: {buckets} are {part} by {from:?}")));
+            if before.get(whole).is_some_and(|was| matches!(was.state, ShardState::Moving { .. })) {
+                self.violated(now_ms, &format!("split: {whole} was on its way"));
+            }
+            // What was intended and raised for the whole was for these buckets too.
+            let intents = self.intents.range((whole, Epoch(0))..=(whole, Epoch(u64::MAX)));
+            let intents: Vec<_> =
+                intents.map(|((_, at), unit)| ((part, *at), unit.clone())).collect();
+            self.intents.extend(intents);
+            let raised = self.raised.iter().filter(|(shard, ..)| *shard == whole);
+            let raised: Vec<_> = raised.map(|(_, at, unit)| (part, *at, unit.clone())).collect();
+            self.raised.extend(raised);
         }
     }
 }

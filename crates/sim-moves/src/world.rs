@@ -18,7 +18,7 @@ use crate::{
     Bug, center,
     fault::Faults,
     judge,
-    layout::{CENTERS, Process, SEATS, SHARDS},
+    layout::{self, CENTERS, Process, SEATS},
     ledgers,
     net::Net,
     operator::{self, Operator},
@@ -398,8 +398,7 @@ impl World {
         let serves = |shard: Shard| {
             map.get(shard).is_some_and(|now| matches!(now.state, ShardState::Serving { .. }))
         };
-        let all = Shard::all().take(usize::from(SHARDS));
-        let unserved = all.filter(|shard| !serves(*shard));
+        let unserved = layout::shards(&map.layout).filter(|shard| !serves(*shard));
         unserved.map(|shard| format!("{shard} is {:?}", map.get(shard))).collect()
     }
 

@@ -57,6 +57,7 @@ fn known_mistakes_are_found() {
         ("paid-twice", "storm", "violations", 4),
         ("drains-forever", "storm", "progress", 4),
         ("pause-is-silence", "pauses", "pause:", 4),
+        ("split-moves", "storm", "split:", 4),
     ];
     for (bug, kind, rule, seeds) in mistakes {
         let found = (0..seeds).find(|seed: &u64| {

@@ -24,6 +24,14 @@ const HISTORY: &str = "706f6c69-7300-11f0-8000-000000000001";
 /// Wanted of a node that serves.
 const SYNCED: &str = "4";
 
+/// Where a node stands: in the network of this namespace, with this address.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// As `ip netns` knows it; none is ours.
+    pub namespace: Option<String>,
+    pub address: String,
+}
+
 pub struct Galera {
     // Before the folder: they end before their files go.
     nodes: Vec<Node>,
@@ -51,13 +59,21 @@ impl Galera {
     /// semicolons between them.
     #[must_use]
     pub fn start_with(count: usize, provider_options: &str) -> Galera {
+        let seat = Seat { namespace: None, address: "127.0.0.1".to_owned() };
+        Galera::start_in(&vec![seat; count], provider_options)
+    }
+
+    /// As [`Self::start_with`], a node in each of these places. Needs root where
+    /// they are not ours.
+    #[must_use]
+    pub fn start_in(seats: &[Seat], provider_options: &str) -> Galera {
         let scratch = Scratch::new("galera");
-        let ports: Vec<_> = (0..count).map(|_| ports::free_block()).collect();
-        let node = |index| Node::new(scratch.path(), &ports, index, provider_options);
-        let nodes = (0..count).map(node).collect();
+        let seats: Vec<_> = seats.iter().map(|seat| (seat, ports::free_block())).collect();
+        let node = |index| Node::new(scratch.path(), &seats, index, provider_options);
+        let nodes: Vec<_> = (0..seats.len()).map(node).collect();
         let galera = Galera { nodes, _scratch: scratch };
         galera.nodes.iter().for_each(|node| node.server.launch(&[]));
-        galera.await_synced(0..count);
+        galera.await_synced(0..seats.len());
         galera
     }
 
@@ -79,11 +95,10 @@ impl Galera {
     }
 
     /// Without a database, all nodes by number:
-    /// `mysql://root@127.0.0.1:PORT,127.0.0.1:PORT`.
+    /// `mysql://root@HOST:PORT,HOST:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        let servers: Vec<_> =
-            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        let servers: Vec<_> = self.nodes.iter().map(|node| node.address()).collect();
         format!("mysql://root@{}", servers.join(","))
     }
 
@@ -91,6 +106,11 @@ impl Galera {
     #[must_use]
     pub fn empty_database(&self, name: &str) -> String {
         let _ = self.nodes[0].empty_database(name);
+        for node in &self.nodes[1..] {
+            // Answers when it has applied all that came before; one that is down
+            // will have it when it is back.
+            let _ = node.query("SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1");
+        }
         format!("{}/{name}", self.url())
     }
 
@@ -104,6 +124,11 @@ impl Galera {
         node.server.await_ready(|| node.is_synced().then_some(()));
     }
 
+    /// Waits until a node that was cut off is one of them again.
+    pub fn await_back(&self, index: usize) {
+        self.await_synced(index..index + 1);
+    }
+
     fn await_synced(&self, range: Range<usize>) {
         for node in &self.nodes[range] {
             node.server.await_ready(|| node.is_synced().then_some(()));
@@ -114,20 +139,22 @@ impl Galera {
 // === impl Node ===
 
 impl Node {
-    fn new(scratch: &Path, ports: &[u16], index: usize, options: &str) -> Node {
+    fn new(scratch: &Path, seats: &[(&Seat, u16)], index: usize, options: &str) -> Node {
         let name = format!("node-{index}");
         let folder = scratch.join(&name);
         let data = folder.join("data");
         peers::copy_tree(&peers::find("mariadb/data"), &data).expect("copy a data directory");
         fs::write(data.join("grastate.dat"), position_file()).expect("write a position");
-        fs::write(data.join("gvwstate.dat"), view_file(ports.len(), index)).expect("write a view");
+        fs::write(data.join("gvwstate.dat"), view_file(seats.len(), index)).expect("write a view");
         write_rsync(&folder.join("bin"));
 
-        let port = ports[index];
+        let (seat, port) = seats[index];
+        let host = &seat.address;
         let (group, transfer, state) = (port + 1, port + 2, port + 3);
         let library = peers::find("mariadb/usr/lib/galera/libgalera_smm.so");
-        let members: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{}", port + 1)).collect();
-        let mut program = mariadb::program(&name, &folder, port);
+        let member = |(seat, port): &(&Seat, u16)| format!("{}:{}", seat.address, port + 1);
+        let members: Vec<_> = seats.iter().map(member).collect();
+        let mut program = mariadb::program(&name, &folder, host, port);
         program.args.extend([
             "--binlog-format=ROW".to_owned(),
             "--default-storage-engine=InnoDB".to_owned(),
@@ -136,16 +163,21 @@ impl Node {
             format!("--wsrep-provider={}", library.display()),
             "--wsrep-cluster-name=polis".to_owned(),
             format!("--wsrep-node-name={name}"),
-            format!("--wsrep-node-address=127.0.0.1:{group}"),
-            format!("--wsrep-node-incoming-address=127.0.0.1:{port}"),
+            format!("--wsrep-node-address={host}:{group}"),
+            format!("--wsrep-node-incoming-address={host}:{port}"),
             "--wsrep-sst-method=rsync".to_owned(),
-            format!("--wsrep-sst-receive-address=127.0.0.1:{state}"),
+            format!("--wsrep-sst-receive-address={host}:{state}"),
             format!("--wsrep-cluster-address=gcomm://{}", members.join(",")),
             format!(
-                "--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{group};\
-                 ist.recv_addr=127.0.0.1:{transfer};gcache.size=64M;{options}"
+                "--wsrep-provider-options=gmcast.listen_addr=tcp://{host}:{group};\
+                 ist.recv_addr={host}:{transfer};gcache.size=64M;{options}"
             ),
         ]);
+        program.namespace = seat.namespace.clone();
+        if seat.namespace.is_some() {
+            // Root may come from loopback only, and nobody else is in there.
+            program.args.push("--skip-grant-tables".to_owned());
+        }
         let (exe, envs) = (program.exe.clone(), program.envs.clone());
         Node { server: Server::new(program), data, exe, envs }
     }

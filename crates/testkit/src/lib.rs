@@ -20,7 +20,7 @@ mod seekdb;
 mod server;
 mod wait;
 
-pub use galera::{Galera, Node};
+pub use galera::{Galera, Node, Seat};
 pub use mariadb::MariaDb;
 pub use proxy::{Armed, Command, Fault, FaultProxy, Flow, Kind, Odds, When};
 pub use query::{Failed, query};

@@ -30,7 +30,7 @@ impl MariaDb {
         let port = ports::free_block();
         peers::copy_tree(&peers::find("mariadb/data"), &scratch.path().join("data"))
             .expect("copy a data directory");
-        let mut program = program("mariadb", scratch.path(), port);
+        let mut program = program("mariadb", scratch.path(), "127.0.0.1", port);
         program.args.extend_from_slice(args);
         let mariadb = MariaDb { server: Server::new(program), _scratch: scratch };
         mariadb.restart();
@@ -62,7 +62,7 @@ impl Deref for MariaDb {
 }
 
 /// A server in `folder`, whose `data` is there; durable as a production one.
-pub(crate) fn program(name: &str, folder: &Path, port: u16) -> Program {
+pub(crate) fn program(name: &str, folder: &Path, host: &str, port: u16) -> Program {
     let root = peers::find("mariadb/usr");
     let at = |name: &str| folder.join(name).display().to_string();
     let mut args = vec![
@@ -73,7 +73,7 @@ pub(crate) fn program(name: &str, folder: &Path, port: u16) -> Program {
         format!("--socket={}", at("socket")),
         format!("--pid-file={}", at("pid")),
         format!("--port={port}"),
-        "--bind-address=127.0.0.1".to_owned(),
+        format!("--bind-address={host}"),
         "--skip-name-resolve".to_owned(),
         "--innodb-flush-log-at-trx-commit=1".to_owned(),
         "--innodb-buffer-pool-size=64M".to_owned(),
@@ -89,6 +89,8 @@ pub(crate) fn program(name: &str, folder: &Path, port: u16) -> Program {
         args,
         envs: environment(folder),
         log: folder.join("printed.log"),
+        namespace: None,
+        host: host.to_owned(),
         port,
     }
 }

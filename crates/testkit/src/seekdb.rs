@@ -42,6 +42,8 @@ impl Seekdb {
             ],
             envs: BTreeMap::from([("LD_LIBRARY_PATH".to_owned(), libraries.display().to_string())]),
             log: base.join("printed.log"),
+            namespace: None,
+            host: "127.0.0.1".to_owned(),
             port,
         };
         let seekdb = Seekdb { server: Server::new(program), _scratch: scratch };

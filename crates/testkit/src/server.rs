@@ -31,6 +31,9 @@ pub(crate) struct Program {
     pub envs: BTreeMap<String, String>,
     /// Its output, and its log where it can be told to write it there.
     pub log: PathBuf,
+    /// The network namespace that it runs in, if not ours.
+    pub namespace: Option<String>,
+    pub host: String,
     pub port: u16,
 }
 
@@ -89,10 +92,16 @@ impl Server {
         named.expect("every server is told where").into()
     }
 
-    /// Without a database: `mysql://root@127.0.0.1:PORT`.
+    /// `HOST:PORT`
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.program.host, self.program.port)
+    }
+
+    /// Without a database: `mysql://root@HOST:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("mysql://root@127.0.0.1:{}", self.port())
+        format!("mysql://root@{}", self.address())
     }
 
     /// The URL of a database that is made anew.
@@ -162,7 +171,15 @@ impl Program {
     fn command(&self, more: &[String]) -> Command {
         let open = || OpenOptions::new().create(true).append(true).open(&self.log);
         let (out, err) = (open().expect("open a log"), open().expect("open a log"));
-        let mut command = Command::new(&self.exe);
+        // It becomes the server: same process, other network.
+        let mut command = match &self.namespace {
+            None => Command::new(&self.exe),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(&self.exe);
+                command
+            }
+        };
         command.args(&self.args).args(more).envs(&self.envs);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         command

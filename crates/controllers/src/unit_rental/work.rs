@@ -8,7 +8,7 @@ use planner::{
     shard_map,
     takeover::Takeover,
     unit::Places,
-    unit_rental::{Step, leave, serves, share, standbys},
+    unit_rental::{Step, giver, leave, serves, share, standbys},
 };
 use resources::{
     CafeDeployment, CafeDeploymentSpec, Metadata, MovePhase, RENTAL_LABEL, RentalPhase,
@@ -16,7 +16,7 @@ use resources::{
     UnitReplicas, UnitSpec,
 };
 use serde_json::{Value, json};
-use topology::{Shard, ShardSet, UnitName};
+use topology::{Shard, ShardMap, ShardSet, UnitName};
 
 use super::{UnitRentals, View, place_id};
 use crate::{PlaceOrder, ProviderError, events::Reason, service::is_ready};
@@ -269,7 +269,7 @@ impl UnitRentals {
         let plan = |map: &ShardMapObject| {
             let mut takeover = Takeover::of(&map.status, &places, prefer);
             shard_map::fail_over(&map.status, &lost, |lost, shard| {
-                giver(rental, shard, &places).or_else(|| takeover.next(lost))
+                lender(rental, &map.status, shard, &places).or_else(|| takeover.next(lost))
             })
         };
         let Some(plan) = self.shared.maps.commit(plan).await? else {
@@ -413,10 +413,8 @@ fn progress(order: &ShardMove) -> String {
 }
 
 /// Who gave this shard, if that is well.
-fn giver(rental: &UnitRental, shard: Shard, places: &Places) -> Option<UnitName> {
-    let shares = &rental.status.shares;
-    let from = shares.iter().find(|share| share.shards.contains(shard)).map(|share| &share.from);
-    let from = from.or(rental.spec.group_of.as_ref())?;
+fn lender(rental: &UnitRental, map: &ShardMap, shard: Shard, places: &Places) -> Option<UnitName> {
+    let from = giver(&rental.status.shares, map, shard).or(rental.spec.group_of.as_ref())?;
     places.get(from).is_some_and(|place| place.alive && place.ready).then(|| from.clone())
 }
 

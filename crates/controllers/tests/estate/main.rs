@@ -3,5 +3,6 @@
 mod api_client;
 mod cafe_deployment;
 mod failover;
+mod node;
 mod shard_move;
 mod support;

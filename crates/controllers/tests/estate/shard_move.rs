@@ -6,7 +6,7 @@ use resources::{
     Metadata, MovePhase, MoveState, SHARD_MAP_NAME, ShardMapObject, ShardMove, ShardMoveSpec, Unit,
 };
 use serde_json::json;
-use topology::{Epoch, Shard, ShardMap, ShardState};
+use topology::{Epoch, Shard, ShardMap, ShardSet, ShardState, UnitName};
 
 use crate::{
     failover::all_home,
@@ -106,7 +106,7 @@ async fn an_order_outlives_the_leader_that_carries_it_out() {
     eventually("somebody leads", async || leads(&estate).is_some()).await;
     let leader = leads(&estate).expect("somebody leads");
     let others: Vec<_> = LAYOUT.iter().filter(|(_, center, ..)| *center != leader).collect();
-    let ((_, at, from, _, shards), (_, _, to, ..)) = (others[0], others[1]);
+    let ((_, at, _, _, shards), (_, _, to, ..)) = (others[0], others[1]);
     // So that the leader plans, and cannot begin.
     let pods = estate.client(at).unit(&to.parse().expect("a name")).namespaced::<Pod>("payments");
     let ready = async |status: &str| {
@@ -127,7 +127,14 @@ async fn an_order_outlives_the_leader_that_carries_it_out() {
     .await;
     estate.kill(leader);
     ready("True").await;
-    let there = |map: &ShardMap| all_serve(map) && served(map, from) == 0;
+    // Asked of the shards, not of the unit they leave: the lost center's own
+    // may find a new home just there.
+    let ordered: ShardSet = shards.parse().expect("shards");
+    let unit: UnitName = to.parse().expect("a name");
+    let there = |map: &ShardMap| {
+        let target = ShardState::Serving { unit: unit.clone() };
+        ordered.iter().all(|shard| map.get(shard).is_some_and(|now| now.state == target))
+    };
     estate.wait_for_map(at, "all there", there).await;
     eventually("the order says so", async || {
         orders.get("outlives").await.is_ok_and(|order| order.status.phase == MovePhase::Succeeded)

@@ -140,11 +140,14 @@ impl Estate {
         let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
         let tls = identity::server_config(&server, ClientAuth::Optional, &alpn).expect("tls");
         let config = api::Config {
+            root: api::Door::Federation,
             listen: api,
             tls,
+            clients: None,
             keyspaces,
             agent_tls: None,
             pages: rt::Pages::default(),
+            settings: api::Settings::default(),
         };
         // Dropping the trigger would start a drain: these centers end by force.
         let (trigger, drain) = rt::drain::channel();

@@ -236,6 +236,7 @@ pub mod tests {
                 city: "east".parse().expect("a name"),
                 standbys: Vec::new(),
                 alive: !name.ends_with('x'),
+                wavers: false,
                 ready: !name.ends_with(['!', 'x']),
                 shards_max: None,
             };

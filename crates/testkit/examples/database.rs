@@ -1,6 +1,6 @@
 //! A database from the peers, for as long as somebody wants it.
 //!
-//! `cargo run -p polis-testkit --example serve -- seekdb|mariadb|galera`
+//! `cargo run -p polis-testkit --example database -- seekdb|mariadb|galera`
 //! starts it in a folder of its own, prints the URL of an empty database and
 //! waits until its own input ends; then the server is gone, with its files.
 //! `cargo xtask bench-sql` measures the store on it.
