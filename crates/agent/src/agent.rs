@@ -86,6 +86,7 @@ impl Agent {
             runtime: runtime.clone(),
             pods: pods.clone(),
             metrics: metrics.clone(),
+            place: Place { node: config.center.to_string(), address: config.advertise },
         };
         let server = Server::bind(config.listen, config.tls.clone(), state).await?;
         Ok(Agent { config, runtime, manifests, found, metrics, pods, server, _lock: lock })

@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     pub probe_failures: Number,
     pub events_dropped: Number,
     pub log_streams: Number,
+    pub sessions: Number,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +49,7 @@ impl Metrics {
             ("probe_failures_total", "counter", "Probes that failed.", &self.probe_failures),
             ("events_dropped_total", "counter", "Events over the bound.", &self.events_dropped),
             ("log_streams", "gauge", "Logs being read.", &self.log_streams),
+            ("sessions", "gauge", "Commands and port forwards of clients.", &self.sessions),
         ] {
             let value = number.get();
             let written = writeln!(

@@ -85,9 +85,20 @@ impl Reporter {
         if beats == 0 {
             self.register().await?;
         }
+        if !self.is_ready().await? {
+            // Whoever missed our beats has said so.
+            self.register().await?;
+        }
         let leases = self.door.namespaced::<Lease>(LEASE_NAMESPACE);
         let renewed = json!({ "spec": { "renewTime": MicroTime(Timestamp::now()) } });
         leases.patch(self.center.as_str(), &renewed).await.map(drop)
+    }
+
+    /// Whether the API shows the Node as ready.
+    async fn is_ready(&self) -> Result<bool, client::Error> {
+        let node = self.door.all::<Node>().get(self.center.as_str()).await?;
+        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+        Ok(conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
     }
 
     /// Makes what is missing and tells everything.

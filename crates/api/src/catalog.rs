@@ -1,163 +1,173 @@
 //! Every kind that is served, and where.
+//!
+//! A [`Catalog`] is what one cluster serves at one time: the built-in kinds,
+//! ours, and its custom ones. It is never changed; a cluster whose custom kinds
+//! change gets another.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use resources::{
-    CafeDeploymentSpec, CenterSpec, CitySpec, FailoverPolicySpec, FailoverSpec, Scope,
-    ShardMapSpec, ShardMoveSpec, UnitRentalSpec, UnitSpec,
+    CafeDeploymentSpec, CenterSpec, CitySpec, FailoverPolicySpec, FailoverSpec, ShardMapSpec,
+    ShardMoveSpec, UnitRentalSpec, UnitSpec,
 };
 
 use crate::{
-    kinds::{event, namespace, pod, shard_map, shard_move, small, unit, unit_rental},
+    kinds::{shard_map, shard_move, unit, unit_rental},
+    own,
     request::path::Door,
-    resource::{Face, NameRule, Resource, Rules, Selectable},
-    schema,
-    table::{core, ours},
+    resource::{Face, NameRule, Resource, Selectable, texts},
+    table::ours,
 };
 
-/// Kubernetes keeps events for an hour too.
-const EVENT_TTL_S: u64 = 3600;
-
-const fn by(label: &'static str, pointer: &'static str) -> Selectable {
-    Selectable { label, pointer }
+fn by(label: &'static str, pointer: &'static str) -> Selectable {
+    Selectable { label: label.into(), pointer: pointer.into() }
 }
 
-static RESOURCES: [Resource; 15] = [
-    Resource {
-        short_names: &["ns"],
-        scope: Scope::Cluster,
-        status: true,
-        names: NameRule::Label,
-        selectable: &[by("status.phase", "/status/phase")],
-        rules: Rules { create: namespace::create, ..Rules::NONE },
-        ..Resource::core(
-            "Namespace",
-            "namespaces",
-            "namespace",
-            &schema::NAMESPACE,
-            core::NAMESPACE,
-        )
-    },
-    Resource {
-        short_names: &["no"],
-        scope: Scope::Cluster,
-        federation: Face::Merged,
-        status: true,
-        selectable: &[by("spec.unschedulable", "/spec/unschedulable")],
-        rules: Rules { validate: small::validate_node, ..Rules::NONE },
-        ..Resource::core("Node", "nodes", "node", &schema::NODE, core::NODE)
-    },
-    Resource {
-        short_names: &["po"],
-        categories: &["all"],
-        federation: Face::Merged,
-        status: true,
-        logs: true,
-        generation: true,
-        selectable: &[
-            by("spec.nodeName", "/spec/nodeName"),
-            by("spec.restartPolicy", "/spec/restartPolicy"),
-            by("spec.schedulerName", "/spec/schedulerName"),
-            by("spec.serviceAccountName", "/spec/serviceAccountName"),
-            by("spec.hostNetwork", "/spec/hostNetwork"),
-            by("status.phase", "/status/phase"),
-            by("status.podIP", "/status/podIP"),
-            by("status.nominatedNodeName", "/status/nominatedNodeName"),
-        ],
-        rules: pod::RULES,
-        ..Resource::core("Pod", "pods", "pod", &schema::POD, core::POD)
-    },
-    Resource {
-        short_names: &["cm"],
-        rules: Rules {
-            validate: small::validate_config_map,
-            validate_update: small::validate_config_map_update,
-            ..Rules::NONE
+/// The kinds that Kubernetes brings along and that are kept; questions that
+/// are answered and forgotten have their own road.
+fn builtin() -> Vec<Resource> {
+    let kept = schema::builtin::kinds().iter().filter(|kind| kind.is_stored());
+    kept.map(Resource::builtin).collect()
+}
+
+/// Ours.
+fn own() -> Vec<Resource> {
+    vec![
+        Resource::of::<CitySpec>(&own::CITY, ours::CITY),
+        Resource::of::<CenterSpec>(&own::CENTER, ours::CENTER),
+        Resource {
+            selectable: vec![by("spec.center", "/spec/center"), by("spec.kind", "/spec/kind")],
+            rules: unit::rules(),
+            ..Resource::of::<UnitSpec>(&own::UNIT, ours::UNIT)
         },
-        ..Resource::core(
-            "ConfigMap",
-            "configmaps",
-            "configmap",
-            &schema::CONFIG_MAP,
-            core::CONFIG_MAP,
-        )
-    },
-    Resource {
-        short_names: &["ev"],
-        selectable: &[
-            by("involvedObject.kind", "/involvedObject/kind"),
-            by("involvedObject.namespace", "/involvedObject/namespace"),
-            by("involvedObject.name", "/involvedObject/name"),
-            by("involvedObject.uid", "/involvedObject/uid"),
-            by("involvedObject.apiVersion", "/involvedObject/apiVersion"),
-            by("involvedObject.resourceVersion", "/involvedObject/resourceVersion"),
-            by("involvedObject.fieldPath", "/involvedObject/fieldPath"),
-            by("reason", "/reason"),
-            by("reportingComponent", "/reportingComponent"),
-            by("source", "/source/component"),
-            by("type", "/type"),
-        ],
-        rules: Rules { validate: event::validate, ..Rules::NONE },
-        ttl_s: Some(EVENT_TTL_S),
-        ..Resource::core("Event", "events", "event", &schema::EVENT, core::EVENT)
-    },
-    Resource {
-        group: "coordination.k8s.io",
-        rules: Rules { validate: small::validate_lease, ..Rules::NONE },
-        ..Resource::core("Lease", "leases", "lease", &schema::LEASE, core::LEASE)
-    },
-    Resource::of::<CitySpec>(&schema::CITY, ours::CITY),
-    Resource::of::<CenterSpec>(&schema::CENTER, ours::CENTER),
-    Resource {
-        selectable: &[by("spec.center", "/spec/center"), by("spec.kind", "/spec/kind")],
-        rules: unit::rules(),
-        ..Resource::of::<UnitSpec>(&schema::UNIT, ours::UNIT)
-    },
-    Resource {
-        rules: shard_map::rules(),
-        ..Resource::of::<ShardMapSpec>(&schema::SHARD_MAP, ours::SHARD_MAP)
-    },
-    Resource {
-        rules: shard_move::rules(),
-        ..Resource::of::<ShardMoveSpec>(&schema::SHARD_MOVE, ours::SHARD_MOVE)
-    },
-    Resource {
-        selectable: &[by("spec.center", "/spec/center")],
-        rules: unit_rental::rules(),
-        ..Resource::of::<UnitRentalSpec>(&schema::UNIT_RENTAL, ours::UNIT_RENTAL)
-    },
-    Resource::of::<FailoverPolicySpec>(&schema::FAILOVER_POLICY, ours::FAILOVER_POLICY),
-    Resource::of::<FailoverSpec>(&schema::FAILOVER, ours::FAILOVER),
-    Resource {
-        names: NameRule::Subdomain,
-        categories: &["polis", "all"],
-        ..Resource::of::<CafeDeploymentSpec>(&schema::CAFE_DEPLOYMENT, ours::CAFE_DEPLOYMENT)
-    },
-];
-
-pub fn all() -> impl Iterator<Item = &'static Resource> {
-    RESOURCES.iter()
+        Resource {
+            rules: shard_map::rules(),
+            ..Resource::of::<ShardMapSpec>(&own::SHARD_MAP, ours::SHARD_MAP)
+        },
+        Resource {
+            rules: shard_move::rules(),
+            ..Resource::of::<ShardMoveSpec>(&own::SHARD_MOVE, ours::SHARD_MOVE)
+        },
+        Resource {
+            selectable: vec![by("spec.center", "/spec/center")],
+            rules: unit_rental::rules(),
+            ..Resource::of::<UnitRentalSpec>(&own::UNIT_RENTAL, ours::UNIT_RENTAL)
+        },
+        Resource::of::<FailoverPolicySpec>(&own::FAILOVER_POLICY, ours::FAILOVER_POLICY),
+        Resource::of::<FailoverSpec>(&own::FAILOVER, ours::FAILOVER),
+        Resource {
+            names: NameRule::Subdomain,
+            categories: texts(&["polis", "all"]),
+            ..Resource::of::<CafeDeploymentSpec>(&own::CAFE_DEPLOYMENT, ours::CAFE_DEPLOYMENT)
+        },
+    ]
 }
 
-/// What `door` serves.
-pub fn at(door: &Door) -> impl Iterator<Item = &'static Resource> + use<'_> {
-    all().filter(move |resource| door.face(resource) != Face::Absent)
+/// What is served at one time.
+pub struct Catalog {
+    /// In the order in which they are shown: core first.
+    resources: Vec<Arc<Resource>>,
+    by_plural: HashMap<String, Vec<Arc<Resource>>>,
+    /// Tells two catalogs of one process apart, for what is derived from them.
+    number: u64,
 }
 
-pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    all().find(|resource| {
-        resource.plural == plural && resource.group == group && resource.version == version
-    })
+static BUILTIN: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
+    let resources: Vec<Arc<Resource>> = builtin().into_iter().chain(own()).map(Arc::new).collect();
+    Arc::new(Catalog::of(resources))
+});
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// The kinds that need no definition.
+    pub fn builtin() -> &'static Arc<Catalog> {
+        &BUILTIN
+    }
+
+    /// The built-in kinds and these.
+    pub fn with(custom: impl IntoIterator<Item = Arc<Resource>>) -> Catalog {
+        let mut resources = BUILTIN.resources.clone();
+        resources.extend(custom);
+        Catalog::of(resources)
+    }
+
+    fn of(resources: Vec<Arc<Resource>>) -> Catalog {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let mut by_plural: HashMap<String, Vec<Arc<Resource>>> = HashMap::new();
+        for resource in &resources {
+            by_plural.entry(resource.plural.to_string()).or_default().push(resource.clone());
+        }
+        Catalog { resources, by_plural, number: NUMBERS.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.iter()
+    }
+
+    /// What `door` serves.
+    pub fn at<'a>(&'a self, door: &'a Door) -> impl Iterator<Item = &'a Arc<Resource>> {
+        self.all().filter(move |resource| door.face(resource) != Face::Absent)
+    }
+
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
+        let named = self.by_plural.get(plural)?;
+        named.iter().find(|resource| resource.group == group && resource.version == version)
+    }
+
+    /// Other versions of a kind, and kinds that have the same objects.
+    pub fn equivalents(&self, resource: &Resource) -> Vec<Arc<Resource>> {
+        let named = self.by_plural.get(&*resource.plural).map_or(&[][..], Vec::as_slice);
+        let same = |other: &&Arc<Resource>| {
+            let own = other.group == resource.group && other.version == resource.version;
+            !own && other.prefix() == resource.prefix()
+        };
+        named.iter().filter(same).cloned().collect()
+    }
+
+    /// In whichever version.
+    pub fn find_any(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.by_plural.get(plural)?.iter().find(|resource| resource.group == group)
+    }
+
+    /// By kind, as objects say it of themselves.
+    pub fn of_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
+        self.all().find(|resource| {
+            resource.kind == kind && resource.group == group && resource.version == version
+        })
+    }
 }
 
-pub fn namespaces() -> &'static Resource {
-    find("", "v1", "namespaces").expect("the catalog names it")
+pub fn namespaces() -> &'static Arc<Resource> {
+    BUILTIN.find("", "v1", "namespaces").expect("the catalog names it")
 }
 
-pub fn units() -> &'static Resource {
-    find("polis.dev", "v1alpha1", "units").expect("the catalog names it")
+pub fn definitions() -> &'static Arc<Resource> {
+    BUILTIN
+        .find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+        .expect("the catalog names it")
 }
 
-pub fn nodes() -> &'static Resource {
-    find("", "v1", "nodes").expect("the catalog names it")
+pub fn units() -> &'static Arc<Resource> {
+    BUILTIN.find("polis.dev", "v1alpha1", "units").expect("the catalog names it")
+}
+
+pub fn nodes() -> &'static Arc<Resource> {
+    BUILTIN.find("", "v1", "nodes").expect("the catalog names it")
+}
+
+pub fn pods() -> &'static Arc<Resource> {
+    BUILTIN.find("", "v1", "pods").expect("the catalog names it")
 }
 
 #[cfg(test)]
@@ -167,10 +177,12 @@ mod tests {
     #[test]
     fn names_are_told_apart_and_every_kind_has_columns() {
         let mut seen = std::collections::BTreeSet::new();
-        for resource in all() {
-            let names = [resource.plural, resource.singular].into_iter();
-            for name in names.chain(resource.short_names.iter().copied()) {
-                assert!(seen.insert(name), "{name} is used twice");
+        for resource in Catalog::builtin().all() {
+            let names = [&resource.plural, &resource.singular].into_iter();
+            for name in names.chain(&resource.short_names) {
+                let name = (&resource.group, &resource.version, name);
+                let odd = resource.plural == resource.singular;
+                assert!(seen.insert(name) || odd, "{name:?} is used twice");
             }
             assert!(
                 resource.columns.iter().any(|column| column.name == "Name"),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -15,10 +15,15 @@ use tokio::{
 use topology::UnitName;
 
 use crate::{
-    catalog,
+    admission::Admission,
+    catalog::{self, Catalog},
+    collect,
+    custom::{self, Tended},
     failure::Failure,
-    registry::{self, provision_namespaces},
+    mirror::{self, Mirror},
+    registry::{self, Turns, provision_namespaces},
     request::path::Door,
+    webhook::Callers,
 };
 
 /// Gives the store's handle for a keyspace. Called once for each.
@@ -29,8 +34,20 @@ const UNIT_BELIEVED: Duration = Duration::from_secs(5);
 
 /// One cluster's storage.
 pub struct Cluster {
+    pub door: Door,
     pub kv: Arc<dyn Kv>,
     pub expiry: Expiry,
+    /// What is served now.
+    catalog: RwLock<Arc<Catalog>>,
+    mirror: OnceLock<Mirror>,
+    /// Who else is asked before something is written.
+    pub admission: Admission,
+    /// How they are asked, and who converts custom kinds.
+    pub callers: Callers,
+    /// Who may book on quotas.
+    pub turns: Turns,
+    /// Custom kinds were read, and are followed.
+    tended: OnceCell<Tended>,
     /// The namespaces that every cluster has were made.
     provisioned: OnceCell<()>,
     seen: Mutex<Option<Instant>>,
@@ -44,6 +61,7 @@ pub struct Expiry {
 }
 
 pub struct Clusters {
+    root: Door,
     keyspaces: Keyspaces,
     open: Mutex<HashMap<Door, Arc<Cluster>>>,
 }
@@ -51,8 +69,13 @@ pub struct Clusters {
 // === impl Clusters ===
 
 impl Clusters {
-    pub fn new(keyspaces: Keyspaces) -> Clusters {
-        Clusters { keyspaces, open: Mutex::default() }
+    /// `root` is what stands at `/`.
+    pub fn new(keyspaces: Keyspaces, root: Door) -> Clusters {
+        Clusters { root, keyspaces, open: Mutex::default() }
+    }
+
+    pub fn root(&self) -> &Door {
+        &self.root
     }
 
     pub fn federation(&self) -> Arc<Cluster> {
@@ -67,7 +90,7 @@ impl Clusters {
     /// Fails when `door` leads nowhere.
     pub async fn check(&self, door: &Door) -> Result<(), Failure> {
         match door {
-            Door::Federation => Ok(()),
+            Door::Federation | Door::Cluster => Ok(()),
             Door::Unit(unit) => self.check_unit(unit).await,
         }
     }
@@ -76,7 +99,7 @@ impl Clusters {
     pub async fn probe(&self, timeout: Duration) -> Result<(), String> {
         let mut request = RangeRequest::new(KeyRange::key("/registry"));
         request.count_only = true;
-        let cluster = self.federation();
+        let cluster = self.handle(&self.root);
         match tokio::time::timeout(timeout, cluster.kv.range(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -88,16 +111,35 @@ impl Clusters {
     pub async fn enter(&self, door: &Door) -> Result<Arc<Cluster>, Failure> {
         self.check(door).await?;
         let cluster = self.handle(door);
-        cluster.provisioned.get_or_try_init(|| provision_namespaces(&*cluster.kv)).await?;
+        let provision = || async {
+            provision_namespaces(&*cluster.kv).await?;
+            tokio::spawn(collect::run(Arc::downgrade(&cluster)));
+            Ok::<_, kv::Error>(())
+        };
+        cluster.provisioned.get_or_try_init(provision).await?;
+        cluster.tended.get_or_try_init(|| custom::tend(&cluster)).await?;
         Ok(cluster)
+    }
+
+    /// The same, if somebody has entered before.
+    pub fn entered(&self, door: &Door) -> Option<Arc<Cluster>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(door).filter(|cluster| cluster.tended.initialized()).cloned()
     }
 
     fn handle(&self, door: &Door) -> Arc<Cluster> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             Arc::new(Cluster {
+                door: door.clone(),
                 kv: (self.keyspaces)(&door.keyspace()),
                 expiry: Expiry::default(),
+                catalog: RwLock::new(Catalog::builtin().clone()),
+                mirror: OnceLock::new(),
+                admission: Admission::default(),
+                callers: Callers::default(),
+                turns: Turns::default(),
+                tended: OnceCell::new(),
                 provisioned: OnceCell::new(),
                 seen: Mutex::new(None),
             })
@@ -127,6 +169,31 @@ impl Clusters {
 // === impl Cluster ===
 
 impl Cluster {
+    /// The objects in memory; followed from the first call on.
+    pub fn mirror(&self) -> &Mirror {
+        self.mirror.get_or_init(|| Mirror::start(self.kv.clone()))
+    }
+
+    /// Whether the store is in this process.
+    pub fn is_near(&self) -> bool {
+        self.kv.is_near()
+    }
+
+    /// How far the store is, by a linearizable read.
+    pub async fn revision(&self) -> Result<u64, Failure> {
+        let mut request = RangeRequest::new(KeyRange::key(mirror::ROOT));
+        request.count_only = true;
+        Ok(self.kv.range(request).await?.revision.0)
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_catalog(&self, catalog: Catalog) {
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+    }
+
     fn was_seen(&self) -> bool {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.is_some_and(|seen| seen.elapsed() < UNIT_BELIEVED)

@@ -25,6 +25,8 @@ struct Refusal {
     details: Map<String, Value>,
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
+    /// Where a list may go on.
+    token: Option<String>,
 }
 
 // === impl Failure ===
@@ -38,6 +40,7 @@ impl Failure {
             details: Map::new(),
             retry_after_s: None,
             allow: None,
+            token: None,
         }))
     }
 
@@ -45,7 +48,6 @@ impl Failure {
         self.0.code
     }
 
-    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -56,6 +58,14 @@ impl Failure {
 
     pub fn allow(&self) -> Option<&'static str> {
         self.0.allow
+    }
+
+    pub fn is_already_exists(&self) -> bool {
+        self.0.reason == "AlreadyExists"
+    }
+
+    pub fn is_conflict(&self) -> bool {
+        self.0.reason == "Conflict"
     }
 
     pub fn is_not_found(&self) -> bool {
@@ -71,24 +81,43 @@ impl Failure {
             "metadata": {},
             "status": "Failure",
             "message": refusal.message,
-            "reason": refusal.reason,
             "code": refusal.code.as_u16(),
         });
+        if !refusal.reason.is_empty() {
+            status["reason"] = refusal.reason.into();
+        }
+        if let Some(token) = &refusal.token {
+            status["metadata"] = json!({ "continue": token });
+        }
         if !refusal.details.is_empty() {
             status["details"] = Value::Object(refusal.details.clone());
         }
         status
     }
 
-    fn about(mut self, resource: &Resource, name: &str) -> Failure {
+    pub fn retry_after(mut self, seconds: u32) -> Failure {
+        self.0.retry_after_s = Some(seconds);
+        self.0.details.insert("retryAfterSeconds".into(), seconds.into());
+        self
+    }
+
+    fn about(self, resource: &Resource, name: &str) -> Failure {
+        self.on(&resource.group, &resource.plural, name)
+    }
+
+    /// Says which object it is about.
+    pub fn on(mut self, group: &str, plural: &str, name: &str) -> Failure {
         let details = &mut self.0.details;
-        if !name.is_empty() {
-            details.insert("name".into(), name.into());
+        for (field, text) in [("name", name), ("group", group), ("kind", plural)] {
+            if !text.is_empty() {
+                details.insert(field.into(), text.into());
+            }
         }
-        if !resource.group.is_empty() {
-            details.insert("group".into(), resource.group.into());
-        }
-        details.insert("kind".into(), resource.plural.into());
+        self
+    }
+
+    pub fn going_on(mut self, token: String) -> Failure {
+        self.0.token = Some(token);
         self
     }
 
@@ -98,7 +127,7 @@ impl Failure {
         self
     }
 
-    fn caused_by(mut self, causes: Vec<Value>) -> Failure {
+    pub(crate) fn caused_by(mut self, causes: Vec<Value>) -> Failure {
         self.0.details.insert("causes".into(), Value::Array(causes));
         self
     }
@@ -110,8 +139,45 @@ impl Failure {
         Failure::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
+    /// Whoever it is has not shown who.
+    pub fn unauthorized() -> Failure {
+        Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+    }
+
+    /// A certificate was shown and is not believed.
+    pub fn certificate_refused(why: &str) -> Failure {
+        Failure::unauthorized().caused_by(vec![json!({ "message": why })])
+    }
+
     pub fn forbidden(message: impl Into<String>) -> Failure {
         Failure::new(StatusCode::FORBIDDEN, "Forbidden", message)
+    }
+
+    /// By somebody who was asked: with their code and reason, where they named
+    /// any that make sense.
+    pub fn refused(code: u16, reason: &str, message: String) -> Failure {
+        let code = StatusCode::from_u16(code).ok().filter(|code| code.as_u16() >= 400);
+        let code = code.unwrap_or(StatusCode::FORBIDDEN);
+        const KNOWN: [&str; 8] = [
+            "Unauthorized",
+            "Forbidden",
+            "NotFound",
+            "AlreadyExists",
+            "Conflict",
+            "Invalid",
+            "BadRequest",
+            "TooManyRequests",
+        ];
+        let reason = KNOWN.into_iter().find(|known| *known == reason);
+        let reason = reason.unwrap_or(match code {
+            StatusCode::FORBIDDEN => "Forbidden",
+            StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
+            StatusCode::BAD_REQUEST => "BadRequest",
+            StatusCode::CONFLICT => "Conflict",
+            StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
+            _ => "",
+        });
+        Failure::new(code, reason, message)
     }
 
     pub fn forbidden_object(resource: &Resource, name: &str, why: &str) -> Failure {
@@ -147,12 +213,19 @@ impl Failure {
 
     /// One or more fields are wrong.
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Failure {
-        let list = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let list = if errors.len() == 1 { list } else { format!("[{list}]") };
-        let kind = match resource.group {
-            "" => resource.kind.to_owned(),
+        let kind = match &*resource.group {
+            "" => resource.kind.to_string(),
             group => format!("{}.{group}", resource.kind),
         };
+        let mut failure = Failure::invalid_kind(&kind, name, errors).about(resource, name);
+        failure.0.details.insert("kind".into(), json!(resource.kind));
+        failure
+    }
+
+    /// As [`Failure::invalid`], of what is no resource.
+    pub fn invalid_kind(kind: &str, name: &str, errors: &[FieldError]) -> Failure {
+        let list = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = if errors.len() == 1 { list } else { format!("[{list}]") };
         let causes = errors.iter().map(|error| {
             let text = error.to_string();
             let prefix = format!("{}: ", error.path);
@@ -161,9 +234,28 @@ impl Failure {
         });
         let message = format!("{kind} {name:?} is invalid: {list}");
         let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
-        let mut failure = failure.about(resource, name).caused_by(causes.collect());
-        failure.0.details.insert("kind".into(), resource.kind.into());
+        let mut failure = failure.caused_by(causes.collect());
+        failure.0.details.insert("name".into(), name.into());
+        failure.0.details.insert("kind".into(), kind.into());
         failure
+    }
+
+    /// The verb's own options are wrong.
+    pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Failure {
+        let qualified = format!("{kind}.meta.k8s.io");
+        let mut failure = Failure::invalid_kind(&qualified, "", errors);
+        failure.0.details.remove("name");
+        failure.0.details.insert("group".into(), "meta.k8s.io".into());
+        failure.0.details.insert("kind".into(), kind.into());
+        failure
+    }
+
+    /// A patch that is well formed and cannot be done; why stands in its cause.
+    pub fn rejected(why: &str) -> Failure {
+        let message = "the server rejected our request due to an error in our request";
+        let cause = json!({ "reason": "FieldValueInvalid", "message": why, "field": "patch" });
+        let code = StatusCode::UNPROCESSABLE_ENTITY;
+        Failure::new(code, "Invalid", message).caused_by(vec![cause])
     }
 
     pub fn method_not_allowed(message: impl Into<String>, allow: &'static str) -> Failure {
@@ -173,12 +265,18 @@ impl Failure {
         failure
     }
 
+    /// Known, and not served by this release.
+    pub fn not_served(what: &str) -> Failure {
+        let message = format!("{what} is not served by this release");
+        Failure::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
+    }
+
     pub fn unsupported_media_type(message: impl Into<String>) -> Failure {
         Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
     pub fn not_acceptable() -> Failure {
-        let message = "only the following media types are accepted: application/json, application/json;stream=watch";
+        let message = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
         Failure::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
@@ -255,7 +353,7 @@ mod tests {
 
     #[test]
     fn several_wrong_fields_are_one_sentence_and_one_cause_each() {
-        let resource = crate::catalog::find("polis.dev", "v1alpha1", "units").expect("served");
+        let resource = crate::catalog::units();
         let errors = [
             FieldError::required("spec.center", "name one"),
             FieldError::invalid("spec.ports", 0, "must be above 0"),

@@ -13,73 +13,114 @@ const LABEL_LEN_MAX: usize = 63;
 const SUBDOMAIN_LEN_MAX: usize = 253;
 
 /// Kubernetes' bound on all annotations of one object together.
-const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
+const ANNOTATIONS_BYTES_MAX: u64 = 256 * 1024;
 
 /// Bound on the labels of one object; each is shown, stored and matched.
-const LABELS_MAX: usize = 1024;
+const LABELS_MAX: u64 = 1024;
 
 /// RFC 1123 label.
 pub fn label(name: &str) -> Option<String> {
-    let inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
-    let bytes = name.as_bytes();
-    let valid = bytes.len() <= LABEL_LEN_MAX
-        && bytes.iter().copied().all(inner)
-        && edge(bytes.first())
-        && edge(bytes.last());
-    (!valid).then(|| {
-        "a lowercase RFC 1123 label must consist of at most 63 lower case alphanumeric characters \
-         or '-', and must start and end with an alphanumeric character"
-            .to_owned()
-    })
+    let wrong = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or \
+                 '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or \
+                 '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+    too_long(name, LABEL_LEN_MAX).or_else(|| unless(is_label(name), wrong))
+}
+
+/// RFC 1035 label: begins with a letter.
+pub fn label_1035(name: &str) -> Option<String> {
+    let wrong = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start \
+                 with an alphabetic character, and end with an alphanumeric character (e.g. \
+                 'my-name',  or 'abc-123', regex used for validation is \
+                 '[a-z]([-a-z0-9]*[a-z0-9])?')";
+    let valid = is_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase());
+    too_long(name, LABEL_LEN_MAX).or_else(|| unless(valid, wrong))
 }
 
 /// RFC 1123 subdomain.
 pub fn subdomain(name: &str) -> Option<String> {
-    let part = |part: &str| {
-        let inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        let bytes = part.as_bytes();
-        bytes.iter().copied().all(inner)
-            && bytes.first().is_some_and(|byte| *byte != b'-')
-            && bytes.last().is_some_and(|byte| *byte != b'-')
+    let wrong = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
+                 '-' or '.', and must start and end with an alphanumeric character (e.g. \
+                 'example.com', regex used for validation is \
+                 '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    too_long(name, SUBDOMAIN_LEN_MAX).or_else(|| unless(name.split('.').all(is_label), wrong))
+}
+
+fn is_label(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    bytes.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && bytes.first().is_some_and(|byte| *byte != b'-')
+        && bytes.last().is_some_and(|byte| *byte != b'-')
+}
+
+fn too_long(text: &str, max: usize) -> Option<String> {
+    (text.len() > max).then(|| format!("must be no more than {max} bytes"))
+}
+
+fn unless(valid: bool, wrong: &str) -> Option<String> {
+    (!valid).then(|| wrong.to_owned())
+}
+
+/// What can stand between two slashes of a path.
+pub fn segment(name: &str) -> Option<String> {
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('/') => "may not contain '/'".to_owned(),
+        _ if name.contains('%') => "may not contain '%'".to_owned(),
+        _ if name.len() > SUBDOMAIN_LEN_MAX => {
+            format!("must be no more than {SUBDOMAIN_LEN_MAX} characters")
+        }
+        _ => return None,
     };
-    let valid = name.len() <= SUBDOMAIN_LEN_MAX && name.split('.').all(part);
-    (!valid).then(|| {
-        "a lowercase RFC 1123 subdomain must consist of at most 253 lower case alphanumeric \
-         characters, '-' or '.', and must start and end with an alphanumeric character"
-            .to_owned()
-    })
+    Some(why)
 }
 
 fn qualified_part(part: &str) -> bool {
     let bytes = part.as_bytes();
     let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    bytes.len() <= LABEL_LEN_MAX
-        && bytes.iter().all(inner)
+    bytes.iter().all(inner)
         && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
         && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// `[prefix/]name`
 pub fn label_key(key: &str) -> Option<String> {
+    const WRONG: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start \
+                         and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+                         '123-abc', regex used for validation is \
+                         '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
     let (prefix, name) = match key.split_once('/') {
+        Some((_, name)) if name.contains('/') => {
+            return Some(format!(
+                "a valid label key {WRONG} with an optional DNS subdomain prefix and '/' (e.g. \
+                 'example.com/MyName')"
+            ));
+        }
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
-    let valid = qualified_part(name) && prefix.is_none_or(|prefix| subdomain(prefix).is_none());
-    (!valid).then(|| {
-        "name part must consist of at most 63 alphanumeric characters, '-', '_' or '.', and must \
-         start and end with an alphanumeric character; the optional prefix is a DNS subdomain and '/'"
-            .to_owned()
-    })
+    match prefix {
+        Some("") => return Some("prefix part must be non-empty".to_owned()),
+        Some(prefix) => {
+            if let Some(why) = subdomain(prefix) {
+                return Some(format!("prefix part {why}"));
+            }
+        }
+        None => {}
+    }
+    if name.is_empty() {
+        return Some("name part must be non-empty".to_owned());
+    }
+    let wrong = too_long(name, LABEL_LEN_MAX).or_else(|| unless(qualified_part(name), WRONG))?;
+    Some(format!("name part {wrong}"))
 }
 
-fn label_value(value: &str) -> Option<String> {
-    (!value.is_empty() && !qualified_part(value)).then(|| {
-        "a valid label must be an empty string or consist of at most 63 alphanumeric characters, \
-         '-', '_' or '.', and must start and end with an alphanumeric character"
-            .to_owned()
-    })
+pub fn label_value(value: &str) -> Option<String> {
+    let wrong = "a valid label must be an empty string or consist of alphanumeric characters, '-', \
+                 '_' or '.', and must start and end with an alphanumeric character (e.g. \
+                 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+                 '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+    let valid = value.is_empty() || qualified_part(value);
+    too_long(value, LABEL_LEN_MAX).or_else(|| unless(valid, wrong))
 }
 
 /// Everything wrong with an object's metadata, whatever its kind.
@@ -93,12 +134,13 @@ pub fn metadata(object: &Value, resource: &Resource) -> Vec<FieldError> {
         let wrong = match resource.names {
             NameRule::Label => label(name),
             NameRule::Subdomain => subdomain(name),
+            NameRule::Segment => segment(name),
         };
         errors.extend(wrong.map(|why| FieldError::invalid("metadata.name", name, why)));
     }
     let map = |pointer| object.pointer(pointer).and_then(Value::as_object);
     if let Some(labels) = map("/metadata/labels") {
-        check_labels(labels, &mut errors);
+        check_labels("metadata.labels", labels, &mut errors);
     }
     if let Some(annotations) = map("/metadata/annotations") {
         check_annotations(annotations, &mut errors);
@@ -114,11 +156,9 @@ pub fn metadata(object: &Value, resource: &Resource) -> Vec<FieldError> {
     errors
 }
 
-fn check_labels(labels: &Map<String, Value>, errors: &mut Vec<FieldError>) {
-    let path = "metadata.labels";
-    if labels.len() > LABELS_MAX {
-        let detail = format!("must have at most {LABELS_MAX} items");
-        errors.push(FieldError::invalid(path, labels.len(), detail));
+pub(crate) fn check_labels(path: &str, labels: &Map<String, Value>, errors: &mut Vec<FieldError>) {
+    if labels.len() as u64 > LABELS_MAX {
+        errors.push(FieldError::too_many(path, labels.len(), LABELS_MAX));
         return;
     }
     for (key, value) in labels {
@@ -128,7 +168,7 @@ fn check_labels(labels: &Map<String, Value>, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn check_annotations(annotations: &Map<String, Value>, errors: &mut Vec<FieldError>) {
+pub(crate) fn check_annotations(annotations: &Map<String, Value>, errors: &mut Vec<FieldError>) {
     let path = "metadata.annotations";
     let mut bytes = 0;
     for (key, value) in annotations {
@@ -136,9 +176,8 @@ fn check_annotations(annotations: &Map<String, Value>, errors: &mut Vec<FieldErr
         let wrong = label_key(&key.to_lowercase());
         errors.extend(wrong.map(|why| FieldError::invalid(path, key, why)));
     }
-    if bytes > ANNOTATIONS_BYTES_MAX {
-        let detail = format!("must have at most {ANNOTATIONS_BYTES_MAX} bytes");
-        errors.push(FieldError::invalid(path, bytes, detail));
+    if bytes as u64 > ANNOTATIONS_BYTES_MAX {
+        errors.push(FieldError::too_long(path, ANNOTATIONS_BYTES_MAX));
     }
 }
 
@@ -155,6 +194,8 @@ mod tests {
             assert!(subdomain(bad).is_some(), "{bad}");
         }
         assert!(label("a.b").is_some() && label("a-b").is_none());
+        assert!(label_1035("0a").is_some() && label_1035("a0").is_none());
+        assert!(label_key("a/b/c").is_some() && label_value("-").is_some());
         assert!(label_key("polis.dev/unit").is_none() && label_key("/unit").is_some());
     }
 }

@@ -62,7 +62,7 @@ pub fn set_version(object: &mut Value, version: impl ToString) {
 /// States the kind, which lists and stored bytes may leave out.
 pub fn set_kind(object: &mut Value, resource: &Resource) {
     object["apiVersion"] = resource.api_version().into();
-    object["kind"] = resource.kind.into();
+    object["kind"] = Value::String(resource.kind.to_string());
 }
 
 /// Everything but metadata and status: what `generation` counts changes of.

@@ -1,39 +1,85 @@
 //! What one kind tells the generic server: its names, where it is served, how
 //! it is shown, and its few rules. There is no handler per kind.
 
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
+
 use resources::{FieldError, Kind, Scope};
 use serde_json::Value;
 
-use crate::{schema::Schema, table::Column};
+use schema::{Schema, builtin};
 
+use crate::{
+    caller::Caller,
+    custom::Custom,
+    kinds, own, scale,
+    subresource::Subresource,
+    table::{self, Column},
+};
+
+/// A name: known when this was built, or of a custom kind.
+pub type Text = Cow<'static, str>;
+
+/// One version of one kind.
 pub struct Resource {
     /// Empty for the core group.
-    pub group: &'static str,
-    pub version: &'static str,
-    pub kind: &'static str,
-    pub plural: &'static str,
-    pub singular: &'static str,
-    pub short_names: &'static [&'static str],
-    pub categories: &'static [&'static str],
+    pub group: Text,
+    pub version: Text,
+    pub kind: Text,
+    pub list_kind: Text,
+    pub plural: Text,
+    pub singular: Text,
+    pub short_names: Vec<Text>,
+    pub categories: Vec<Text>,
     pub scope: Scope,
     /// How it is served at `/`.
     pub federation: Face,
     /// How it is served at `/units/NAME`.
     pub unit: Face,
-    /// Written by another hand than the rest, through its own subresource.
-    pub status: bool,
-    /// Has logs to be read from an agent.
-    pub logs: bool,
+    pub subresources: Vec<Subresource>,
     /// Whether `metadata.generation` counts changes of intent.
     pub generation: bool,
     pub names: NameRule,
     /// Field selectors beyond `metadata.name` and `metadata.namespace`.
-    pub selectable: &'static [Selectable],
+    pub selectable: Vec<Selectable>,
     pub columns: &'static [Column],
-    pub schema: &'static Schema,
+    pub schema: Arc<Schema>,
+    pub origin: Origin,
+    /// Of the subresource `scale`.
+    pub scale: Option<scale::Paths>,
+    /// Kept in the form of another kind, which has the same objects.
+    pub kept_as: Option<KeptAs>,
     pub rules: Rules,
     /// Objects go by themselves after this many seconds.
     pub ttl_s: Option<u64>,
+    /// Objects are shown otherwise than they are stored.
+    pub looks_inside: bool,
+    /// See [`Resource::head`].
+    pub head: OnceLock<String>,
+}
+
+/// Where a kind comes from.
+#[derive(Clone)]
+pub enum Origin {
+    /// Kubernetes.
+    Builtin(&'static builtin::Kind),
+    /// Polis, with what the general schema does not say.
+    Own(&'static own::Schema),
+    /// A CustomResourceDefinition.
+    Custom(Arc<Custom>),
+}
+
+/// How objects of one kind are kept as those of another: `events` of two
+/// groups, two versions of one kind.
+#[derive(Clone, Copy)]
+pub struct KeptAs {
+    pub group: &'static str,
+    pub version: &'static str,
+    /// From this kind's form to the kept one, and back.
+    pub to: fn(&mut Value),
+    pub from: fn(&mut Value),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +97,15 @@ pub enum NameRule {
     Subdomain,
     /// No dots, 63 characters: it becomes part of other names.
     Label,
+    /// Whatever can stand between two slashes of a path.
+    Segment,
 }
 
 /// A field that `fieldSelector` may name, and where it is.
+#[derive(Clone, Debug)]
 pub struct Selectable {
-    pub label: &'static str,
-    pub pointer: &'static str,
+    pub label: Text,
+    pub pointer: Text,
 }
 
 /// Pure functions over the object's JSON.
@@ -66,73 +115,104 @@ pub struct Rules {
     pub default: fn(&mut Value),
     /// Sets what only the server may say of a new object.
     pub create: fn(&mut Value),
+    /// Sets what the server says of who asks for a new object.
+    pub asked_by: fn(&mut Value, &Caller),
     pub validate: fn(&Value) -> Vec<FieldError>,
     /// `(new, old)`: changes that are not allowed.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
     /// Seconds that a deletion waits for whoever runs the object; none
     /// deletes at once.
     pub grace_s: fn(&Value) -> Option<u64>,
+    /// What belongs to an object is let go when nothing else was asked for.
+    pub orphans: bool,
 }
 
 // === impl Resource ===
 
 impl Resource {
     /// A kind of ours, stored at the federation.
-    pub(crate) const fn of<K: Kind>(
-        schema: &'static Schema,
+    pub(crate) fn of<K: Kind>(
+        schema: &'static own::Schema,
         columns: &'static [Column],
     ) -> Resource {
         Resource {
-            group: K::GROUP,
-            version: K::VERSION,
-            kind: K::KIND,
-            plural: K::PLURAL,
-            singular: K::SINGULAR,
-            short_names: K::SHORT_NAMES,
-            categories: &["polis"],
+            group: K::GROUP.into(),
+            version: K::VERSION.into(),
+            kind: K::KIND.into(),
+            list_kind: format!("{}List", K::KIND).into(),
+            plural: K::PLURAL.into(),
+            singular: K::SINGULAR.into(),
+            short_names: texts(K::SHORT_NAMES),
+            categories: texts(&["polis"]),
             scope: K::SCOPE,
             federation: Face::Stored,
             unit: Face::Absent,
-            status: true,
-            logs: false,
+            subresources: vec![Subresource::Status],
             generation: true,
             names: NameRule::Label,
-            selectable: &[],
+            selectable: Vec::new(),
             columns,
-            schema,
-            rules: crate::kinds::ours::rules::<K>(),
+            schema: Arc::new(schema.general()),
+            origin: Origin::Own(schema),
+            scale: None,
+            kept_as: None,
+            rules: kinds::ours::rules::<K>(),
             ttl_s: None,
+            looks_inside: false,
+            head: OnceLock::new(),
         }
     }
 
-    /// A kind of Kubernetes' core group, stored at both doors.
-    pub(crate) const fn core(
-        kind: &'static str,
-        plural: &'static str,
-        singular: &'static str,
-        schema: &'static Schema,
-        columns: &'static [Column],
-    ) -> Resource {
+    /// A kind of Kubernetes, stored at every door but for what the federation
+    /// shows of all units.
+    pub(crate) fn builtin(kind: &'static builtin::Kind) -> Resource {
+        let merged = kind.group.is_empty() && matches!(kind.kind, "Pod" | "Node");
+        let subresources = kind.subresources.iter();
+        let schema = Schema { shape: schema::Shape::Named(kind.id), ..Schema::default() };
+        let kept_as = kinds::kept_as(kind);
         Resource {
-            group: "",
-            version: "v1",
-            kind,
-            plural,
-            singular,
-            short_names: &[],
-            categories: &[],
-            scope: Scope::Namespaced,
-            federation: Face::Stored,
+            group: kind.group.into(),
+            version: kind.version.into(),
+            kind: kind.kind.into(),
+            list_kind: format!("{}List", kind.kind).into(),
+            plural: kind.plural.into(),
+            singular: kind.singular.into(),
+            short_names: texts(&kind.short_names),
+            categories: texts(&kind.categories),
+            scope: kind.scope,
+            federation: if merged { Face::Merged } else { Face::Stored },
             unit: Face::Stored,
-            status: false,
-            logs: false,
-            generation: false,
-            names: NameRule::Subdomain,
-            selectable: &[],
-            columns,
-            schema,
-            rules: Rules::NONE,
-            ttl_s: None,
+            subresources: subresources.filter_map(|sub| Subresource::parse(sub.name)).collect(),
+            generation: kinds::counts_intent(kind),
+            names: kinds::name_rule(kind),
+            selectable: kind.selectable.iter().map(selectable).collect(),
+            columns: table::columns(kind),
+            schema: Arc::new(schema),
+            origin: Origin::Builtin(kind),
+            scale: kind.subresource("scale").map(|_| scale::Paths::BUILTIN),
+            kept_as,
+            rules: kinds::rules(kind),
+            ttl_s: (kind.kind == "Event").then_some(kinds::EVENT_TTL_S),
+            looks_inside: kept_as.is_some(),
+            head: OnceLock::new(),
+        }
+    }
+
+    /// Whether its objects define kinds.
+    pub fn is_definition(&self) -> bool {
+        self.kind == "CustomResourceDefinition" && self.group == "apiextensions.k8s.io"
+    }
+
+    /// What its definition says beyond, for a custom kind.
+    /// Of Kubernetes' own kinds.
+    pub fn is_builtin(&self) -> bool {
+        matches!(self.origin, Origin::Builtin(_))
+    }
+
+    pub fn custom(&self) -> Option<&Custom> {
+        match &self.origin {
+            Origin::Custom(custom) => Some(custom),
+            _ => None,
         }
     }
 
@@ -140,25 +220,57 @@ impl Resource {
         self.scope == Scope::Namespaced
     }
 
+    /// What objects written through this version are stored with at their start,
+    /// up to the place of the resourceVersion.
+    pub fn head(&self) -> &str {
+        self.head.get_or_init(|| {
+            let version = match (self.kept_as, self.custom()) {
+                (Some(KeptAs { group: "", version, .. }), _) => version.to_owned(),
+                (Some(KeptAs { group, version, .. }), _) => format!("{group}/{version}"),
+                (None, Some(custom)) => custom.conversion.storage().to_owned(),
+                (None, None) => self.api_version(),
+            };
+            self.head_of(&version)
+        })
+    }
+
+    /// As [`Resource::head`], of an object of another version.
+    pub fn head_of(&self, version: &str) -> String {
+        format!(
+            r#"{{"kind":"{}","apiVersion":"{version}","metadata":{{"resourceVersion":""#,
+            self.kind
+        )
+    }
+
+    pub fn has(&self, subresource: Subresource) -> bool {
+        self.subresources.contains(&subresource)
+    }
+
+    /// The status is written by another hand, through its own subresource.
+    pub fn has_status(&self) -> bool {
+        self.has(Subresource::Status)
+    }
+
     /// `v1`, `polis.dev/v1alpha1`.
     pub fn api_version(&self) -> String {
-        match self.group {
-            "" => self.version.to_owned(),
+        match &*self.group {
+            "" => self.version.to_string(),
             group => format!("{group}/{}", self.version),
         }
     }
 
     /// `pods`, `units.polis.dev`.
     pub fn qualified(&self) -> String {
-        match self.group {
-            "" => self.plural.to_owned(),
+        match &*self.group {
+            "" => self.plural.to_string(),
             group => format!("{}.{group}", self.plural),
         }
     }
 
     /// Every object's key starts with this.
     pub fn prefix(&self) -> String {
-        let group = if self.group.is_empty() { "core" } else { self.group };
+        let group = self.kept_as.map_or(&*self.group, |kept| kept.group);
+        let group = if group.is_empty() { "core" } else { group };
         format!("/registry/{group}/{}/", self.plural)
     }
 
@@ -171,7 +283,7 @@ impl Resource {
 
     /// The path of the collection (or, with a name, the object) below a door.
     pub fn path(&self, namespace: Option<&str>, name: &str) -> String {
-        let mut path = match self.group {
+        let mut path = match &*self.group {
             "" => format!("/api/{}", self.version),
             group => format!("/apis/{group}/{}", self.version),
         };
@@ -180,7 +292,7 @@ impl Resource {
             path.push_str(namespace);
         }
         path.push('/');
-        path.push_str(self.plural);
+        path.push_str(&self.plural);
         if !name.is_empty() {
             path.push('/');
             path.push_str(name);
@@ -189,14 +301,25 @@ impl Resource {
     }
 }
 
+fn selectable(field: &builtin::Selectable) -> Selectable {
+    let pointer = format!("/{}", field.path.replace('.', "/"));
+    Selectable { label: field.label.into(), pointer: pointer.into() }
+}
+
+pub(crate) fn texts(list: &[&'static str]) -> Vec<Text> {
+    list.iter().map(|text| Text::Borrowed(*text)).collect()
+}
+
 // === impl Rules ===
 
 impl Rules {
     pub const NONE: Rules = Rules {
         default: |_| {},
         create: |_| {},
+        asked_by: |_, _| {},
         validate: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
         grace_s: |_| None,
+        orphans: false,
     };
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     failure::Failure,
-    registry::Page,
+    registry::{Item, Page},
     request::accept::Shape,
     resource::Resource,
     table::{self, Table},
@@ -71,20 +71,32 @@ pub fn stream(media_type: &'static str, frames: mpsc::Receiver<Bytes>) -> Respon
 }
 
 /// One object in the wanted shape.
-pub fn object(code: StatusCode, shape: Shape, table: &Table, object: Value) -> Response<Body> {
+pub fn object(
+    code: StatusCode,
+    shape: Shape,
+    table: &Table,
+    item: Item,
+) -> Result<Response<Body>, Failure> {
+    let resource = table.resource();
     let value = match shape {
-        Shape::Object => object,
-        Shape::Partial => table::partial(object),
+        Shape::Object => {
+            let mut bytes = Vec::with_capacity(item.len());
+            item.write(resource, &mut bytes)?;
+            return Ok(with_type(code, "application/json", bytes));
+        }
+        Shape::Partial => table::partial(item.into_object(resource)?),
         Shape::Table => {
+            let object = item.into_object(resource)?;
             let version = object["metadata"]["resourceVersion"].clone();
             table.show(json!({ "resourceVersion": version }), vec![object], true)
         }
     };
-    json(code, &value)
+    Ok(json(code, &value))
 }
 
 /// A list in the wanted shape.
-pub fn list(shape: Shape, table: &Table, resource: &Resource, page: Page) -> Response<Body> {
+pub fn list(shape: Shape, table: &Table, page: Page) -> Result<Response<Body>, Failure> {
+    let resource = table.resource();
     let mut metadata = json!({ "resourceVersion": page.revision.to_string() });
     if let Some(token) = page.token {
         metadata["continue"] = token.into();
@@ -92,25 +104,43 @@ pub fn list(shape: Shape, table: &Table, resource: &Resource, page: Page) -> Res
             metadata["remainingItemCount"] = remaining.into();
         }
     }
+    if shape == Shape::Object {
+        return Ok(with_type(
+            StatusCode::OK,
+            "application/json",
+            write(resource, &metadata, &page.items)?,
+        ));
+    }
+    let objects = page.items.into_iter().map(|item| item.into_object(resource));
+    let objects = objects.collect::<Result<Vec<_>, _>>()?;
     let value = match shape {
-        Shape::Table => table.show(metadata, page.items, true),
-        Shape::Partial => json!({
+        Shape::Table => table.show(metadata, objects, true),
+        _ => json!({
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": metadata,
-            "items": page.items.into_iter().map(table::partial).collect::<Vec<_>>(),
+            "items": objects.into_iter().map(table::partial).collect::<Vec<_>>(),
         }),
-        Shape::Object => {
-            let mut list = json!({
-                "kind": format!("{}List", resource.kind),
-                "apiVersion": resource.api_version(),
-                "metadata": metadata,
-            });
-            list["items"] = Value::Array(page.items);
-            list
-        }
     };
-    json(StatusCode::OK, &value)
+    Ok(json(StatusCode::OK, &value))
+}
+
+/// The list's JSON, its items as they are kept.
+fn write(resource: &Resource, metadata: &Value, items: &[Item]) -> Result<Vec<u8>, Failure> {
+    let len: usize = items.iter().map(|item| item.len() + 1).sum();
+    let mut out = Vec::with_capacity(len + 256);
+    let (kind, version) = (&resource.list_kind, resource.api_version());
+    let head =
+        format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#);
+    out.extend_from_slice(head.as_bytes());
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        item.write_in_list(resource, &mut out)?;
+    }
+    out.extend_from_slice(b"]}");
+    Ok(out)
 }
 
 /// Adds a `Warning` header for each finding (RFC 7234, as kubectl reads it).

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{names, object, resource::Resource};
+use crate::{names, resource::Resource};
 
 /// Requirements in one selector; more is not something a person wrote.
 const REQUIREMENTS_MAX: usize = 128;
@@ -36,6 +36,8 @@ struct FieldRequirement {
     pointer: String,
     equal: bool,
     value: String,
+    /// What the field says where it is left out.
+    absent: &'static str,
 }
 
 // === impl LabelSelector ===
@@ -59,11 +61,34 @@ impl LabelSelector {
 
     pub fn matches(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-        self.0.iter().all(|requirement| {
-            let value = labels.and_then(|labels| labels.get(&requirement.key));
-            requirement.test.holds(value.and_then(Value::as_str))
-        })
+        self.holds(|key| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str))
     }
+
+    /// Whether it holds for labels with these values.
+    pub fn holds<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|requirement| requirement.test.holds(value(&requirement.key)))
+    }
+}
+
+/// A `LabelSelector` of an object; an odd requirement selects nothing.
+pub fn of_label_selector(selector: &Value) -> LabelSelector {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut requirements = Vec::new();
+    for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
+        requirements.push(Requirement { key: key.clone(), test: Test::In(vec![text(value)]) });
+    }
+    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let values = || expression["values"].as_array().into_iter().flatten().map(text).collect();
+        let test = match expression["operator"].as_str() {
+            Some("In") => Test::In(values()),
+            Some("NotIn") => Test::NotIn(values()),
+            Some("Exists") => Test::Exists,
+            Some("DoesNotExist") => Test::Absent,
+            _ => Test::In(Vec::new()),
+        };
+        requirements.push(Requirement { key: text(&expression["key"]), test });
+    }
+    LabelSelector(requirements)
 }
 
 /// At commas outside parentheses.
@@ -153,19 +178,12 @@ impl Test {
 impl FieldSelector {
     pub fn parse(text: &str, resource: &Resource) -> Result<FieldSelector, String> {
         let mut requirements = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in terms(text).into_iter().map(str::trim).filter(|part| !part.is_empty()) {
             if requirements.len() == REQUIREMENTS_MAX {
                 return Err(format!("fieldSelector: more than {REQUIREMENTS_MAX} requirements"));
             }
-            let (label, equal, value) = if let Some((label, value)) = part.split_once("!=") {
-                (label, false, value)
-            } else if let Some((label, value)) =
-                part.split_once("==").or_else(|| part.split_once('='))
-            {
-                (label, true, value)
-            } else {
-                return Err(format!("invalid selector: {text:?}; can't understand {part:?}"));
-            };
+            let (label, equal, value) = term(part)
+                .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{part}'"))?;
             let pointer = match label {
                 "metadata.name" => "/metadata/name",
                 "metadata.namespace" => "/metadata/namespace",
@@ -173,11 +191,12 @@ impl FieldSelector {
                     .selectable
                     .iter()
                     .find(|field| field.label == label)
-                    .map(|field| field.pointer)
+                    .map(|field| &*field.pointer)
                     .ok_or_else(|| format!("field label not supported: {label}"))?,
             };
-            let (pointer, value) = (pointer.to_owned(), unescape(value));
-            requirements.push(FieldRequirement { pointer, equal, value });
+            let (pointer, value) = (pointer.to_owned(), unescape(value)?);
+            let absent = if resource.custom().is_some() { "" } else { left_out(label) };
+            requirements.push(FieldRequirement { pointer, equal, value, absent });
         }
         Ok(FieldSelector(requirements))
     }
@@ -188,7 +207,7 @@ impl FieldSelector {
 
     pub fn require_name(&mut self, name: &str) {
         let (pointer, value) = ("/metadata/name".to_owned(), name.to_owned());
-        self.0.push(FieldRequirement { pointer, equal: true, value });
+        self.0.push(FieldRequirement { pointer, equal: true, value, absent: "" });
     }
 
     /// The one name that can match, if only one can.
@@ -202,23 +221,78 @@ impl FieldSelector {
             let found = match object.pointer(&one.pointer) {
                 Some(Value::Bool(flag)) => *one.value == flag.to_string(),
                 Some(Value::Number(number)) => *one.value == number.to_string(),
-                _ => object::text(object, &one.pointer) == one.value,
+                Some(Value::String(text)) => *one.value == *text,
+                _ => one.absent == one.value,
             };
             found == one.equal
         })
     }
 }
 
-fn unescape(value: &str) -> String {
+/// A built-in field that is no text has a value where none is written.
+fn left_out(label: &str) -> &'static str {
+    match label {
+        "spec.unschedulable" | "spec.hostNetwork" => "false",
+        "status.replicas" | "status.successful" => "0",
+        _ => "",
+    }
+}
+
+/// At commas that no backslash stands before.
+fn terms(text: &str) -> Vec<&str> {
+    let (mut terms, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                terms.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    terms.push(&text[start..]);
+    terms
+}
+
+/// Label, whether it is to be equal, and the value, at the first operator.
+fn term(part: &str) -> Option<(&str, bool, &str)> {
+    let unequal = part.find("!=");
+    match (unequal, part.find('=')) {
+        (Some(at), Some(first)) if at < first => Some((&part[..at], false, &part[at + 2..])),
+        (_, Some(at)) => {
+            let value = &part[at + 1..];
+            Some((&part[..at], true, value.strip_prefix('=').unwrap_or(value)))
+        }
+        _ => None,
+    }
+}
+
+/// Commas, equals signs and backslashes stand in values behind a backslash.
+fn unescape(value: &str) -> Result<String, String> {
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
-        match c {
-            '\\' => out.extend(chars.next()),
-            c => out.push(c),
+        match (c, chars.clone().next()) {
+            ('\\', Some(next @ ('\\' | ',' | '='))) => {
+                chars.next();
+                out.push(next);
+            }
+            ('\\', next) => {
+                let sequence: String = ['\\'].into_iter().chain(next).collect();
+                return Err(format!("invalid field selector: invalid escape sequence: {sequence}"));
+            }
+            (',' | '=', _) => {
+                let code = u32::from(c);
+                return Err(format!(
+                    "invalid field selector: unescaped character in value: {code}"
+                ));
+            }
+            (c, _) => out.push(c),
         }
     }
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -252,20 +326,24 @@ mod tests {
         for bad in ["a in b", "a in (b", "a)", "=b", "a b", "tier>x", "a,,b", "-a=b"] {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");
         }
-        let pods = crate::catalog::find("", "v1", "pods").expect("served");
-        for bad in ["spec.colour=red", "metadata.name"] {
+        let pods = crate::catalog::Catalog::builtin().find("", "v1", "pods").expect("served");
+        for bad in ["spec.colour=red", "metadata.name", "metadata.name=a=b", "metadata.name=a\\b"] {
             assert!(FieldSelector::parse(bad, pods).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn field_selectors_select_by_value_and_by_absence() {
-        let pods = crate::catalog::find("", "v1", "pods").expect("served");
+        let pods = crate::catalog::Catalog::builtin().find("", "v1", "pods").expect("served");
         let pod = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n1"}});
         let matches = |text| FieldSelector::parse(text, pods).expect(text).matches(&pod);
         assert!(matches("spec.nodeName=n1,status.phase!=Running"));
         assert!(!matches("metadata.name!=a"));
         assert!(matches("status.phase="));
+        assert!(matches("status.phase!=a\\,b\\=c\\\\"));
+        let escaped = FieldSelector::parse("metadata.name=a\\,b,spec.nodeName==n1", pods);
+        assert_eq!(escaped.expect("ok").name(), Some("a,b"));
+        assert!(matches("spec.hostNetwork=false") && !matches("spec.hostNetwork=true"));
         assert_eq!(FieldSelector::parse("metadata.name=a", pods).expect("ok").name(), Some("a"));
     }
 }

@@ -7,23 +7,30 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use identity::Peer;
 use rt::{Drain, TaskKind};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 
 use crate::{
-    caller::Caller,
+    audit::Audit,
+    authn::{Authenticator, Connection},
+    authz::{Authorizer, reconcile},
     cluster::Clusters,
     config::Config,
+    departure::Departure,
+    flows::Flows,
+    front::Front,
     handler::{Handler, Shared},
     limits,
-    logs::Agents,
     merged::Mergers,
     metrics::Metrics,
+    request::path::Door,
+    settings::Settings,
+    standing::Standing,
+    streams::Agents,
 };
 
 /// Flow-control windows: a 3 MiB body needs a few round trips, and an idle
@@ -42,14 +49,24 @@ pub enum Error {
     #[error("{code}: listen on {address}: {source}. {remedy}",
         code = errors::API_LISTEN, remedy = errors::API_LISTEN.remedy())]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("{code}: authentication: {why}. {remedy}",
+        code = errors::CONFIG_INVALID, remedy = errors::CONFIG_INVALID.remedy())]
+    Authentication { why: String },
+    #[error("{code}: audit: {why}. {remedy}",
+        code = errors::CONFIG_INVALID, remedy = errors::CONFIG_INVALID.remedy())]
+    Audit { why: String },
 }
+
+/// The audit log of a server, if it keeps one.
+pub struct AuditLog(Option<Arc<Audit>>);
 
 /// An API server, listening but not yet serving.
 pub struct Api {
     listener: TcpListener,
     local_addr: SocketAddr,
-    tls: TlsAcceptor,
+    front: Front,
     handler: Handler,
+    standing: Standing,
 }
 
 // === impl Handler ===
@@ -60,15 +77,61 @@ impl Handler {
         agent_tls: Option<Arc<rustls::ClientConfig>>,
         pages: rt::Pages,
     ) -> Handler {
-        let clusters = Arc::new(Clusters::new(keyspaces));
+        Handler::at(Door::Federation, keyspaces, agent_tls, pages)
+    }
+
+    /// With `root` at `/`.
+    pub fn at(
+        root: Door,
+        keyspaces: crate::Keyspaces,
+        agent_tls: Option<Arc<rustls::ClientConfig>>,
+        pages: rt::Pages,
+    ) -> Handler {
+        Handler::with(root, keyspaces, agent_tls, pages, &Settings::default())
+            .expect("the default settings name no files")
+    }
+
+    /// As the operator set it.
+    pub fn with(
+        root: Door,
+        keyspaces: crate::Keyspaces,
+        agent_tls: Option<Arc<rustls::ClientConfig>>,
+        pages: rt::Pages,
+        settings: &Settings,
+    ) -> Result<Handler, Error> {
+        let clusters = Arc::new(Clusters::new(keyspaces, root));
+        let authn = Authenticator::build(&settings.authentication)
+            .map_err(|why| Error::Authentication { why })?;
+        let authz = Authorizer::new(clusters.clone(), &settings.authorization);
+        let audit = settings.audit.as_ref().map(Audit::open).transpose();
+        let audit = audit.map_err(|why| Error::Audit { why })?.map(Arc::new);
         let shared = Shared {
+            authn,
+            authz: Arc::new(authz),
+            flows: Flows::new(clusters.clone(), &settings.bounds),
             clusters: clusters.clone(),
             metrics: Arc::new(Metrics::default()),
             mergers: Mergers::new(clusters),
             agents: Agents::new(agent_tls),
             pages,
+            departure: Departure::default(),
+            documents: crate::openapi::Documents::default(),
+            bounds: settings.bounds,
+            callers: Arc::default(),
+            audit,
         };
-        Handler { shared: Arc::new(shared) }
+        Ok(Handler { shared: Arc::new(shared) })
+    }
+}
+
+// === impl AuditLog ===
+
+impl AuditLog {
+    /// Until what was to be written down is.
+    pub async fn flush(&self) {
+        if let Some(audit) = &self.0 {
+            audit.flush().await;
+        }
     }
 }
 
@@ -80,9 +143,14 @@ impl Api {
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
-        let tls = TlsAcceptor::from(config.tls);
-        let handler = Handler::new(config.keyspaces, config.agent_tls, config.pages);
-        Ok(Api { listener, local_addr, tls, handler })
+        let settings = &config.settings;
+        let front_proxy = settings.authentication.front_proxy.as_ref();
+        let front = Front::new(config.tls, config.clients, front_proxy)?;
+        let networks = settings.service_cluster_ip_ranges.clone();
+        let standing = Standing { networks, port: local_addr.port() };
+        let handler =
+            Handler::with(config.root, config.keyspaces, config.agent_tls, config.pages, settings)?;
+        Ok(Api { listener, local_addr, front, handler, standing })
     }
 
     #[must_use]
@@ -90,16 +158,37 @@ impl Api {
         self.local_addr
     }
 
+    /// With which to tell that we are about to leave.
+    #[must_use]
+    pub fn departure(&self) -> Departure {
+        self.handler.shared.departure.clone()
+    }
+
+    /// With which certificates are replaced.
+    #[must_use]
+    pub fn front(&self) -> Front {
+        self.front.clone()
+    }
+
+    /// With which to wait, at the very end, for the last events.
+    #[must_use]
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog(self.handler.shared.audit.clone())
+    }
+
     /// Serves until `drain` starts, then lets requests finish; watches end.
     pub async fn run(self, drain: Drain) {
         let room = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        self.keep_standing(&drain);
+        self.keep_roles(&drain);
+        self.handler.shared.flows.start();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 () = drain.started() => return,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "accept");
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -110,10 +199,11 @@ impl Api {
                 tracing::warn!(max = limits::CONNECTIONS_MAX, "too many connections, one closed");
                 continue;
             };
-            let (tls, handler, drain) = (self.tls.clone(), self.handler.clone(), drain.clone());
+            let (front, handler, drain) = (self.front.clone(), self.handler.clone(), drain.clone());
             rt::spawn(TaskKind::Connection, "api connection", async move {
-                if let Some((stream, caller)) = greet(tls, stream).await {
-                    serve(stream, caller, handler, drain).await;
+                if let Some((stream, connection)) = front.greet(stream).await {
+                    let connection = Connection { peer: Some(peer.ip()), ..connection };
+                    serve(stream, connection, handler, drain).await;
                 }
                 drop(permit);
             });
@@ -121,41 +211,39 @@ impl Api {
     }
 }
 
-/// The handshake, and who it was with.
-async fn greet(tls: TlsAcceptor, stream: TcpStream) -> Option<(TlsStream<TcpStream>, Caller)> {
-    // Small frames of watches must not wait for each other.
-    let _ = stream.set_nodelay(true);
-    let accepted = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
-    let stream = match accepted {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake");
-            return None;
+// === impl Api, what a plain cluster has from the start ===
+
+impl Api {
+    fn keep_standing(&self, drain: &Drain) {
+        let (shared, standing) = (self.handler.shared.clone(), self.standing.clone());
+        if *shared.clusters.root() != Door::Cluster {
+            return;
         }
-        Err(_) => return None,
-    };
-    match Peer::of_server_connection(stream.get_ref().1) {
-        Ok(peer) => Some((stream, caller(peer))),
-        Err(error) => {
-            tracing::info!(%error, "client certificate refused");
-            None
+        let drain = drain.clone();
+        rt::spawn(TaskKind::Connection, "standing objects", async move {
+            standing.keep(&shared.clusters, drain).await;
+        });
+    }
+
+    fn keep_roles(&self, drain: &Drain) {
+        let shared = self.handler.shared.clone();
+        if *shared.clusters.root() != Door::Cluster || !shared.authz.keeps_roles() {
+            return;
         }
+        let drain = drain.clone();
+        rt::spawn(TaskKind::Critical, "default roles", async move {
+            reconcile::run(&shared.clusters, drain).await;
+        });
     }
 }
 
-/// Whom a verified certificate stands for.
-fn caller(peer: Option<Peer>) -> Caller {
-    match peer {
-        None => Caller::anonymous(),
-        Some(Peer { spiffe: Some(id), .. }) => Caller::process(&id),
-        Some(Peer { common_name: Some(name), organizations, .. }) => {
-            Caller::user(name, organizations)
-        }
-        Some(_) => Caller::anonymous(),
-    }
-}
-
-async fn serve(stream: TlsStream<TcpStream>, caller: Caller, handler: Handler, drain: Drain) {
+async fn serve(
+    stream: TlsStream<TcpStream>,
+    connection: Connection,
+    handler: Handler,
+    drain: Drain,
+) {
+    let caller = Arc::new(connection);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -172,9 +260,9 @@ async fn serve(stream: TlsStream<TcpStream>, caller: Caller, handler: Handler, d
         .keep_alive_interval(PING_EVERY);
     let service = service_fn(|request: http::Request<Incoming>| {
         let (handler, caller, drain) = (handler.clone(), caller.clone(), drain.clone());
-        async move { Ok::<_, Infallible>(handler.handle(request, &caller, &drain).await) }
+        async move { Ok::<_, Infallible>(handler.receive(request, &caller, &drain).await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,

@@ -3,20 +3,28 @@
 //! Frames go through a short bounded queue; a client that does not read it for
 //! [`SLOW`] is cut and comes back from the last version it saw.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use rt::{Drain, random::Random};
+use schema::proto;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
+    answer,
     failure::Failure,
     object,
-    registry::watch::{Before, Change, Moment, Opening},
-    request::{accept::Shape, options::WatchOptions},
-    resource::Resource,
+    registry::{
+        Item,
+        watch::{Before, Change, Moment, Opening},
+    },
+    request::{
+        accept::{Encoding, Shape},
+        options::WatchOptions,
+    },
+    resource::{Origin, Resource},
     table::{self, Table},
 };
 
@@ -29,19 +37,19 @@ const SLOW: Duration = Duration::from_secs(10);
 /// How often an idle watch says how far it is, as kube-apiserver does.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
-/// Watches that name no timeout end between one and two times this, so that
-/// clients spread over replicas again.
-const TIMEOUT_MIN_S: u64 = 1800;
+/// However long a client asks for: ended watches spread over replicas again.
+const TIMEOUT_MAX_S: u64 = 3600;
 
 /// Tells clients that the objects that were there at the start have all come.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// How objects are written into frames.
 pub struct View {
-    resource: &'static Resource,
+    resource: Arc<Resource>,
     shape: Shape,
     table: Table,
     headers: bool,
+    encoding: Encoding,
 }
 
 pub struct Session {
@@ -58,8 +66,24 @@ struct Over;
 // === impl View ===
 
 impl View {
-    pub fn new(resource: &'static Resource, shape: Shape, table: Table) -> View {
-        View { resource, shape, table, headers: true }
+    pub fn new(resource: Arc<Resource>, shape: Shape, table: Table) -> View {
+        View { resource, shape, table, headers: true, encoding: Encoding::Json }
+    }
+
+    /// In the first of `wanted` that its objects have a form in.
+    pub fn encoded(self, wanted: &[Encoding]) -> View {
+        let kinds = matches!(self.resource.origin, Origin::Builtin(_));
+        let has = |encoding: &&Encoding| match encoding {
+            Encoding::Json => true,
+            Encoding::Yaml => false,
+            Encoding::Protobuf => kinds || self.shape == Shape::Partial,
+        };
+        let encoding = wanted.iter().find(has).copied().unwrap_or(Encoding::Json);
+        View { encoding, ..self }
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     fn show(&mut self, object: Value) -> Value {
@@ -88,7 +112,7 @@ impl View {
                 "metadata": metadata,
             }),
             Shape::Partial => table::partial(json!({ "metadata": metadata })),
-            Shape::Table => self.table.show(metadata, Vec::new(), false),
+            Shape::Table => self.table.bookmark(metadata, initial_end),
         }
     }
 }
@@ -109,8 +133,9 @@ impl Session {
     async fn serve(&mut self, opening: Opening, drain: &Drain) -> Result<(), Over> {
         let Opening { initial, version, mut moments } = opening;
         self.version = version;
-        for object in initial {
-            self.tell("ADDED", object).await?;
+        for item in initial {
+            let version = item.version().unwrap_or(version);
+            self.tell("ADDED", &item, version).await?;
         }
         if self.options.initial_events == Some(true) && self.options.bookmarks {
             self.bookmark(true).await?;
@@ -121,7 +146,7 @@ impl Session {
         loop {
             tokio::select! {
                 moment = moments.next() => match moment {
-                    Some(Ok(Moment::Change(change))) => self.change(change).await?,
+                    Some(Ok(Moment::Change(change))) => self.change(*change).await?,
                     Some(Ok(Moment::Reached(version))) => self.version = self.version.max(version),
                     Some(Err(failure)) => return self.fail(&failure).await,
                     None => return Ok(()),
@@ -142,15 +167,17 @@ impl Session {
     }
 
     fn timeout(&self) -> Duration {
-        let seconds = self
-            .options
-            .timeout_s
-            .unwrap_or_else(|| TIMEOUT_MIN_S + Random::from_entropy().below(TIMEOUT_MIN_S));
-        Duration::from_secs(seconds.clamp(1, 2 * TIMEOUT_MIN_S))
+        let min_s = self.options.timeout_min.as_secs().max(1);
+        match self.options.timeout_s {
+            Some(seconds) => Duration::from_secs(seconds.clamp(1, TIMEOUT_MAX_S)),
+            None => Duration::from_secs(min_s + Random::from_entropy().below(min_s)),
+        }
     }
 
-    fn selects(&self, object: &Value) -> bool {
-        self.options.labels.matches(object) && self.options.fields.matches(object)
+    fn selects(&self, item: &Item) -> bool {
+        // What cannot be read is told to nobody.
+        let WatchOptions { labels, fields, .. } = &self.options;
+        item.matches(&self.view.resource, labels, fields).unwrap_or(false)
     }
 
     /// An object that leaves the selection is deleted for this client, one
@@ -166,24 +193,38 @@ impl Session {
         let was = match &before {
             Before::Absent => false,
             Before::Unread => unselective,
-            Before::Object(object) => self.selects(object),
+            Before::Object(item) => self.selects(item),
         };
         match (now, before) {
-            (Some(object), _) if self.selects(&object) => {
-                self.tell(if was { "MODIFIED" } else { "ADDED" }, object).await
+            (Some(item), _) if self.selects(&item) => {
+                self.tell(if was { "MODIFIED" } else { "ADDED" }, &item, version).await
             }
-            (Some(mut object), _) if was => {
-                object::set_version(&mut object, version);
-                self.tell("DELETED", object).await
+            // As it was when it was still selected.
+            (Some(_) | None, Before::Object(item)) if was => {
+                self.tell("DELETED", &item, version).await
             }
-            (None, Before::Object(object)) if was => self.tell("DELETED", object).await,
             _ => Ok(()),
         }
     }
 
-    async fn tell(&mut self, event: &str, object: Value) -> Result<(), Over> {
-        let object = self.view.show(object);
-        self.send(event, &object).await
+    async fn tell(&mut self, event: &str, item: &Item, version: u64) -> Result<(), Over> {
+        let mut frame = open_frame(event, item.len());
+        let written = match self.view.shape {
+            Shape::Object => item.write_at(&self.view.resource, version, &mut frame),
+            _ => item.object(&self.view.resource).and_then(|mut object| {
+                object::set_version(&mut object, version);
+                let shown = self.view.show(object);
+                serde_json::to_writer(&mut frame, &shown)
+                    .map_err(|_| Failure::internal("an object without a form"))
+            }),
+        };
+        match written {
+            Ok(()) => self.push(event, frame).await,
+            Err(failure) => {
+                self.fail(&failure).await?;
+                Err(Over)
+            }
+        }
     }
 
     async fn bookmark(&mut self, initial_end: bool) -> Result<(), Over> {
@@ -203,17 +244,34 @@ impl Session {
     }
 
     async fn send(&mut self, event: &str, object: &Value) -> Result<(), Over> {
-        let mut frame = Vec::with_capacity(512);
-        frame.extend_from_slice(b"{\"type\":\"");
-        frame.extend_from_slice(event.as_bytes());
-        frame.extend_from_slice(b"\",\"object\":");
+        let mut frame = open_frame(event, 512);
         serde_json::to_writer(&mut frame, object).map_err(|_| Over)?;
-        frame.extend_from_slice(b"}\n");
+        self.push(event, frame).await
+    }
+
+    /// Ends the frame and gives it to the client.
+    async fn push(&mut self, event: &str, mut frame: Vec<u8>) -> Result<(), Over> {
+        match self.view.encoding {
+            Encoding::Protobuf => {
+                let object = frame.get(open_frame(event, 0).len()..).ok_or(Over)?;
+                let sealed = answer::protobuf(object).map_err(|_| Over)?.ok_or(Over)?;
+                frame = proto::frame(event, &sealed);
+            }
+            Encoding::Json | Encoding::Yaml => frame.extend_from_slice(b"}\n"),
+        }
         self.frames.send_timeout(frame.into(), SLOW).await.map_err(|error| {
             if matches!(error, mpsc::error::SendTimeoutError::Timeout(_)) {
-                tracing::info!(kind = self.view.resource.kind, "slow watcher cut");
+                tracing::info!(kind = &*self.view.resource.kind, "slow watcher cut");
             }
             Over
         })
     }
+}
+
+fn open_frame(event: &str, len: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(len + 64);
+    frame.extend_from_slice(b"{\"type\":\"");
+    frame.extend_from_slice(event.as_bytes());
+    frame.extend_from_slice(b"\",\"object\":");
+    frame
 }

@@ -92,18 +92,25 @@ proptest! {
     }
 
     #[test]
-    fn any_body_is_answered(body in json(), kind in 0..4_usize) {
+    fn any_body_is_answered(body in json(), kind in 0..5_usize) {
         run(async {
             let server = Server::with_units().await;
             server.post(PODS, support::pod("p", "n")).await.expect_code(201);
             let text = body.to_string();
-            let media = ["merge", "strategic", "json", "application/json"][kind];
+            let apply = "application/apply-patch+yaml";
+            let media = ["merge", "strategic", "json", "application/json", apply][kind];
             for path in [UNITS, PODS, CONFIG_MAPS, "/apis/apps.polis.dev/v1alpha1/namespaces/default/cafedeployments"] {
                 let code = server.post(path, body.clone()).await.code.as_u16();
                 prop_assert!(code < 500, "{code} {path} {text}");
             }
             for path in [format!("{PODS}/p"), format!("{PODS}/p/status"), format!("{UNITS}/rz01")] {
-                let code = server.patch(&path, media, body.clone()).await.code.as_u16();
+                let named = if media == apply { format!("{path}?fieldManager=me") } else { path.clone() };
+                let mut body = body.clone();
+                if media == apply && let Some(map) = body.as_object_mut() {
+                    map.insert("apiVersion".into(), "v1".into());
+                    map.insert("kind".into(), "Pod".into());
+                }
+                let code = server.patch(&named, media, body).await.code.as_u16();
                 prop_assert!(code < 500, "{code} {path} {text}");
                 // What was let in can be shown.
                 server.table(&path.replace("/status", "")).await.expect_code(200);

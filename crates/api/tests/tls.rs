@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use api::{Api, Config};
 use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use support::memory;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -135,11 +137,14 @@ async fn start(estate: &Estate) -> (SocketAddr, rt::Trigger) {
     let own = estate.process("polis-system", "apiserver");
     let agent = ServerCheck::Spiffe(Expected::service("polis.local", "polis-system", "agent"));
     let config = Config {
+        root: api::Door::Federation,
         listen: "127.0.0.1:0".parse().expect("an address"),
         tls: server_config(&own, ClientAuth::Optional, &[b"h2", b"http/1.1"]).expect("server"),
+        clients: None,
         keyspaces: memory::keyspaces(),
         agent_tls: Some(client_config(&own, agent, &[b"http/1.1"]).expect("client")),
         pages: rt::Pages::default(),
+        settings: api::Settings::default(),
     };
     let api = Api::build(config).await.expect("listens");
     let address = api.local_addr();
@@ -211,6 +216,37 @@ async fn a_certificate_says_who_may_do_what() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_believed_is_told_so() {
+    let (estate, others) = (Estate::new("believed"), Estate::new("strangers"));
+    let own = estate.process("polis-system", "apiserver");
+    let config = Config {
+        root: api::Door::Cluster,
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        tls: server_config(&own, ClientAuth::Any, &[b"http/1.1"]).expect("server"),
+        clients: Some(identity::client_authority(&own.roots).expect("an authority")),
+        keyspaces: memory::keyspaces(),
+        agent_tls: None,
+        pages: rt::Pages::default(),
+        settings: api::Settings::default(),
+    };
+    let api = Api::build(config).await.expect("listens");
+    let address = api.local_addr();
+    let (_trigger, drain) = rt::drain::channel();
+    tokio::spawn(api.run(drain));
+    let get = async |client: &Client| client.send("GET", "/api/v1/pods", Value::Null).await;
+    let admin = estate.person("admin", "system:masters");
+    assert_eq!(get(&Client::new(address, &admin)).await.0, 200);
+    // Shows what another authority issued, and believes ours.
+    let mut stranger = others.person("mallory", "system:masters");
+    stranger.roots.clone_from(&admin.roots);
+    let (code, text) = get(&Client::new(address, &stranger)).await;
+    assert_eq!(code, 401, "{text}");
+    assert!(text.contains("x509: certificate signed by unknown authority"), "{text}");
+    let (code, text) = get(&Client::anonymous(address, &admin)).await;
+    assert!(code == 403 && text.contains("system:anonymous"), "{code} {text}");
+}
+
+#[tokio::test]
 async fn logs_come_from_the_pods_agent() {
     let estate = Estate::new("logs");
     let (address, _trigger) = start(&estate).await;
@@ -227,13 +263,58 @@ async fn logs_come_from_the_pods_agent() {
     assert_eq!(admin.send("POST", "/units/rz01/api/v1/nodes", node).await.0, 201);
     assert_eq!(admin.send("POST", support::PODS, support::pod("p", "n")).await.0, 201);
     let log = format!("{}/p/log?tailLines=5&container=main&evil=1", support::PODS);
-    let expected = "log of /containerLogs/default/p/main?tailLines=5\n";
-    assert_eq!(admin.send("GET", &log, Value::Null).await, (StatusCode::OK, expected.into()));
+    let pod = admin.send("GET", &format!("{}/p", support::PODS), Value::Null).await.1;
+    let pod: Value = serde_json::from_str(&pod).expect("JSON");
+    let uid = pod["metadata"]["uid"].as_str().expect("a uid");
+    let expected = format!("log of /containerLogs/default/p/main?tailLines=5&uid={uid}\n");
+    let found = (StatusCode::OK, expected);
+    assert_eq!(admin.send("GET", &log, Value::Null).await, found);
     // At the federation the pod is found in whichever unit.
     let log = "/api/v1/namespaces/default/pods/p/log?tailLines=5";
-    assert_eq!(admin.send("GET", log, Value::Null).await, (StatusCode::OK, expected.into()));
+    assert_eq!(admin.send("GET", log, Value::Null).await, found);
     let other = format!("{}/p/log?container=other", support::PODS);
     assert_eq!(admin.send("GET", &other, Value::Null).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_watch_over_a_websocket_has_a_message_for_each_event() {
+    let estate = Estate::new("socket");
+    let (address, trigger) = start(&estate).await;
+    let client = Client::new(address, &estate.person("admin", "system:masters"));
+    let open = async |accept: &str| {
+        let stream = TcpStream::connect(address).await.expect("connect");
+        let tls = TlsConnector::from(client.tls.clone());
+        let stream = tls.connect(plain_name(), stream).await.expect("handshake");
+        let path = "ws://api/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3Dcafe";
+        let mut request = path.into_client_request().expect("a request");
+        request.headers_mut().insert("accept", accept.parse().expect("a value"));
+        request.headers_mut().insert("origin", "https://console".parse().expect("a value"));
+        let offered = "base64.binary.k8s.io".parse().expect("a value");
+        request.headers_mut().insert("sec-websocket-protocol", offered);
+        let opened = tokio_tungstenite::client_async(request, stream).await;
+        let (socket, answer) = opened.expect("it is agreed");
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "base64.binary.k8s.io");
+        socket
+    };
+    let mut plain = open("application/json").await;
+    let mut sealed = open("application/vnd.kubernetes.protobuf;stream=watch").await;
+    let namespace = json!({"metadata": {"name": "cafe"}});
+    assert_eq!(client.send("POST", "/api/v1/namespaces", namespace).await.0, 201);
+    let said = plain.next().await.expect("a message").expect("well formed");
+    let event: Value = serde_json::from_str(said.to_text().expect("text")).expect("JSON");
+    assert_eq!(
+        (&event["type"], &event["object"]["metadata"]["name"]),
+        (&json!("ADDED"), &json!("cafe"))
+    );
+    let said = sealed.next().await.expect("a message").expect("well formed").into_data();
+    assert!(said.starts_with(b"\x0a\x05ADDED\x12"), "{said:?}");
+    plain.send(Message::Ping(Bytes::new())).await.expect("sent");
+    assert!(plain.next().await.expect("a message").expect("well formed").is_pong());
+    let ended = tokio::spawn(async move { trigger.drain(Duration::from_secs(10)).await });
+    assert!(plain.next().await.expect("a message").expect("well formed").is_close());
+    assert!(sealed.next().await.expect("a message").expect("well formed").is_close());
+    drop((plain, sealed));
+    assert_eq!(ended.await.expect("no panic"), Drained::Clean);
 }
 
 #[tokio::test]

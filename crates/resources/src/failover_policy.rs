@@ -51,11 +51,11 @@ pub struct PausedRule {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Preference {
-    /// The unit's standbys, in their order.
-    #[default]
-    Standbys,
     /// A unit of the same city, whose users stay near; then the standbys.
+    #[default]
     SameCity,
+    /// The unit's standbys, in their order.
+    Standbys,
 }
 
 /// Nothing is written here.

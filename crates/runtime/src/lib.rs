@@ -6,12 +6,15 @@
 //! finds it again by its record on disk (pid, start time, boot).
 //!
 //! Reading order: [`Spec`] says what to run, `spawner` starts it, [`Process`]
-//! watches and stops it, [`Record`] remembers it, [`logs`] keeps what it prints.
+//! watches and stops it, [`Record`] remembers it, [`logs`] keeps what it prints,
+//! [`Exec`] starts more beside it.
 //!
 //! What this crate must never know: the Kubernetes API, restart policies, probes.
 
 mod spec;
 
+mod exec;
+mod listener;
 mod proc;
 mod process;
 mod record;
@@ -21,6 +24,7 @@ pub mod logs;
 
 mod runtime;
 
+pub use exec::{Exec, Execution, Lifetime, Sink, Size, Source};
 pub use process::{Exit, Process};
 pub use record::{Finished, Record, Running};
 pub use runtime::{Config, Error, Found, Runtime};

@@ -7,9 +7,29 @@ use std::{fs, io, path::Path};
 
 use rustix::process::Pid;
 
+use crate::record::Running;
+
 /// Fields of `/proc/PID/stat`, counted from 1 as in proc(5).
 const SESSION: usize = 6;
 const START_TIME: usize = 22;
+
+/// In the environment of a process that was started beside a container: that
+/// container's folder.
+pub(crate) const EXEC_MARK: &str = "POLIS_EXEC";
+
+/// Of a container's own process: see [`crate::record`].
+pub(crate) const CONTAINER_MARK: &str = "POLIS_CONTAINER";
+
+/// Whether the number still names the recorded process.
+pub(crate) fn is_same(running: &Running) -> bool {
+    let pid = Pid::from_raw(running.pid);
+    pid.and_then(start_ticks) == Some(running.start_ticks)
+}
+
+/// Which session a process is in.
+pub(crate) fn session(pid: Pid) -> Option<i32> {
+    i32::try_from(field(&stat(pid)?, SESSION)?).ok()
+}
 
 /// Ticks since boot. `None` if there is no such process.
 pub(crate) fn start_ticks(pid: Pid) -> Option<u64> {

@@ -63,7 +63,7 @@ impl Record {
 
     /// Environment entry by which a process without a recorded pid is known.
     pub(crate) fn mark(&self, folder: &Path) -> (&'static str, String) {
-        ("POLIS_CONTAINER", format!("{}/{}", folder.display(), self.attempt))
+        (proc::CONTAINER_MARK, format!("{}/{}", folder.display(), self.attempt))
     }
 
     /// A reader sees the record before or after, never half of it.

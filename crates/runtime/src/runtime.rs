@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fs, io,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -11,7 +12,8 @@ use std::{
 };
 
 use crate::{
-    ContainerId, Exit, Finished, Process, Record, Spec, SpecError,
+    ContainerId, Exec, Execution, Exit, Finished, Lifetime, Process, Record, Spec, SpecError, exec,
+    listener,
     logs::{Capture, Chunks, Pump, ReadOptions, pump},
     proc,
     record::{self, Running},
@@ -20,6 +22,9 @@ use crate::{
 
 /// What a container finds without asking for it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Which terminal a process is told it has.
+const TERM: &str = "xterm";
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,6 +63,8 @@ pub enum Error {
     NoLog(ContainerId),
     #[error("container {0} has no previous attempt")]
     NoPrevious(ContainerId),
+    #[error("container {0} is not running")]
+    NotRunning(ContainerId),
     #[error("could not prepare the runtime: {0}")]
     Prepare(#[source] io::Error),
 }
@@ -110,8 +117,10 @@ impl Runtime {
             args: spec.args,
             env,
             working_dir: work,
-            stdout,
-            stderr,
+            input: None,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            terminal: false,
             die_with_parent: self.config.die_with_parent,
         };
         let pid = match self.spawner.spawn(start).await {
@@ -186,6 +195,65 @@ impl Runtime {
             Some(capture.progress())
         });
         Ok(Chunks::open(folder, attempt, options, progress))
+    }
+
+    /// Starts one more process beside a container that is running: in its
+    /// environment and folder, and with an end of its own.
+    ///
+    /// It lives for its caller: it is killed with us, whatever becomes of
+    /// containers. What it leaves behind in its group ends with it.
+    pub async fn exec(&self, spec: &Spec, exec: Exec) -> Result<Execution, Error> {
+        spec.check()?;
+        exec.check()?;
+        let folder = self.folder(&spec.id);
+        let lifetime = self.lifetime(&spec.id).ok_or_else(|| Error::NotRunning(spec.id.clone()))?;
+        let work = spec.working_dir.clone().unwrap_or_else(|| folder.join("work"));
+        let mut env = clean_env(&work);
+        if exec.terminal {
+            env.push(("TERM".into(), TERM.into()));
+        }
+        env.extend(spec.env.iter().cloned());
+        env.push((proc::EXEC_MARK.into(), folder.display().to_string()));
+        let (ours, theirs) = exec::ends(&exec).map_err(Error::Prepare)?;
+        let start = Start {
+            program: exec.program.clone(),
+            args: exec.args,
+            env,
+            working_dir: work,
+            input: theirs.input,
+            stdout: theirs.stdout,
+            stderr: theirs.stderr,
+            terminal: exec.terminal,
+            die_with_parent: true,
+        };
+        let spawned = self.spawner.spawn(start).await;
+        let pid = spawned.map_err(|source| Error::Start { program: exec.program, source })?;
+        let process = Process::watch(pid).map_err(Error::Prepare)?;
+        let exec::Ours { input, stdout, stderr } = ours;
+        Ok(Execution { process, lifetime, input, stdout, stderr })
+    }
+
+    /// When the running attempt of a container ends. `None` if none is running.
+    #[must_use]
+    pub fn lifetime(&self, id: &ContainerId) -> Option<Lifetime> {
+        let slot = pump::lock(&self.captures).get(id).cloned()?;
+        let progress = pump::lock(&slot).as_ref().map(Capture::progress)?;
+        Some(Lifetime(progress))
+    }
+
+    /// Where a process of this Pod listens on `port`, whoever started it there.
+    /// Walks all of `/proc`: for threads that may block.
+    #[must_use]
+    pub fn listener(&self, uid: &str, port: u16) -> Option<SocketAddr> {
+        let folder = self.config.root.join(uid);
+        let records = folders(&folder).ok()?;
+        let records = records.iter().filter_map(|folder| Record::load(folder).ok().flatten());
+        let leaders: Vec<i32> = records
+            .filter_map(|record| record.running.filter(|_| record.finished.is_none()))
+            .filter(|running| running.boot_id == self.boot_id && proc::is_same(running))
+            .map(|running| running.pid)
+            .collect();
+        listener::find(&leaders, &folder, port)
     }
 
     fn find(&self) -> Result<Vec<Found>, Error> {

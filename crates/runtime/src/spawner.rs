@@ -5,9 +5,11 @@
 //! would take healthy processes with it; this one lives as long as its runtime.
 
 use std::{
-    fs::{self, File},
-    io,
-    os::{fd::BorrowedFd, unix::process::CommandExt as _},
+    fs, io,
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::PathBuf,
     process::{Command, Stdio},
     sync::mpsc,
@@ -32,8 +34,11 @@ pub(crate) struct Start {
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub working_dir: PathBuf,
-    pub stdout: File,
-    pub stderr: File,
+    pub input: Option<OwnedFd>,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    /// Its input is a terminal, to be the one it is controlled by.
+    pub terminal: bool,
     pub die_with_parent: bool,
 }
 
@@ -83,15 +88,23 @@ fn keep_inherited_files_to_ourselves() -> io::Result<()> {
 }
 
 fn spawn(start: Start) -> io::Result<Pid> {
-    let Start { program, args, env, working_dir, stdout, stderr, die_with_parent } = start;
+    let Start { program, args, env, working_dir, input, stdout, stderr, .. } = start;
+    let (terminal, die_with_parent) = (start.terminal, start.die_with_parent);
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(env).current_dir(working_dir);
-    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    command.stdin(input.map_or_else(Stdio::null, Stdio::from)).stdout(stdout).stderr(stderr);
     let parent = rustix::process::getpid();
     let prepare = move || {
         // A session of its own: signals meant for our terminal do not reach it,
         // and one signal to its group reaches all it started.
         rustix::process::setsid()?;
+        if terminal {
+            // SAFETY: 0 is the input that was put in place before this closure
+            // runs, and is open for as long as the call takes.
+            #[allow(unsafe_code)]
+            let input = unsafe { BorrowedFd::borrow_raw(0) };
+            rustix::process::ioctl_tiocsctty(input)?;
+        }
         if die_with_parent {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             // The parent may have died before the request was in place.
@@ -102,7 +115,7 @@ fn spawn(start: Start) -> io::Result<Pid> {
         Ok(())
     };
     // SAFETY: between fork and exec only async-signal-safe work is allowed. The
-    // closure makes three system calls through rustix (no allocation, no locks)
+    // closure makes four system calls through rustix (no allocation, no locks)
     // and builds errors from plain numbers.
     #[allow(unsafe_code)]
     unsafe {

@@ -13,7 +13,7 @@ mod seen;
 mod status;
 mod view;
 
-pub(crate) use plan::Place;
+pub(crate) use plan::{Place, PodPlan};
 pub(crate) use seen::{PodRef, SeenPod};
 
 use std::{
@@ -28,10 +28,14 @@ use runtime::{Found, Runtime};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    config::DRAIN_GRACE, disk::Manifests, events::Events, metrics::Metrics, probe::Checker,
+    config::DRAIN_GRACE,
+    disk::Manifests,
+    events::{self, Events},
+    metrics::Metrics,
+    probe::Checker,
 };
 use container::{Container, Order};
-use plan::{ContainerPlan, PodPlan, Refusal};
+use plan::{ContainerPlan, Refusal};
 use publish::Publisher;
 use view::View;
 
@@ -215,7 +219,13 @@ impl Worker {
                 stopping = Some(stop);
                 crew.stop(grace(&pod, crew.plan.grace, stop));
             } else if changed && stopping.is_none() {
-                crew.follow(PodPlan::of(&pod, &self.id, &self.shared.place));
+                let planned = PodPlan::of(&pod, &self.id, &self.shared.place);
+                if let Err(Refusal { reason, message }) = &planned {
+                    // It goes on as it is; whoever changed it learns why.
+                    let warning = events::Kind::Warning;
+                    self.shared.events.tell(&self.id, None, warning, reason, message);
+                }
+                crew.follow(planned);
             }
             let views = crew.views.borrow_and_update().clone();
             if views.iter().all(|view| view.known) {

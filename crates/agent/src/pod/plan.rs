@@ -281,9 +281,11 @@ fn unsupported(message: String) -> Refusal {
 }
 
 /// Of the container as written, so that a later release that resolves it
-/// otherwise does not restart what runs. FNV-1a, 64 bits.
+/// otherwise does not restart what runs; but for what it may use, which changes
+/// in place. FNV-1a, 64 bits.
 fn digest(container: &core::Container) -> u64 {
-    let text = serde_json::to_vec(container).expect("a parsed container is JSON again");
+    let container = core::Container { resources: None, resize_policy: None, ..container.clone() };
+    let text = serde_json::to_vec(&container).expect("a parsed container is JSON again");
     text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

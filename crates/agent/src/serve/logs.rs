@@ -10,13 +10,17 @@ use futures::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use k8s_openapi::jiff::Timestamp;
-use runtime::{ContainerId, logs::ReadOptions};
+use runtime::{
+    ContainerId,
+    logs::{ReadOptions, Stream},
+};
 
 use super::{
     State,
     answer::{self, Answer, refuse},
+    query,
 };
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, pod::PodRef};
 
 /// Logs being read at once; each may hold two chunks and a file.
 const STREAMS_MAX: u64 = 32;
@@ -31,11 +35,11 @@ pub(crate) fn answer(
     container: &str,
     query: &str,
 ) -> Answer {
-    let options = match parse(query, now()) {
-        Ok(options) => options,
+    let (options, uid) = match parse(query, now()) {
+        Ok(read) => read,
         Err(message) => return refuse(400, errors::AGENT_BAD_REQUEST, &message),
     };
-    let Some(uid) = state.pods.uid(namespace, pod) else {
+    let Some((PodRef { uid, .. }, _)) = state.pods.find(namespace, pod, uid.as_deref()) else {
         let message = format!("no pod {namespace}/{pod} on this node");
         return refuse(404, errors::AGENT_NOT_FOUND, &message);
     };
@@ -51,6 +55,18 @@ pub(crate) fn answer(
     };
     let chunks = match state.runtime.logs(&id, options) {
         Ok(chunks) => chunks,
+        // A kubelet's words.
+        Err(runtime::Error::NoLog(_)) => {
+            let message = format!(
+                "container {container:?} in pod {pod:?} is waiting to start: ContainerCreating"
+            );
+            return refuse(400, errors::AGENT_BAD_REQUEST, &message);
+        }
+        Err(runtime::Error::NoPrevious(_)) => {
+            let message =
+                format!("previous terminated container {container:?} in pod {pod:?} not found");
+            return refuse(400, errors::AGENT_BAD_REQUEST, &message);
+        }
         Err(error) => return refuse(404, errors::AGENT_NOT_FOUND, &error.to_string()),
     };
     let reading = Reading::start(&state.metrics);
@@ -61,11 +77,11 @@ pub(crate) fn answer(
     answer::stream(StreamBody::new(frames).boxed_unsync())
 }
 
-fn parse(query: &str, now: SystemTime) -> Result<ReadOptions, String> {
+/// The options, and the uid of the Pod that is meant if it is known.
+fn parse(query: &str, now: SystemTime) -> Result<(ReadOptions, Option<String>), String> {
     let mut options = ReadOptions::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decode(value);
+    let mut uid = None;
+    for (name, value) in query::pairs(query) {
         let bad = || format!("parameter {name}={value:?} is not understood");
         let number = || value.parse::<u64>().map_err(|_| bad());
         let switch = || match value.as_str() {
@@ -73,7 +89,7 @@ fn parse(query: &str, now: SystemTime) -> Result<ReadOptions, String> {
             "false" | "0" => Ok(false),
             _ => Err(bad()),
         };
-        match name {
+        match name.as_str() {
             "follow" => options.follow = switch()?,
             "previous" => options.previous = switch()?,
             "timestamps" => options.timestamps = switch()?,
@@ -86,32 +102,20 @@ fn parse(query: &str, now: SystemTime) -> Result<ReadOptions, String> {
                 let since: Timestamp = value.parse().map_err(|_| bad())?;
                 options.since = Some(since.into());
             }
+            "stream" => {
+                options.stream = match value.as_str() {
+                    "" | "All" => None,
+                    "Stdout" => Some(Stream::Out),
+                    "Stderr" => Some(Stream::Err),
+                    _ => return Err(bad()),
+                };
+            }
+            "uid" => uid = Some(value),
             // A kubelet ignores what it does not know; so do we.
             _ => {}
         }
     }
-    Ok(options)
-}
-
-/// Percent-decoding; what is malformed stays as it is.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| *first == b'%');
-        let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(if *first == b'+' { b' ' } else { *first });
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Ok((options, uid))
 }
 
 /// "The last ten seconds" are by the clock that stamped the lines.
@@ -142,12 +146,13 @@ mod tests {
     #[test]
     fn parameters_are_read_as_a_kubelet_does() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let options =
-            parse("follow=true&tailLines=5&sinceSeconds=10&other=x", now).expect("options");
+        let query = "follow=true&tailLines=5&sinceSeconds=10&other=x&uid=1-2&stream=Stderr";
+        let (options, uid) = parse(query, now).expect("options");
+        assert_eq!((uid.as_deref(), options.stream), (Some("1-2"), Some(Stream::Err)));
         assert!(options.follow && !options.timestamps);
         assert_eq!(options.tail_lines, Some(5));
         assert_eq!(options.since, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(990)));
-        let since = parse("sinceTime=1970-01-01T00%3A00%3A07Z", now).expect("options").since;
+        let since = parse("sinceTime=1970-01-01T00%3A00%3A07Z", now).expect("options").0.since;
         assert_eq!(since, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)));
         assert!(parse("tailLines=-1", now).is_err());
         assert!(parse("follow=maybe", now).expect_err("is refused").contains("follow"));

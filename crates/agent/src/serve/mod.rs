@@ -1,9 +1,11 @@
-//! What the API server asks an agent, over mutual TLS: logs and Pods. Health and
-//! metrics are open to all.
+//! What the API server asks an agent, over mutual TLS: logs, Pods, and what
+//! clients do in them. Health and metrics are open to all.
 
 mod answer;
 mod logs;
 mod pods;
+mod query;
+mod streams;
 
 pub(crate) use pods::Pods;
 
@@ -23,10 +25,12 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Caller, metrics::Metrics};
+use crate::{Caller, metrics::Metrics, pod::Place};
 use answer::{Answer, refuse, text};
+use streams::Asked;
 
-/// Connections at once: followers of logs, a few scrapes, some slack.
+/// Connections at once: followers of logs, a few scrapes, some slack. Those that
+/// were upgraded count by themselves.
 const CONNECTIONS_MAX: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a request's head; also how long an idle connection is kept.
@@ -53,6 +57,7 @@ pub(crate) struct State {
     pub runtime: Arc<Runtime>,
     pub pods: Pods,
     pub metrics: Arc<Metrics>,
+    pub place: Place,
 }
 
 // === impl Server ===
@@ -93,9 +98,9 @@ impl Server {
                 }
             };
             let Ok(place) = places.clone().try_acquire_owned() else { continue };
-            let (tls, state) = (self.tls.clone(), self.state.clone());
+            let (tls, state, drain) = (self.tls.clone(), self.state.clone(), drain.clone());
             connections.spawn(async move {
-                if let Err(error) = serve(stream, tls, state).await {
+                if let Err(error) = serve(stream, tls, state, drain).await {
                     tracing::debug!(%error, "a connection ended badly");
                 }
                 drop(place);
@@ -108,29 +113,40 @@ async fn serve(
     stream: TcpStream,
     tls: TlsAcceptor,
     state: Arc<State>,
+    drain: Drain,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // Keystrokes must not wait for each other.
+    let _ = stream.set_nodelay(true);
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await??;
     let peer = Peer::of_server_connection(stream.get_ref().1)?;
     let Caller { namespace, service_account } = &state.caller;
     let trusted = peer.is_some_and(|peer| peer.is_service(namespace, service_account));
     let service = service_fn(|request| {
-        let state = state.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(&state, trusted, request).await) }
+        let (state, drain) = (state.clone(), drain.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(&state, trusted, request, drain).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await?;
     Ok(())
 }
 
-async fn answer(state: &Arc<State>, trusted: bool, request: Request<Incoming>) -> Answer {
-    let path = request.uri().path();
-    if request.method() != Method::GET {
+async fn answer(
+    state: &Arc<State>,
+    trusted: bool,
+    request: Request<Incoming>,
+    drain: Drain,
+) -> Answer {
+    let path = request.uri().path().to_owned();
+    let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+    let streams = matches!(parts.as_slice(), ["exec" | "attach" | "portForward", ..]);
+    if !streams && request.method() != Method::GET {
         return refuse(405, errors::AGENT_BAD_REQUEST, "only GET is served");
     }
-    match path {
+    match path.as_str() {
         "/healthz" | "/livez" => return text("ok"),
         "/metrics" => return text(state.metrics.text()),
         _ => {}
@@ -138,14 +154,23 @@ async fn answer(state: &Arc<State>, trusted: bool, request: Request<Incoming>) -
     if !trusted {
         return refuse(403, errors::AGENT_FORBIDDEN, "the caller is not the API server");
     }
-    if path == "/pods" {
-        return answer::json(&state.pods.list());
-    }
-    let query = request.uri().query().unwrap_or_default();
-    let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
+        ["pods"] => answer::json(&state.pods.list()),
         ["containerLogs", namespace, pod, container] => {
+            let query = request.uri().query().unwrap_or_default();
             logs::answer(state, namespace, pod, container, query)
+        }
+        ["exec", namespace, pod, uid, container] => {
+            let asked = Asked { namespace, pod, uid: Some(uid) };
+            streams::exec(state, &asked, container, request, drain).await
+        }
+        ["attach", namespace, pod, uid, container] => {
+            let asked = Asked { namespace, pod, uid: Some(uid) };
+            streams::attach(state, &asked, container, request, drain).await
+        }
+        ["portForward", namespace, pod, uid] => {
+            let asked = Asked { namespace, pod, uid: Some(uid) };
+            streams::forward(state, &asked, request, drain).await
         }
         _ => refuse(404, errors::AGENT_NOT_FOUND, "no such path"),
     }

@@ -29,12 +29,20 @@ impl Pods {
         self.lock().retain(|(of, uid), _| *of != unit || keep(uid));
     }
 
-    /// The uid behind a name; of the newest Pod, if there are two.
-    pub(crate) fn uid(&self, namespace: &str, name: &str) -> Option<String> {
+    /// The Pod behind a name. Units may each have one of that name, and for a
+    /// moment one of them two: whoever knows the uid gets that one, others the
+    /// newest.
+    pub(crate) fn find(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+    ) -> Option<(PodRef, Arc<SeenPod>)> {
         let pods = self.lock();
-        let named = pods.values().filter(|(id, _)| id.namespace == namespace && id.name == name);
-        let newest = named.max_by_key(|(_, pod)| pod.metadata.creation_timestamp.clone());
-        newest.map(|(id, _)| id.uid.clone())
+        let named = pods.values().filter(|(id, _)| {
+            id.namespace == namespace && id.name == name && uid.is_none_or(|uid| id.uid == uid)
+        });
+        named.max_by_key(|(_, pod)| pod.metadata.creation_timestamp.clone()).cloned()
     }
 
     pub(crate) fn list(&self) -> Value {

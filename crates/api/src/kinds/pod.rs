@@ -1,148 +1,100 @@
 //! Pods: defaults, what may change, and the graceful end.
 
 use resources::FieldError;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::{
+    check::{Check, at, int, len, list, same, text},
+    pod_spec::{self, Whose},
+};
 use crate::{
-    names,
-    object::{self, set_default},
+    object::{self, set_default, timestamp},
     resource::Rules,
 };
 
-/// Kubernetes' default for `terminationGracePeriodSeconds`.
+const GRACE: &str = "terminationGracePeriodSeconds";
+
+/// Its default in Kubernetes.
 const GRACE_S: u64 = 30;
 
-pub const RULES: Rules = Rules { default, create, validate, validate_update, grace_s };
+pub const RULES: Rules =
+    Rules { default, create, validate, validate_update, grace_s, ..Rules::NONE };
 
 /// Runtime classes that run a process of the host: they need no image.
 const CLASSES_WITHOUT_IMAGE: [&str; 2] = ["", "package"];
 
 fn default(pod: &mut Value) {
-    let spec = object::child(pod, "spec");
-    set_default(spec, "restartPolicy", "Always");
-    set_default(spec, "terminationGracePeriodSeconds", GRACE_S);
-    set_default(spec, "dnsPolicy", "ClusterFirst");
-    set_default(spec, "schedulerName", "default-scheduler");
-    for list in ["containers", "initContainers"] {
-        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
-            default_container(container);
-        }
+    pod_spec::default_pod(&mut pod["spec"]);
+    // At once, for those who wrote it before it was refused of templates.
+    if int(at(pod, "spec"), GRACE).is_some_and(|grace| grace < 0) {
+        pod["spec"][GRACE] = 1.into();
     }
 }
 
-fn default_container(container: &mut Map<String, Value>) {
-    let ports = container.get_mut("ports").and_then(Value::as_array_mut);
-    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
-        set_default(port, "protocol", "TCP");
-    }
-    for probe in ["readinessProbe", "livenessProbe", "startupProbe"] {
-        let Some(probe) = container.get_mut(probe).and_then(Value::as_object_mut) else { continue };
-        set_default(probe, "timeoutSeconds", 1);
-        set_default(probe, "periodSeconds", 10);
-        set_default(probe, "successThreshold", 1);
-        set_default(probe, "failureThreshold", 3);
-        if let Some(get) = probe.get_mut("httpGet").and_then(Value::as_object_mut) {
-            set_default(get, "path", "/");
-            set_default(get, "scheme", "HTTP");
-        }
-    }
-}
+/// Pods stay this long on a node that is lost, unless they say otherwise.
+const LOST_S: u64 = 300;
+
+const LOST: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 fn create(pod: &mut Value) {
-    pod["status"] = json!({ "phase": "Pending" });
+    let class = pod_spec::qos_class(at(pod, "spec"));
+    pod["status"] = json!({ "phase": "Pending", "qosClass": class });
+    if len(at(pod, "spec"), "schedulingGates") > 0 {
+        pod["status"]["conditions"] = json!([{
+            "type": "PodScheduled",
+            "status": "False",
+            "lastProbeTime": null,
+            "lastTransitionTime": timestamp(object::now()),
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }]);
+    }
+    let spec = object::child(pod, "spec");
+    let own = spec.get("tolerations").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut tolerations = own.clone();
+    for taint in LOST {
+        let tolerated = |it: &Value| text(it, "key").is_empty() || text(it, "key") == taint;
+        let everything = |it: &Value| matches!(text(it, "effect"), "" | "NoExecute");
+        if !own.iter().any(|it| tolerated(it) && everything(it)) {
+            tolerations.push(json!({
+                "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_S,
+            }));
+        }
+    }
+    spec.insert("tolerations".into(), tolerations.into());
+    if spec.get("priorityClassName").and_then(Value::as_str).is_none_or(str::is_empty) {
+        set_default(spec, "priority", 0);
+        set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
+    }
 }
 
 fn validate(pod: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let Some(spec) = pod.get("spec").and_then(Value::as_object) else {
-        return vec![FieldError::required("spec", "say what is wanted")];
+    let Some(spec) = pod.get("spec").filter(|spec| spec.is_object()) else {
+        return vec![FieldError::required("spec", "")];
     };
-    let class = object::text(pod, "/spec/runtimeClassName");
-    let needs_image = !CLASSES_WITHOUT_IMAGE.contains(&class);
-    if spec.get("containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        errors.push(FieldError::required("spec.containers", "name at least one container"));
-    }
-    let mut seen = Vec::new();
-    for list in ["initContainers", "containers"] {
-        let containers = spec.get(list).and_then(Value::as_array);
-        for (index, container) in containers.into_iter().flatten().enumerate() {
-            let path = format!("spec.{list}[{index}]");
-            let name = object::text(container, "/name");
-            if seen.contains(&name) {
-                errors.push(FieldError::invalid(format!("{path}.name"), name, "is used twice"));
-            }
-            seen.push(name);
-            validate_container(container, &path, needs_image, &mut errors);
-        }
-    }
-    let policy = object::text(pod, "/spec/restartPolicy");
-    if !["Always", "OnFailure", "Never"].contains(&policy) {
-        let detail = format!("{policy:?}: supported values: \"Always\", \"OnFailure\", \"Never\"");
-        errors.push(FieldError::not_supported("spec.restartPolicy", detail));
-    }
-    let grace = &spec.get("terminationGracePeriodSeconds");
-    if grace.is_some_and(|grace| grace.as_u64().is_none()) {
-        let path = "spec.terminationGracePeriodSeconds";
-        errors.push(FieldError::invalid(path, "", "must be an integer and not negative"));
-    }
-    errors
-}
-
-fn validate_container(
-    container: &Value,
-    path: &str,
-    needs_image: bool,
-    errors: &mut Vec<FieldError>,
-) {
-    let name = object::text(container, "/name");
-    if name.is_empty() {
-        errors.push(FieldError::required(format!("{path}.name"), ""));
-    } else if let Some(why) = names::label(name) {
-        errors.push(FieldError::invalid(format!("{path}.name"), name, why));
-    }
-    if needs_image && object::text(container, "/image").is_empty() {
-        errors.push(FieldError::required(format!("{path}.image"), ""));
-    }
-    for field in ["command", "args"] {
-        if let Some(list) = container.get(field)
-            && !list.as_array().is_some_and(|list| list.iter().all(Value::is_string))
-        {
-            let path = format!("{path}.{field}");
-            errors.push(FieldError::invalid(path, "", "must be a list of strings"));
-        }
-    }
-    for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
-        let name = object::text(variable, "/name");
-        if name.is_empty() || name.contains(['=', '\0']) {
-            let path = format!("{path}.env[{index}].name");
-            errors.push(FieldError::invalid(path, name, "must not be empty or contain '='"));
-        }
-    }
-    for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
-        let valid = |port: &Value| port.as_u64().is_some_and(|port| (1..=65_535).contains(&port));
-        let path = format!("{path}.ports[{index}]");
-        if !valid(&port["containerPort"]) {
-            let path = format!("{path}.containerPort");
-            errors.push(FieldError::invalid(path, "", "must be between 1 and 65535, inclusive"));
-        }
-        if port.get("hostPort").is_some_and(|port| !valid(port) && port != 0) {
-            let path = format!("{path}.hostPort");
-            errors.push(FieldError::invalid(path, "", "must be between 0 and 65535, inclusive"));
-        }
-    }
+    let mut check = Check::default();
+    let needs_image = !CLASSES_WITHOUT_IMAGE.contains(&text(spec, "runtimeClassName"));
+    pod_spec::validate(&mut check, format_args!("spec"), spec, Whose::Pod, needs_image);
+    check.into_errors()
 }
 
 /// A running pod is not changed in place, but for its images and its end.
 fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
-    let frame = |pod: &Value| {
-        let mut spec = pod["spec"].clone();
+    let mut check = Check::default();
+    let (new, old) = (at(new, "spec"), at(old, "spec"));
+    let frame = |spec: &Value| {
+        let mut spec = spec.clone();
         let Some(map) = spec.as_object_mut() else { return spec };
-        for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+        for field in [
+            "activeDeadlineSeconds",
+            "tolerations",
+            "terminationGracePeriodSeconds",
+            "schedulingGates",
+        ] {
             map.remove(field);
         }
         // Being given a node is how a pod is scheduled.
-        if object::text(old, "/spec/nodeName").is_empty() {
+        if text(old, "nodeName").is_empty() {
             map.remove("nodeName");
         }
         for list in ["containers", "initContainers"] {
@@ -153,15 +105,27 @@ fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
         }
         spec
     };
-    match frame(new) == frame(old) {
-        true => Vec::new(),
-        false => vec![FieldError::not_supported(
-            "spec",
-            "pod updates may not change fields other than `spec.containers[*].image`, \
-             `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` or \
-             `spec.terminationGracePeriodSeconds`",
-        )],
+    if !same(&frame(new), &frame(old)) {
+        check.forbidden(
+            format_args!("spec"),
+            "pod updates may not change fields other than \
+             `spec.containers[*].image`,`spec.initContainers[*].image`,\
+             `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
+             tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
+             previously negative)",
+        );
     }
+    let known = |gate: &str| list(old, "schedulingGates").any(|(_, it)| text(it, "name") == gate);
+    for (index, gate) in list(new, "schedulingGates") {
+        let name = text(gate, "name");
+        if !known(name) {
+            let path = format_args!("spec.schedulingGates[{index}].name");
+            let detail =
+                format!("only deletion is allowed, but found new scheduling gate '{name}'");
+            check.forbidden(path, detail);
+        }
+    }
+    check.into_errors()
 }
 
 /// Only a pod that an agent may be running has anything to finish.
@@ -179,17 +143,23 @@ mod tests {
     fn pod() -> Value {
         let mut pod = json!({
             "metadata": {"name": "p", "namespace": "default"},
-            "spec": {"nodeName": "n", "containers": [{"name": "c", "ports": [{"containerPort": 80}]}]},
+            "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "a:1", "ports": [{"containerPort": 80}]}]},
         });
-        default(&mut pod);
+        filled(&mut pod);
         pod
+    }
+
+    fn filled(pod: &mut Value) {
+        let id = schema::builtin::find("core.v1.Pod").expect("a Pod");
+        schema::builtin::get(id).fill(pod);
+        default(pod);
     }
 
     #[test]
     fn a_pod_is_defaulted_once_and_for_all() {
         let once = pod();
         let mut twice = once.clone();
-        default(&mut twice);
+        filled(&mut twice);
         assert_eq!(once, twice);
         assert_eq!(once["spec"]["containers"][0]["ports"][0]["protocol"], "TCP");
         assert!(validate(&once).is_empty());
@@ -203,6 +173,31 @@ mod tests {
         assert!(validate_update(&new, &old).is_empty());
         new["spec"]["nodeName"] = "other".into();
         assert_eq!(validate_update(&new, &old).len(), 1);
+    }
+
+    #[test]
+    fn a_new_pod_waits_for_lost_nodes_and_has_a_priority() {
+        let mut pod = pod();
+        pod["spec"]["tolerations"] = json!([{"operator": "Exists", "key": LOST[0]}]);
+        create(&mut pod);
+        assert_eq!(pod["spec"]["tolerations"].as_array().map_or(0, Vec::len), 2);
+        assert_eq!(pod["spec"]["tolerations"][1]["key"], LOST[1]);
+        assert_eq!(pod["spec"]["priority"], 0);
+        assert_eq!(pod["status"]["qosClass"], "BestEffort");
+        assert!(validate(&pod).is_empty(), "{:?}", validate(&pod));
+    }
+
+    #[test]
+    fn a_gated_pod_says_why_it_waits() {
+        let mut pod = pod();
+        pod["spec"]["schedulingGates"] = json!([{"name": "example.com/wait"}]);
+        pod["spec"]["priorityClassName"] = "".into();
+        pod["spec"][GRACE] = (-5).into();
+        create(&mut pod);
+        filled(&mut pod);
+        assert_eq!(pod["status"]["conditions"][0]["reason"], "SchedulingGated");
+        assert_eq!(pod["spec"]["priority"], 0);
+        assert_eq!(pod["spec"][GRACE], 1);
     }
 
     #[test]

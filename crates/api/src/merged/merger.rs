@@ -40,7 +40,7 @@ pub struct Merger {
 }
 
 pub struct Shared {
-    resource: &'static Resource,
+    resource: Arc<Resource>,
     clusters: Arc<Clusters>,
     view: Mutex<View>,
     units: Mutex<Units>,
@@ -70,7 +70,7 @@ enum Standing {
 impl Merger {
     pub async fn start(
         clusters: Arc<Clusters>,
-        resource: &'static Resource,
+        resource: Arc<Resource>,
     ) -> Result<Merger, Failure> {
         let epoch = take_epoch(&*clusters.federation().kv).await?;
         let shared = Arc::new(Shared {

@@ -39,7 +39,7 @@ use crate::{
         options::{ListOptions, WatchOptions},
         path::Place,
     },
-    resource::Resource,
+    resource::{Resource, Text},
     response::{self, Body},
     table::UNIT_ANNOTATION,
     verbs::{Showing, Verb, start_watch},
@@ -61,7 +61,7 @@ const STALE: Duration = Duration::from_secs(5);
 /// Changes handed to a watcher in one step.
 const CHANGES_MAX: usize = 64;
 
-type Running = HashMap<&'static str, (Arc<Merger>, Instant)>;
+type Running = HashMap<Text, (Arc<Merger>, Instant)>;
 
 /// The mergers that run in this replica.
 pub struct Mergers {
@@ -79,7 +79,7 @@ impl Mergers {
     }
 
     /// The merger of `resource`, with a picture of every unit.
-    async fn get(&self, resource: &'static Resource) -> Result<Arc<Merger>, Failure> {
+    async fn get(&self, resource: &Arc<Resource>) -> Result<Arc<Merger>, Failure> {
         let merger = match self.used(resource) {
             Some(merger) => merger,
             None => {
@@ -96,18 +96,18 @@ impl Mergers {
 
     fn used(&self, resource: &Resource) -> Option<Arc<Merger>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let (merger, used) = running.get_mut(resource.plural)?;
+        let (merger, used) = running.get_mut(&resource.plural)?;
         *used = Instant::now();
         Some(merger.clone())
     }
 
-    async fn start(&self, resource: &'static Resource) -> Result<Arc<Merger>, Failure> {
-        let merger = Arc::new(Merger::start(self.clusters.clone(), resource).await?);
+    async fn start(&self, resource: &Arc<Resource>) -> Result<Arc<Merger>, Failure> {
+        let merger = Arc::new(Merger::start(self.clusters.clone(), resource.clone()).await?);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_empty() {
             tokio::spawn(sweep(Arc::downgrade(&self.running)));
         }
-        running.insert(resource.plural, (merger.clone(), Instant::now()));
+        running.insert(resource.plural.clone(), (merger.clone(), Instant::now()));
         Ok(merger)
     }
 }
@@ -136,24 +136,30 @@ impl Handler {
         place: &Place,
         showing: &Showing,
     ) -> Result<Response<Body>, Failure> {
-        let merger = self.shared.mergers.get(place.resource).await?;
+        let merger = self.shared.mergers.get(&place.resource).await?;
         let table = showing.table(place);
         match (verb, place.name.as_deref()) {
             (Verb::Watch, _) => {
                 let options = WatchOptions::parse(&ask.query, place)?;
-                let ticket = Ticket::long_running(&self.shared.metrics)?;
+                let ticket =
+                    Ticket::long_running(&self.shared.metrics, &self.shared.callers, ask.caller)?;
                 let opening = open(&merger, place, &options)?;
-                let view = watch::View::new(place.resource, showing.shape, table);
-                Ok(start_watch(ask, options, view, opening, ticket))
+                let view = watch::View::new(place.resource.clone(), showing.shape, table);
+                start_watch(ask, options, view, opening, ticket)
             }
             (_, Some(name)) => {
                 let (_, object) = only_one(&merger, place, name)?;
-                Ok(response::object(StatusCode::OK, showing.shape, &table, object))
+                response::object(
+                    StatusCode::OK,
+                    showing.shape,
+                    &table,
+                    registry::Item::Made(object),
+                )
             }
             (_, None) => {
                 let options = ListOptions::parse(&ask.query, place)?;
                 let page = list(&merger.shared.view(), place, &options)?;
-                let mut answer = response::list(showing.shape, &table, place.resource, page);
+                let mut answer = response::list(showing.shape, &table, page)?;
                 let stale = merger.shared.stale(STALE);
                 let warnings = stale.iter().map(|(unit, age)| {
                     let age = age.as_secs();
@@ -166,7 +172,7 @@ impl Handler {
     }
 
     pub(crate) async fn unit_of(&self, place: &Place, name: &str) -> Result<UnitName, Failure> {
-        let merger = self.shared.mergers.get(place.resource).await?;
+        let merger = self.shared.mergers.get(&place.resource).await?;
         Ok(only_one(&merger, place, name)?.0)
     }
 }
@@ -177,15 +183,15 @@ fn only_one(merger: &Merger, place: &Place, name: &str) -> Result<(UnitName, Val
     let view = merger.shared.view();
     let found: Vec<&Item> = view.items().filter(|item| item.kv.key == key).collect();
     match found.as_slice() {
-        [] => Err(Failure::not_found(place.resource, name)),
-        [only] => Ok((only.unit.clone(), show(&view, place.resource, only)?)),
+        [] => Err(Failure::not_found(&place.resource, name)),
+        [only] => Ok((only.unit.clone(), show(&view, &place.resource, only)?)),
         several => {
             let units: Vec<String> = several.iter().map(|item| item.unit.to_string()).collect();
             let why = format!(
                 "several units have one of this name: read it at /units/NAME, with NAME one of {}",
                 units.join(", ")
             );
-            Err(Failure::conflict(place.resource, name, &why))
+            Err(Failure::conflict(&place.resource, name, &why))
         }
     }
 }
@@ -202,9 +208,9 @@ fn list(view: &View, place: &Place, options: &ListOptions) -> Result<Page, Failu
     let prefix = place.prefix();
     let mut items = Vec::new();
     for item in view.items().filter(|item| item.kv.key.starts_with(prefix.as_bytes())) {
-        let object = show(view, place.resource, item)?;
+        let object = show(view, &place.resource, item)?;
         if options.labels.matches(&object) && options.fields.matches(&object) {
-            items.push(object);
+            items.push(registry::Item::Made(object));
         }
     }
     Ok(Page { items, revision: now.number(), ..Page::default() })
@@ -292,17 +298,18 @@ fn tell(view: &View, place: &Place, entry: &LogEntry) -> Option<Result<Moment, F
     }
     let version = view.at(entry.sequence).number();
     let shown = |item: &Option<Item>| {
-        item.as_ref().map(|item| show(view, place.resource, item)).transpose()
+        item.as_ref().map(|item| show(view, &place.resource, item)).transpose()
     };
     let change = || {
         let before = match shown(&entry.before)? {
             Some(mut before) => {
                 object::set_version(&mut before, version);
-                Before::Object(before)
+                Before::Object(registry::Item::Made(before))
             }
             None => Before::Absent,
         };
-        Ok(Moment::Change(Change { now: shown(&entry.now)?, before, version }))
+        let now = shown(&entry.now)?.map(registry::Item::Made);
+        Ok(Moment::Change(Box::new(Change { now, before, version })))
     };
     Some(change())
 }

@@ -1,11 +1,22 @@
-//! Patches: three ways to say what should change.
+//! Patches: four ways to say what should change.
 
-mod strategic;
+mod json;
 
 use bytes::Bytes;
-use serde_json::Value;
+use http::StatusCode;
+use merge::strategic;
+use schema::Schema;
+use serde_json::{Value, json};
 
-use crate::{failure::Failure, request::body};
+use crate::{
+    failure::Failure,
+    request::{body, decode::Decoded, yaml},
+};
+
+pub const JSON: &str = "application/json-patch+json";
+pub const MERGE: &str = "application/merge-patch+json";
+pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
+pub const APPLY: &str = "application/apply-patch+yaml";
 
 /// Kubernetes' bound on the operations of one JSON patch.
 const OPERATIONS_MAX: usize = 10_000;
@@ -24,60 +35,54 @@ pub enum Patch {
     /// RFC 7386.
     Merge(Value, Vec<String>),
     Strategic(Value, Vec<String>),
+    /// What the caller wants to be so, and from now on answers for.
+    Apply(Value, Vec<String>),
 }
 
 // === impl Patch ===
 
 impl Patch {
+    /// `builtin`: Kubernetes says how the kind's lists are merged.
     pub fn parse(media_type: &str, bytes: &Bytes, builtin: bool) -> Result<Patch, Failure> {
         match media_type {
-            "application/json-patch+json" => {
-                let decoded = body::parse(bytes)?;
-                let patch: json_patch::Patch = serde_json::from_value(decoded.value)
-                    .map_err(|error| Failure::bad_request(format!("JSON patch: {error}")))?;
-                match patch.len() {
-                    0..=OPERATIONS_MAX => Ok(Patch::Json(patch)),
-                    len => Err(Failure::too_large(format!(
-                        "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {len}"
-                    ))),
+            JSON => {
+                let value = parse(bytes)?.value;
+                if !value.is_array() {
+                    return Err(cannot_unmarshal(&value, "[]handlers.jsonPatchOp"));
                 }
+                json::parse(value).map(Patch::Json)
             }
-            "application/merge-patch+json" => {
-                let (patch, twice) = body::require_object(Some(body::parse(bytes)?))?;
-                Ok(Patch::Merge(patch, twice))
+            MERGE => object(parse(bytes)?).map(|(patch, twice)| Patch::Merge(patch, twice)),
+            STRATEGIC if builtin => {
+                object(parse(bytes)?).map(|(patch, twice)| Patch::Strategic(patch, twice))
             }
-            "application/strategic-merge-patch+json" if builtin => {
-                let (patch, twice) = body::require_object(Some(body::parse(bytes)?))?;
-                Ok(Patch::Strategic(patch, twice))
+            APPLY => {
+                let decoded = yaml::decode(bytes).map_err(|error| {
+                    Failure::bad_request(format!("error decoding patch: {error}"))
+                })?;
+                object(decoded).map(|(patch, twice)| Patch::Apply(patch, twice))
             }
-            "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
-                Err(Failure::unsupported_media_type(
-                    "server-side apply is not served in this release: use client-side apply \
-                     (kubectl apply without --server-side)",
-                ))
-            }
-            other => {
-                let known = match builtin {
-                    true => {
-                        "application/json-patch+json, application/merge-patch+json, \
-                         application/strategic-merge-patch+json"
-                    }
-                    false => "application/json-patch+json, application/merge-patch+json",
+            _ => {
+                let known: &[&str] = match builtin {
+                    true => &[JSON, MERGE, STRATEGIC, APPLY],
+                    false => &[JSON, MERGE, APPLY],
                 };
                 Err(Failure::unsupported_media_type(format!(
                     "the body of the request was in an unknown format - accepted media types \
-                     include: {known} (got {other:?})"
+                     include: {}",
+                    known.join(", ")
                 )))
             }
         }
     }
 
-    /// What `object` becomes, and fields that the patch wrote twice.
-    pub fn apply(&self, object: &Value) -> Result<(Value, Vec<String>), Failure> {
+    /// What `object` becomes, and fields that the patch wrote twice. Not for
+    /// what is applied: that needs to know who owns what.
+    pub fn change(&self, object: &Value, schema: &Schema) -> Result<(Value, Vec<String>), Failure> {
         let mut patched = object.clone();
         let twice = match self {
             Patch::Json(patch) => {
-                apply_json(&mut patched, patch)?;
+                json::change(&mut patched, patch)?;
                 Vec::new()
             }
             Patch::Merge(patch, twice) => {
@@ -85,8 +90,11 @@ impl Patch {
                 twice.clone()
             }
             Patch::Strategic(patch, twice) => {
-                strategic::merge(&mut patched, patch).map_err(Failure::bad_request)?;
+                strategic::merge(&mut patched, patch.clone(), schema).map_err(refused)?;
                 twice.clone()
+            }
+            Patch::Apply(..) => {
+                return Err(Failure::internal("an apply patch taken for another one"));
             }
         };
         match patched.is_object() {
@@ -96,19 +104,39 @@ impl Patch {
     }
 }
 
-fn apply_json(object: &mut Value, patch: &json_patch::Patch) -> Result<(), Failure> {
-    for operations in patch.chunks(OPERATIONS_PER_LOOK) {
-        json_patch::patch(object, operations).map_err(|error| {
-            let message = error.to_string();
-            Failure::new(http::StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
-        })?;
-        if size(object) > RESULT_BYTES_MAX {
-            return Err(Failure::too_large(format!(
-                "the patched object is larger than {RESULT_BYTES_MAX} bytes"
-            )));
-        }
+fn parse(bytes: &Bytes) -> Result<Decoded, Failure> {
+    crate::request::decode::decode(bytes)
+        .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))
+}
+
+fn object(decoded: Decoded) -> Result<(Value, Vec<String>), Failure> {
+    match decoded.value.is_object() {
+        true => Ok((decoded.value, decoded.twice)),
+        false => Err(cannot_unmarshal(&decoded.value, "map[string]interface {}")),
     }
-    Ok(())
+}
+
+fn cannot_unmarshal(value: &Value, wanted: &str) -> Failure {
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Failure::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {kind} into Go value of type {wanted}"
+    ))
+}
+
+fn refused(error: strategic::Error) -> Failure {
+    match error {
+        strategic::Error::Malformed(why) => Failure::bad_request(why),
+        strategic::Error::Impossible(why) => Failure::rejected(why),
+        // Kubernetes says the same with a 500; the caller is to blame all the same.
+        strategic::Error::Unexpected(why) => Failure::bad_request(why),
+    }
 }
 
 /// Roughly the bytes of its text form.
@@ -121,6 +149,18 @@ fn size(value: &Value) -> usize {
     }
 }
 
+/// An object that a patch made, with fields that its kind does not have.
+pub fn strictly_refused(patched: &Value, findings: &str) -> Failure {
+    let shown = format!("{:?}", patched.to_string());
+    let message = format!(" \"\" is invalid: patch: Invalid value: {shown}: {findings}");
+    let cause = json!({
+        "reason": "FieldValueInvalid",
+        "message": format!("Invalid value: {shown}: {findings}"),
+        "field": "patch",
+    });
+    Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).caused_by(vec![cause])
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -129,21 +169,23 @@ mod tests {
 
     fn check(media_type: &str, object: Value, patch: Value, expected: Option<Value>) {
         let bytes = Bytes::from(patch.to_string());
-        let patched = Patch::parse(media_type, &bytes, true).and_then(|patch| patch.apply(&object));
+        let schema = Schema::default();
+        let patched =
+            Patch::parse(media_type, &bytes, true).and_then(|patch| patch.change(&object, &schema));
         assert_eq!(patched.ok().map(|(object, _)| object), expected, "{patch}");
     }
 
     #[test]
     fn json_patches_apply_whole_or_not_at_all() {
-        let json = "application/json-patch+json";
         check(
-            json,
+            JSON,
             json!({"a": 1}),
             json!([{"op": "replace", "path": "/a", "value": 2}]),
             Some(json!({"a": 2})),
         );
-        check(json, json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 2}]), None);
-        check(json, json!({"a": 1}), json!([{"op": "replace", "path": "", "value": 2}]), None);
+        check(JSON, json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 2}]), None);
+        check(JSON, json!({"a": 1}), json!([{"op": "replace", "path": "", "value": 2}]), None);
+        check(JSON, json!({}), json!({}), None);
     }
 
     #[test]
@@ -152,19 +194,27 @@ mod tests {
         for _ in 0..60 {
             operations.push(json!({"op": "copy", "from": "/a", "path": "/a/-"}));
         }
-        check("application/json-patch+json", json!({}), json!(operations), None);
+        check(JSON, json!({}), json!(operations), None);
     }
 
     #[test]
-    fn merge_patches_merge_and_apply_patches_are_refused() {
-        let merge = "application/merge-patch+json";
+    fn merge_patches_merge() {
         check(
-            merge,
+            MERGE,
             json!({"a": {"b": 1, "c": 2}}),
             json!({"a": {"b": null}}),
             Some(json!({"a": {"c": 2}})),
         );
-        check(merge, json!({}), json!([]), None);
-        check("application/apply-patch+yaml", json!({}), json!({}), None);
+        check(MERGE, json!({}), json!([]), None);
+    }
+
+    #[test]
+    fn kinds_without_rules_for_lists_take_no_strategic_patch() {
+        let refusal = Patch::parse(STRATEGIC, &Bytes::from("{}"), false).expect_err("refused");
+        assert_eq!(refusal.code(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert!(refusal.message().ends_with(
+            "include: application/json-patch+json, application/merge-patch+json, \
+             application/apply-patch+yaml"
+        ));
     }
 }

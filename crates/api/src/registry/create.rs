@@ -3,12 +3,14 @@
 use kv::{Compare, Op, PutRequest, Txn};
 use serde_json::Value;
 
-use super::{ATTEMPTS_MAX, Registry, encode, namespaces, read};
+use super::{ATTEMPTS_MAX, Item, Part, Registry, encode, namespaces};
 use crate::{
+    admission::Operation,
     caller::Caller,
     failure::Failure,
-    names,
+    look, names,
     object::{self, timestamp},
+    owners::Owner,
     request::{body, options::WriteOptions},
 };
 
@@ -22,7 +24,7 @@ const GENERATE_NAME_LEN_MAX: usize = 58;
 
 /// What became of a write, and what the caller should be told besides.
 pub struct Created {
-    pub object: Value,
+    pub object: Item,
     pub warnings: Vec<String>,
 }
 
@@ -34,9 +36,35 @@ impl Registry {
         caller: &Caller,
         object: Value,
         twice: &[String],
-        options: WriteOptions,
+        options: &WriteOptions,
+    ) -> Result<Created, Failure> {
+        self.create_by(caller, object, twice, options, Some(&self.owner(Part::Main, options))).await
+    }
+
+    /// An object that says already who owns what.
+    pub(super) async fn create_applied(
+        &self,
+        caller: &Caller,
+        object: Value,
+        twice: &[String],
+        options: &WriteOptions,
+    ) -> Result<Created, Failure> {
+        self.create_by(caller, object, twice, options, None).await
+    }
+
+    async fn create_by(
+        &self,
+        caller: &Caller,
+        object: Value,
+        twice: &[String],
+        options: &WriteOptions,
+        owner: Option<&Owner>,
     ) -> Result<Created, Failure> {
         let resource = self.resource();
+        if resource.custom().is_some_and(|custom| custom.terminating) {
+            let message = "create not allowed while custom resource definition is terminating";
+            return Err(Failure::method_not_allowed(message, "GET, PUT, PATCH, DELETE"));
+        }
         let mut object = self.identify(object)?;
         let prefix = object::text(&object, "/metadata/generateName").to_owned();
         let generated = object::name(&object).is_empty() && !prefix.is_empty();
@@ -44,23 +72,37 @@ impl Registry {
             name_from(&mut object, &prefix);
         }
         self.prepare_create(&mut object);
-        let findings = resource.schema.look(&mut object);
-        let warnings = body::judge(options.validation, twice, &findings.unknown)?;
-        let mut errors = findings.errors;
+        (resource.rules.asked_by)(&mut object, caller);
+        let found = look::look(resource, &mut object)?;
+        let custom = !resource.is_builtin();
+        let mut warnings = body::judge(options.validation, custom, twice, &found.unknown)?;
+        let mut errors = found.errors;
         if errors.is_empty() {
-            (resource.rules.default)(&mut object);
+            look::fill(resource, &mut object);
+            let name = object::name(&object).to_owned();
+            let (create, dry_run) = (Operation::Create, options.dry_run);
+            object = self.admit_change(create, &name, dry_run, object, None, &mut warnings).await?;
             errors = names::metadata(&object, resource);
-            errors.extend((resource.rules.validate)(&object));
+            errors.extend(look::judge(resource, &object, None));
         }
         if !errors.is_empty() {
             return Err(Failure::invalid(resource, object::name(&object), &errors));
         }
+        self.judge(&object, None)?;
+        if let Some(owner) = owner {
+            self.track(owner, None, &mut object).await?;
+        }
+        let name = object::name(&object);
+        warnings.extend(
+            self.admit(Operation::Create, name, options.dry_run, Some(&object), None).await?,
+        );
         for _ in 0..ATTEMPTS_MAX {
             match self.try_create(caller, &mut object, options).await {
                 Err(failure) if generated && failure.code() == http::StatusCode::CONFLICT => {
                     name_from(&mut object, &prefix);
                 }
-                Ok(()) => return Ok(Created { object, warnings }),
+                Ok(None) => return Ok(Created { object: Item::Made(object), warnings }),
+                Ok(Some(kept)) => return Ok(Created { object: kept, warnings }),
                 Err(failure) => return Err(failure),
             }
         }
@@ -93,9 +135,7 @@ impl Registry {
     fn prepare_create(&self, object: &mut Value) {
         let resource = self.resource();
         let metadata = object::metadata(object);
-        for field in
-            ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"]
-        {
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             metadata.remove(field);
         }
         metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
@@ -105,7 +145,7 @@ impl Registry {
             metadata.insert("generation".into(), 1.into());
         }
         // An agent registers its node with the status it starts with.
-        if resource.status
+        if resource.has_status()
             && resource.kind != "Node"
             && let Some(map) = object.as_object_mut()
         {
@@ -114,31 +154,38 @@ impl Registry {
         (resource.rules.create)(object);
     }
 
+    /// The object as it was written; none when nothing was to be written.
     async fn try_create(
         &self,
         caller: &Caller,
         object: &mut Value,
-        options: WriteOptions,
-    ) -> Result<(), Failure> {
+        options: &WriteOptions,
+    ) -> Result<Option<Item>, Failure> {
         let resource = self.resource();
         let name = object::name(object).to_owned();
         let key = self.place.key(&name);
-        for _ in 0..ATTEMPTS_MAX {
+        let value: kv::Value = encode(resource, &*self.storable(object).await?).into();
+        for attempt in 0..ATTEMPTS_MAX {
             let mut compares = vec![Compare::absent(key.clone())];
             let mut ops = Vec::new();
             if let Some(namespace) = &self.place.namespace {
+                let (cluster, fresh) = (&self.cluster, attempt > 0);
                 let guard =
-                    namespaces::guard(self.kv(), caller, namespace, &name, resource).await?;
+                    namespaces::guard(cluster, fresh, caller, namespace, &name, resource).await?;
                 compares.push(guard.compare);
                 ops.extend(guard.provision);
             }
+            // Held until the transaction is through.
+            let charge = self.charge(None, object, None).await?;
+            compares.extend(charge.compares.iter().cloned());
+            ops.extend(charge.ops.iter().cloned());
             if options.dry_run {
-                return match read(self.kv(), resource, key).await? {
+                return match self.find(&name).await? {
                     Some(_) => Err(Failure::already_exists(resource, &name)),
-                    None => Ok(()),
+                    None => Ok(None),
                 };
             }
-            let mut put = PutRequest::new(key.clone(), encode(object));
+            let mut put = PutRequest::new(key.clone(), value.clone());
             let lease = self.lease().await?;
             put.lease = lease;
             ops.push(Op::Put(put));
@@ -151,15 +198,27 @@ impl Registry {
                 outcome => outcome?,
             };
             if outcome.succeeded {
-                object::set_version(object, outcome.revision);
-                return Ok(());
+                let written = written(key, value, outcome.revision);
+                return Ok(Some(self.show_one(written).await?));
             }
             if namespaces::found_one(&outcome) {
                 return Err(Failure::already_exists(resource, &name));
             }
-            // The namespace changed in between; look again.
+            // The namespace or a quota changed in between; look again.
         }
         Err(Failure::modified(resource, &name))
+    }
+}
+
+/// What a write leaves, as far as answers need it.
+pub(super) fn written(key: String, value: kv::Value, revision: kv::Revision) -> kv::KeyValue {
+    kv::KeyValue {
+        key: key.into(),
+        value,
+        create_revision: revision,
+        mod_revision: revision,
+        version: 1,
+        lease: None,
     }
 }
 

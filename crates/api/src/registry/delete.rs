@@ -4,11 +4,14 @@ use kv::{Compare, DeleteRequest, KeyRange, Op, Txn};
 use serde_json::Value;
 use time::Duration;
 
-use super::{ATTEMPTS_MAX, Page, Registry, Stored};
+use super::{ATTEMPTS_MAX, Item, Page, Registry, Stored};
 use crate::{
+    admission::Operation,
+    collect::{FOREGROUND, ORPHAN},
+    custom,
     failure::Failure,
     object::{self, timestamp},
-    request::options::{DeleteOptions, ListOptions},
+    request::options::{DeleteOptions, ListOptions, Propagation},
 };
 
 /// What became of an object that was to be deleted.
@@ -23,8 +26,17 @@ pub enum Deleted {
 
 impl Registry {
     pub async fn delete(&self, name: &str, options: &DeleteOptions) -> Result<Deleted, Failure> {
+        if self.has_webhooks().await? {
+            let current = self.read(name).await?;
+            let (delete, dry_run) = (Operation::Delete, options.is_dry_run());
+            self.admit(delete, name, dry_run, None, Some(&current.object)).await?;
+        }
         if self.resource().kind == "Namespace" {
             return self.delete_namespace(name, options).await;
+        }
+        if self.resource().is_definition() {
+            let going = self.mark_deleted(name, options, 0, custom::mark).await?;
+            return Ok(Deleted::Going(going));
         }
         for _ in 0..ATTEMPTS_MAX {
             let current = self.read(name).await?;
@@ -32,8 +44,17 @@ impl Registry {
             let own = (self.resource().rules.grace_s)(&current.object).unwrap_or(0);
             let asked = options.grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
             let grace_s = if own == 0 { 0 } else { asked.unwrap_or(own) };
-            if grace_s > 0 || object::has_finalizers(&current.object) {
-                let marked = self.mark_deleted(name, options, grace_s, |_| {}).await?;
+            let finalizers = self.finalizers(&current.object, options);
+            if grace_s > 0 || !finalizers.is_empty() {
+                let set = |object: &mut Value| {
+                    let finalizers = self.finalizers(object, options);
+                    let metadata = object::metadata(object);
+                    match finalizers.is_empty() {
+                        true => metadata.remove("finalizers"),
+                        false => metadata.insert("finalizers".into(), finalizers.into()),
+                    };
+                };
+                let marked = self.mark_deleted(name, options, grace_s, set).await?;
                 return Ok(Deleted::Going(marked));
             }
             if options.is_dry_run() || self.remove(name, &current).await? {
@@ -41,6 +62,34 @@ impl Registry {
             }
         }
         Err(Failure::modified(self.resource(), name))
+    }
+
+    /// Who must agree before the object goes, by what is to become of its
+    /// dependents.
+    fn finalizers(&self, object: &Value, options: &DeleteOptions) -> Vec<Value> {
+        let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+        let mut finalizers = list.cloned().unwrap_or_default();
+        let has = |list: &[Value], name: &str| list.iter().any(|one| one == name);
+        let said = has(&finalizers, ORPHAN) || has(&finalizers, FOREGROUND);
+        let wanted = match options.propagation() {
+            Some(wanted) => wanted,
+            None if said => return finalizers,
+            None if self.resource().rules.orphans => Propagation::Orphan,
+            None => return finalizers,
+        };
+        let own = match wanted {
+            Propagation::Orphan => Some(ORPHAN),
+            Propagation::Foreground => Some(FOREGROUND),
+            Propagation::Background => None,
+        };
+        finalizers
+            .retain(|one| one == own.unwrap_or_default() || (one != ORPHAN && one != FOREGROUND));
+        if let Some(own) = own
+            && !has(&finalizers, own)
+        {
+            finalizers.push(own.into());
+        }
+        finalizers
     }
 
     /// Deletes everything that is selected; what was already gone is left out.
@@ -52,8 +101,10 @@ impl Registry {
         let page = self.list(list).await?;
         let mut items = Vec::with_capacity(page.items.len());
         for item in page.items {
-            match self.delete(object::name(&item), options).await {
-                Ok(Deleted::Gone(object) | Deleted::Going(object)) => items.push(object),
+            match self.delete(&item.name(), options).await {
+                Ok(Deleted::Gone(object) | Deleted::Going(object)) => {
+                    items.push(Item::Made(object))
+                }
                 Err(failure) if failure.is_not_found() => {}
                 Err(failure) => return Err(failure),
             }
@@ -75,7 +126,14 @@ impl Registry {
             let mut object = current.object.clone();
             let pending = object["metadata"]["deletionGracePeriodSeconds"].as_u64();
             if object::is_deleting(&object) && pending.unwrap_or(0) <= grace_s {
-                return Ok(object);
+                also(&mut object);
+                if object == current.object || options.is_dry_run() {
+                    return Ok(object);
+                }
+                match self.write(name, &object, &current).await? {
+                    Some(object) => return object.into_object(self.resource()),
+                    None => continue,
+                }
             }
             let wait = Duration::seconds(i64::try_from(grace_s).unwrap_or(i64::MAX));
             let at = object::now().checked_add(wait).unwrap_or_else(object::now);
@@ -89,8 +147,8 @@ impl Registry {
             if options.is_dry_run() {
                 return Ok(object);
             }
-            if let Some(object) = self.write(name, object, &current).await? {
-                return Ok(object);
+            if let Some(object) = self.write(name, &object, &current).await? {
+                return object.into_object(self.resource());
             }
         }
         Err(Failure::modified(self.resource(), name))

@@ -1,5 +1,10 @@
 //! What namespaces mean to the objects in them: nothing is created in one that
 //! is missing or going, and one that is going is gone once it is empty.
+//!
+//! Pods go first, and all else once none is left: what runs keeps its network
+//! policies, secrets and accounts until it has ended.
+
+use std::sync::Arc;
 
 use kv::{Compare, DeleteRequest, KeyRange, Kv, Op, OpResponse, RangeRequest, Txn, TxnResponse};
 use serde_json::{Value, json};
@@ -7,7 +12,8 @@ use serde_json::{Value, json};
 use super::{Deleted, Registry, encode, read};
 use crate::{
     caller::Caller,
-    catalog,
+    catalog::{self, Catalog},
+    cluster::Cluster,
     failure::Failure,
     kinds::namespace,
     object::{self, timestamp},
@@ -32,7 +38,8 @@ pub(super) struct Guard {
 /// Polis' own processes get a missing namespace along with the first object:
 /// an application is spread to units whose namespaces nobody made by hand.
 pub(super) async fn guard(
-    kv: &dyn Kv,
+    cluster: &Cluster,
+    fresh: bool,
     caller: &Caller,
     namespace: &str,
     name: &str,
@@ -40,18 +47,33 @@ pub(super) async fn guard(
 ) -> Result<Guard, Failure> {
     let kind = catalog::namespaces();
     let key = kind.key(None, namespace);
-    match read(kv, kind, key.clone()).await? {
+    // The transaction compares what was seen, so that seeing something old
+    // costs a second look and nothing else.
+    if !fresh
+        && let Some(seen) = cluster.mirror().get(&kind.prefix(), &key)
+        && memchr::memmem::find(&seen.value, b"\"deletionTimestamp\"").is_none()
+    {
+        let compare = Compare::modified_at(key, seen.mod_revision);
+        return Ok(Guard { compare, provision: None });
+    }
+    match read(&*cluster.kv, kind, key.clone()).await? {
         Some(stored) if namespace::is_terminating(&stored.object) => {
             let why = format!(
                 "unable to create new content in namespace {namespace} because it is being terminated"
             );
-            Err(Failure::forbidden_object(resource, name, &why))
+            // By this a controller knows that it need not try again.
+            let cause = json!({
+                "reason": "NamespaceTerminating",
+                "message": format!("namespace {namespace} is being terminated"),
+                "field": "metadata.namespace",
+            });
+            Err(Failure::forbidden_object(resource, name, &why).caused_by(vec![cause]))
         }
         Some(stored) => {
             Ok(Guard { compare: Compare::modified_at(key, stored.revision), provision: None })
         }
         None if namespace::ALWAYS.contains(&namespace) || caller.is_polis() => {
-            let provision = Some(Op::put(key.clone(), encode(&new(namespace))));
+            let provision = Some(Op::put(key.clone(), encode(kind, &new(namespace))));
             Ok(Guard { compare: Compare::absent(key), provision })
         }
         None => Err(Failure::not_found(kind, namespace)),
@@ -76,7 +98,7 @@ fn new(name: &str) -> Value {
 pub(crate) async fn provision(kv: &dyn Kv) -> Result<(), kv::Error> {
     for name in namespace::ALWAYS {
         let key = catalog::namespaces().key(None, name);
-        let put = Op::put(key.clone(), encode(&new(name)));
+        let put = Op::put(key.clone(), encode(catalog::namespaces(), &new(name)));
         kv.txn(Txn::when(vec![Compare::absent(key)]).then(vec![put])).await?;
     }
     Ok(())
@@ -90,8 +112,10 @@ pub(super) fn found_one(outcome: &TxnResponse) -> bool {
     })
 }
 
-fn stored_in(door: &Door) -> impl Iterator<Item = &'static Resource> + use<'_> {
-    catalog::at(door)
+/// What a namespace may hold at `door`.
+fn stored_in<'a>(catalog: &'a Catalog, door: &'a Door) -> impl Iterator<Item = &'a Arc<Resource>> {
+    catalog
+        .at(door)
         .filter(|resource| resource.is_namespaced() && door.face(resource) == Face::Stored)
 }
 
@@ -113,16 +137,38 @@ impl Registry {
         if options.is_dry_run() {
             return Ok(Deleted::Going(marked));
         }
-        for resource in stored_in(&self.place.door) {
-            self.sweep(resource, name).await?;
-        }
-        match self.settle(name).await? {
+        match self.empty_namespace(name).await? {
             true => Ok(Deleted::Gone(marked)),
             false => Ok(Deleted::Going(marked)),
         }
     }
 
-    async fn sweep(&self, resource: &'static Resource, namespace: &str) -> Result<(), Failure> {
+    /// Deletes what is in a namespace that is going, and the namespace once
+    /// nothing is; says whether it is gone.
+    pub async fn empty_namespace(&self, name: &str) -> Result<bool, Failure> {
+        let catalog = self.cluster.catalog();
+        let is_pods = |resource: &Resource| resource.prefix() == catalog::pods().prefix();
+        let kinds = || stored_in(&catalog, &self.place.door);
+        if let Some(pods) = kinds().find(|resource| is_pods(resource)) {
+            self.sweep(pods.clone(), name).await?;
+            if self.holds(pods, name).await? {
+                return Ok(false);
+            }
+        }
+        for resource in kinds().filter(|resource| !is_pods(resource)) {
+            self.sweep(resource.clone(), name).await?;
+        }
+        self.settle(name).await
+    }
+
+    async fn holds(&self, resource: &Resource, namespace: &str) -> Result<bool, Failure> {
+        let mut request = RangeRequest::new(KeyRange::prefix(inside(resource, namespace)));
+        request.count_only = true;
+        Ok(self.kv().range(request).await?.count > 0)
+    }
+
+    async fn sweep(&self, resource: Arc<Resource>, namespace: &str) -> Result<(), Failure> {
+        let prefix = inside(&resource, namespace);
         let place = Place {
             door: self.place.door.clone(),
             resource,
@@ -131,7 +177,7 @@ impl Registry {
             subresource: None,
         };
         let registry = Registry::new(self.cluster.clone(), place);
-        let mut range = KeyRange::prefix(inside(resource, namespace));
+        let mut range = KeyRange::prefix(prefix);
         loop {
             let mut request = RangeRequest::new(range.clone()).limit(SWEEP_CHUNK);
             request.keys_only = true;
@@ -161,10 +207,8 @@ impl Registry {
         if !namespace::is_terminating(&stored.object) || finalizers {
             return Ok(false);
         }
-        for resource in stored_in(&self.place.door) {
-            let mut request = RangeRequest::new(KeyRange::prefix(inside(resource, namespace)));
-            request.count_only = true;
-            if self.kv().range(request).await?.count > 0 {
+        for resource in stored_in(&self.cluster.catalog(), &self.place.door) {
+            if self.holds(resource, namespace).await? {
                 return Ok(false);
             }
         }

@@ -8,6 +8,7 @@ use kv::Revision;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Token {
+    /// 0 for no revision in particular: what is there now.
     pub revision: Revision,
     /// The last key that was looked at.
     pub after: String,
@@ -37,7 +38,7 @@ impl Token {
             .collect();
         let plain = String::from_utf8(plain?).ok()?;
         let (revision, after) = plain.split_once(' ')?;
-        let revision = Revision(revision.parse().ok().filter(|revision| *revision > 0)?);
+        let revision = Revision(revision.parse().ok()?);
         after.starts_with(prefix).then(|| Token { revision, after: after.to_owned() })
     }
 }

@@ -5,11 +5,22 @@ use kv::{Compare, Op, Txn};
 use resources::FieldError;
 use serde_json::Value;
 
-use super::{ATTEMPTS_MAX, Registry, Stored, create::check_kind, encode};
+use super::{
+    ATTEMPTS_MAX, Item, Registry, Stored,
+    charge::Charge,
+    create::{check_kind, written},
+    encode,
+};
 use crate::{
+    admission::Operation,
     failure::Failure,
-    names, object,
+    kinds::status,
+    look, names, object,
+    owners::{self, Owner},
+    patch, pods,
     request::{body, options::WriteOptions},
+    resource::Resource,
+    subresource::Subresource,
 };
 
 /// Which part of an object a write may touch.
@@ -20,15 +31,84 @@ pub enum Part {
     Status,
     /// A namespace's own finalizers.
     Finalize,
+    /// Owners and finalizers, for the garbage collector: the rest of the object
+    /// is not even looked at.
+    Metadata,
+    /// All of it, as a rule of ours made it.
+    Whole,
+    /// Of a pod: containers that were added to look into it.
+    EphemeralContainers,
+    /// Of a pod: what its containers may use.
+    Resources,
 }
 
 pub struct Updated {
-    pub object: Value,
+    pub object: Item,
     pub warnings: Vec<String>,
 }
 
-/// What the caller wants the object to become, and fields written twice.
-pub type Wanted = (Value, Vec<String>);
+/// What the caller wants the object to become.
+#[derive(Debug)]
+pub struct Wanted {
+    object: Value,
+    /// Fields written twice.
+    twice: Vec<String>,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Sent whole.
+    Sent,
+    Patched,
+    /// It says already who owns what.
+    Applied,
+}
+
+// === impl Part ===
+
+impl Part {
+    pub fn of(subresource: Option<Subresource>) -> Part {
+        match subresource {
+            Some(Subresource::Status) => Part::Status,
+            Some(Subresource::Finalize) => Part::Finalize,
+            Some(Subresource::EphemeralContainers) => Part::EphemeralContainers,
+            Some(Subresource::Resize) => Part::Resources,
+            _ => Part::Main,
+        }
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    pub fn sent((object, twice): (Value, Vec<String>)) -> Wanted {
+        Wanted { object, twice, how: How::Sent }
+    }
+
+    pub fn patched((object, twice): (Value, Vec<String>)) -> Wanted {
+        Wanted { object, twice, how: How::Patched }
+    }
+
+    pub fn applied(object: Value, twice: &[String]) -> Wanted {
+        Wanted { object, twice: twice.to_vec(), how: How::Applied }
+    }
+
+    /// What to tell of fields that should not be there.
+    fn judge(
+        &self,
+        options: &WriteOptions,
+        custom: bool,
+        object: &Value,
+        unknown: &[String],
+    ) -> Result<Vec<String>, Failure> {
+        let judged = body::judge(options.validation, custom, &self.twice, unknown);
+        judged.map_err(|failure| match self.how {
+            How::Patched => patch::strictly_refused(object, failure.message()),
+            How::Sent | How::Applied => failure,
+        })
+    }
+}
 
 // === impl Registry ===
 
@@ -38,42 +118,57 @@ impl Registry {
         &self,
         name: &str,
         part: Part,
-        options: WriteOptions,
+        options: &WriteOptions,
+        change: impl Fn(&Value) -> Result<Wanted, Failure>,
+    ) -> Result<Updated, Failure> {
+        self.update_by(&self.owner(part, options), name, part, options, change).await
+    }
+
+    /// As [`Registry::update`]; `change` may ask `owner`.
+    pub(super) async fn update_by(
+        &self,
+        owner: &Owner,
+        name: &str,
+        part: Part,
+        options: &WriteOptions,
         change: impl Fn(&Value) -> Result<Wanted, Failure>,
     ) -> Result<Updated, Failure> {
         let resource = self.resource();
         for _ in 0..ATTEMPTS_MAX {
             let current = self.read(name).await?;
-            let (wanted, twice) = change(&current.object)?;
-            let conditional = self.check_identity(name, &wanted, &current)?;
-            let (object, warnings) = self.settle_update(wanted, &twice, part, options, &current)?;
-            if object == current.object || options.dry_run {
-                return Ok(Updated { object, warnings });
+            let wanted = loop {
+                let wanted = change(&current.object);
+                if !owner.learn(&self.cluster).await? {
+                    break wanted?;
+                }
+            };
+            self.check_identity(name, &wanted.object, &current)?;
+            let (object, warnings) =
+                self.settle_update(wanted, part, options, owner, &current).await?;
+            if object == current.object && current.settled {
+                return Ok(Updated { object: Item::Made(object), warnings });
+            }
+            let charge = self.charge(Some(part), &object, Some(&current.object)).await?;
+            if options.dry_run {
+                return Ok(Updated { object: Item::Made(object), warnings });
             }
             if is_finished(&object) {
                 match self.remove(name, &current).await? {
-                    true => return Ok(Updated { object, warnings }),
+                    true => return Ok(Updated { object: Item::Made(object), warnings }),
                     false => continue,
                 }
             }
-            if let Some(object) = self.write(name, object, &current).await? {
+            if let Some(object) = self.write_charged(name, &object, &current, charge).await? {
                 return Ok(Updated { object, warnings });
             }
-            if conditional {
-                return Err(Failure::modified(resource, name));
-            }
+            // Someone was faster. What names the version it is meant for is
+            // refused the next time round, a patch is tried on what is there.
         }
         Err(Failure::modified(resource, name))
     }
 
-    /// The object must be the one that is there. Says whether the caller named
-    /// the version that it must have.
-    fn check_identity(
-        &self,
-        name: &str,
-        wanted: &Value,
-        current: &Stored,
-    ) -> Result<bool, Failure> {
+    /// The object must be the one that is there.
+    fn check_identity(&self, name: &str, wanted: &Value, current: &Stored) -> Result<(), Failure> {
         let resource = self.resource();
         check_kind(wanted, resource)?;
         let own = object::name(wanted);
@@ -96,44 +191,73 @@ impl Registry {
             return Err(Failure::conflict(resource, name, &why));
         }
         match object::text(wanted, "/metadata/resourceVersion") {
-            "" | "0" => Ok(false),
-            version if version == current.revision.to_string() => Ok(true),
+            "" | "0" => Ok(()),
+            version if version == current.revision.to_string() => Ok(()),
             _ => Err(Failure::modified(resource, name)),
         }
     }
 
     /// The object to be written: the wanted part over what is there, with
     /// defaults, checked.
-    fn settle_update(
+    async fn settle_update(
         &self,
-        wanted: Value,
-        twice: &[String],
+        mut wanted: Wanted,
         part: Part,
-        options: WriteOptions,
+        options: &WriteOptions,
+        owner: &Owner,
         current: &Stored,
     ) -> Result<(Value, Vec<String>), Failure> {
         let resource = self.resource();
         let old = &current.object;
-        let mut object = merge_part(wanted, old, part, resource.status);
+        let mut object = std::mem::take(&mut wanted.object);
+        if part == Part::Metadata {
+            return Ok((object, Vec::new()));
+        }
+        let owners = object::metadata(&mut object).remove("managedFields");
+        object = merge_part(object, old, part, resource);
         keep_server_fields(&mut object, old);
         object::set_kind(&mut object, resource);
-        let findings = resource.schema.look(&mut object);
-        let warnings = body::judge(options.validation, twice, &findings.unknown)?;
-        let mut errors = findings.errors;
+        let found = look::look(resource, &mut object)?;
+        let mut warnings =
+            wanted.judge(options, !resource.is_builtin(), &object, &found.unknown)?;
+        let mut errors = found.errors;
         if errors.is_empty() {
-            (resource.rules.default)(&mut object);
+            look::fill(resource, &mut object);
+            let (name, update) = (object::name(old), Operation::Update);
+            let dry_run = options.dry_run;
+            object =
+                self.admit_change(update, name, dry_run, object, Some(old), &mut warnings).await?;
             errors = names::metadata(&object, resource);
-            errors.extend((resource.rules.validate)(&object));
-            errors.extend((resource.rules.validate_update)(&object, old));
+            let mut judged = |before| errors.extend(look::judge(resource, &object, before));
+            match part {
+                // These may change what others may not.
+                Part::EphemeralContainers | Part::Resources => {
+                    judged(None);
+                    errors.extend(pods::check_part(part, &object, old));
+                }
+                _ => judged(Some(old)),
+            }
             errors.extend(new_finalizers(&object, old));
         }
         if !errors.is_empty() {
             return Err(Failure::invalid(resource, object::name(old), &errors));
         }
+        self.judge(&object, Some(old))?;
         if resource.generation && !object::same_intent(&object, old) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             object::metadata(&mut object).insert("generation".into(), generation.into());
         }
+        if let Some(owners) = owners {
+            object::metadata(&mut object).insert("managedFields".into(), owners);
+        }
+        match wanted.how {
+            How::Sent | How::Patched => self.track(owner, Some(old), &mut object).await?,
+            // With its defaults it may be just what it was.
+            How::Applied if owners::is_same_but_times(&object, old) => object = old.clone(),
+            How::Applied => {}
+        }
+        let (name, update) = (object::name(old), Operation::Update);
+        warnings.extend(self.admit(update, name, options.dry_run, Some(&object), Some(old)).await?);
         Ok((object, warnings))
     }
 
@@ -141,16 +265,30 @@ impl Registry {
     pub(super) async fn write(
         &self,
         name: &str,
-        mut object: Value,
+        object: &Value,
         current: &Stored,
-    ) -> Result<Option<Value>, Failure> {
+    ) -> Result<Option<Item>, Failure> {
+        self.write_charged(name, object, current, Charge::default()).await
+    }
+
+    async fn write_charged(
+        &self,
+        name: &str,
+        object: &Value,
+        current: &Stored,
+        charge: Charge,
+    ) -> Result<Option<Item>, Failure> {
         let key = self.place.key(name);
-        let mut put = kv::PutRequest::new(key.clone(), encode(&object));
+        let value = encode(self.resource(), &*self.storable(object).await?);
+        let mut put = kv::PutRequest::new(key.clone(), value);
         // An event that is told again lives as long again.
         put.lease = self.lease().await?;
-        let compare = Compare::modified_at(key, current.revision);
-        let lease = put.lease;
-        let txn = Txn::when(vec![compare]).then(vec![Op::Put(put)]);
+        let mut compares = vec![Compare::modified_at(key.clone(), current.revision)];
+        compares.extend(charge.compares.iter().cloned());
+        let (lease, value) = (put.lease, put.value.clone());
+        let mut ops = vec![Op::Put(put)];
+        ops.extend(charge.ops.iter().cloned());
+        let txn = Txn::when(compares).then(ops);
         let outcome = match self.kv().txn(txn).await {
             Err(kv::Error::LeaseNotFound) if let Some(lease) = lease => {
                 self.cluster.expiry.forget(lease).await;
@@ -158,18 +296,18 @@ impl Registry {
             }
             outcome => outcome?,
         };
-        Ok(outcome.succeeded.then(|| {
-            object::set_version(&mut object, outcome.revision);
-            object
-        }))
+        match outcome.succeeded {
+            true => Ok(Some(self.show_one(written(key, value, outcome.revision)).await?)),
+            false => Ok(None),
+        }
     }
 }
 
-fn merge_part(wanted: Value, old: &Value, part: Part, has_status: bool) -> Value {
+fn merge_part(wanted: Value, old: &Value, part: Part, resource: &Resource) -> Value {
     match part {
         Part::Main => {
             let mut object = wanted;
-            if has_status {
+            if resource.has_status() {
                 take(&mut object, old, "status");
             }
             object
@@ -177,6 +315,13 @@ fn merge_part(wanted: Value, old: &Value, part: Part, has_status: bool) -> Value
         Part::Status => {
             let mut object = old.clone();
             take(&mut object, &wanted, "status");
+            let nothing = Value::Null;
+            let said = wanted.get("metadata").unwrap_or(&nothing);
+            let mut metadata = object::metadata(&mut object).clone().into();
+            for field in status::takes_along(resource) {
+                take(&mut metadata, said, field);
+            }
+            object["metadata"] = metadata;
             object
         }
         Part::Finalize => {
@@ -184,6 +329,8 @@ fn merge_part(wanted: Value, old: &Value, part: Part, has_status: bool) -> Value
             take(&mut object, &wanted, "spec");
             object
         }
+        Part::Metadata | Part::Whole => wanted,
+        Part::EphemeralContainers | Part::Resources => pods::merge_part(part, &wanted, old),
     }
 }
 

@@ -1,28 +1,35 @@
-//! Watches: changes of a collection, straight from the store's watch.
+//! Watches: changes of a collection.
 //!
 //! A [`Change`] is what happened to one object; [`crate::watch`] decides what
-//! of it a client is shown. There is no cache in between: one watch of the
-//! store per client, so memory stays with those who watch.
+//! of it a client is shown. Changes come from the mirror, which follows the
+//! store once for all watches; a watch from before what the mirror remembers
+//! reads the store's own history.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
 use kv::{EventKind, KeyRange, Revision, WatchBatch, WatchItem, WatchRequest, WatchStream};
-use serde_json::Value;
 
-use super::{Page, Registry, decode};
+use super::{Item, Page, Registry};
 use crate::{
+    cluster::Cluster,
     failure::Failure,
-    object,
+    mirror,
     request::options::{ListOptions, WatchOptions},
-    resource::Resource,
 };
+
+/// Changes taken from the mirror in one step.
+const CHANGES_MAX: usize = 64;
+
+/// How often an idle watch looks how far the mirror has come, so that its
+/// bookmarks do not fall behind what the store remembers.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// One object's change.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// None when it was deleted.
-    pub now: Option<Value>,
+    pub now: Option<Item>,
     pub before: Before,
     pub version: u64,
 }
@@ -33,12 +40,12 @@ pub enum Before {
     Absent,
     /// It was there, and nobody asks how it looked.
     Unread,
-    Object(Value),
+    Object(Item),
 }
 
 #[derive(Debug)]
 pub enum Moment {
-    Change(Change),
+    Change(Box<Change>),
     /// Everything up to this version has been told.
     Reached(u64),
 }
@@ -50,7 +57,7 @@ pub type Moments = Pin<Box<dyn Stream<Item = Result<Moment, Failure>> + Send>>;
 /// What a watch starts with.
 pub struct Opening {
     /// Objects to be told as added first.
-    pub initial: Vec<Value>,
+    pub initial: Vec<Item>,
     pub version: u64,
     pub moments: Moments,
 }
@@ -73,12 +80,38 @@ impl Registry {
             (false, Some(version)) if !from_now => (Vec::new(), version),
             (false, _) => (Vec::new(), self.current_version().await?),
         };
+        let moments = match self.mirrored(options, version) {
+            Some(moments) => moments,
+            None => self.stored(options, version).await?,
+        };
+        let selective = !options.labels.is_empty() || !options.fields.is_empty();
+        Ok(Opening { initial, version, moments: self.show_moments(moments, selective) })
+    }
+
+    /// From the mirror, when it remembers everything after `version`.
+    fn mirrored(&self, options: &WatchOptions, version: u64) -> Option<Moments> {
+        let mirror = self.cluster.mirror();
+        // A version that lies ahead is the store's to judge.
+        let prefix = self.resource().prefix();
+        let known = mirror.look(&prefix, |collection| {
+            version <= mirror.reached().max(collection.last())
+                && collection.since(version, 0).is_ok()
+        });
+        let source = Source {
+            changes: mirror.changes(&prefix),
+            cluster: self.cluster.clone(),
+            prefix,
+            range: self.watched(options),
+            version,
+        };
+        known.then(|| source.moments())
+    }
+
+    async fn stored(&self, options: &WatchOptions, version: u64) -> Result<Moments, Failure> {
         let mut request = WatchRequest::new(self.watched(options)).from(Revision(version).next());
         request.prev_kv = true;
         request.progress_notify = options.bookmarks;
-        let stream = self.kv().watch(request).await?;
-        let selects = !options.labels.is_empty() || !options.fields.is_empty();
-        Ok(Opening { initial, version, moments: moments(self.resource(), stream, selects) })
+        Ok(moments(self.kv().watch(request).await?))
     }
 
     async fn snapshot(
@@ -113,14 +146,78 @@ impl Registry {
     }
 }
 
-/// The store's watch in the API's words. `selects` says that how objects
-/// looked before matters.
-pub fn moments(resource: &'static Resource, watch: WatchStream, selects: bool) -> Moments {
+/// The mirror's changes of one collection.
+struct Source {
+    cluster: Arc<Cluster>,
+    prefix: String,
+    range: KeyRange,
+    changes: tokio::sync::watch::Receiver<u64>,
+    /// Everything up to this was told.
+    version: u64,
+}
+
+// === impl Source ===
+
+impl Source {
+    fn moments(self) -> Moments {
+        let batches = stream::unfold(Some(self), |source| async move {
+            let mut source = source?;
+            match source.next().await {
+                Ok(moments) => Some((stream::iter(moments), Some(source))),
+                // The client watches again, and is told then what it missed or
+                // that it cannot be.
+                Err(mirror::Gone) => None,
+            }
+        });
+        Box::pin(batches.flatten())
+    }
+
+    /// The next changes, once there are some.
+    async fn next(&mut self) -> Result<Vec<Result<Moment, Failure>>, mirror::Gone> {
+        loop {
+            self.changes.borrow_and_update();
+            let mirror = self.cluster.mirror();
+            let (found, complete) = mirror.look(&self.prefix, |collection| {
+                let found = collection.since(self.version, CHANGES_MAX);
+                (found, mirror.reached().max(collection.last()))
+            });
+            let found = found?;
+            match found.last() {
+                Some(last) => {
+                    self.version = last.revision;
+                    let told = found.into_iter().filter(|change| self.range.contains(change.key()));
+                    let mut moments: Vec<_> = told.map(|change| Ok(tell(change))).collect();
+                    moments.push(Ok(Moment::Reached(self.version)));
+                    return Ok(moments);
+                }
+                None if complete > self.version => {
+                    self.version = complete;
+                    return Ok(vec![Ok(Moment::Reached(complete))]);
+                }
+                None => {}
+            }
+            // The mirror lives as long as its cluster.
+            let idle = tokio::time::timeout(IDLE, self.changes.changed()).await;
+            if matches!(idle, Ok(Err(_))) {
+                return Err(mirror::Gone);
+            }
+        }
+    }
+}
+
+fn tell(change: mirror::Change) -> Moment {
+    let mirror::Change { revision, now, before } = change;
+    let before = before.map_or(Before::Absent, |kv| Before::Object(Item::Kept(kv)));
+    Moment::Change(Box::new(Change { now: now.map(Item::Kept), before, version: revision }))
+}
+
+/// The store's watch in the API's words.
+pub fn moments(watch: WatchStream) -> Moments {
     let items = watch.flat_map(move |item| {
         let moments = match item {
             Ok(WatchItem::Created { .. }) => Vec::new(),
             Ok(WatchItem::Progress { revision }) => vec![Ok(Moment::Reached(revision.0))],
-            Ok(WatchItem::Events(batch)) => translate(resource, &batch, selects),
+            Ok(WatchItem::Events(batch)) => translate(batch),
             Err(kv::Error::Compacted { .. }) => {
                 vec![Err(Failure::expired("too old resource version"))]
             }
@@ -131,30 +228,19 @@ pub fn moments(resource: &'static Resource, watch: WatchStream, selects: bool) -
     Box::pin(items)
 }
 
-fn translate(
-    resource: &'static Resource,
-    batch: &WatchBatch,
-    selects: bool,
-) -> Vec<Result<Moment, Failure>> {
-    let change = |event: &kv::Event| {
+fn translate(batch: WatchBatch) -> Vec<Result<Moment, Failure>> {
+    let change = |event: kv::Event| {
         let version = event.kv.mod_revision.0;
         let deleted = event.kind == EventKind::Delete;
-        let before = match &event.prev_kv {
-            Some(before) if deleted || selects => {
-                let mut before = decode(resource, before)?;
-                object::set_version(&mut before, version);
-                Before::Object(before)
-            }
-            _ if !deleted && event.kv.create_revision == event.kv.mod_revision => Before::Absent,
-            _ => Before::Unread,
+        let before = match event.prev_kv {
+            Some(before) => Before::Object(Item::Kept(before)),
+            None if !deleted && event.kv.create_revision == event.kv.mod_revision => Before::Absent,
+            None => Before::Unread,
         };
-        let now = match deleted {
-            true => None,
-            false => Some(decode(resource, &event.kv)?),
-        };
-        Ok(Moment::Change(Change { now, before, version }))
+        let now = (!deleted).then_some(Item::Kept(event.kv));
+        Ok(Moment::Change(Box::new(Change { now, before, version })))
     };
-    let mut moments: Vec<Result<Moment, Failure>> = batch.events.iter().map(change).collect();
+    let mut moments: Vec<Result<Moment, Failure>> = batch.events.into_iter().map(change).collect();
     moments.push(Ok(Moment::Reached(batch.revision.0)));
     moments
 }

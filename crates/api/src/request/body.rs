@@ -4,14 +4,16 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use schema::proto::{self, Envelope};
 use serde_json::Value;
 
 use crate::{
+    answer,
     failure::Failure,
-    proto,
     request::{
         decode::{self, Decoded},
         options::FieldValidation,
+        yaml,
     },
 };
 
@@ -44,24 +46,47 @@ pub fn media_type(headers: &HeaderMap) -> &str {
     value.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
 }
 
-/// A JSON body of a create, update or delete. None when it is empty.
+/// The body of a create, update or delete, whatever it is encoded in. None when
+/// it is empty.
 pub fn json(headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Decoded>, Failure> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
     match media_type(headers) {
         // curl says the second when it is told nothing.
-        "" | "application/json" | "application/x-www-form-urlencoded" => {}
-        proto::MEDIA_TYPE if let Some(value) = proto::object(bytes) => {
-            return Ok(Some(Decoded { value, twice: Vec::new() }));
-        }
-        other => {
-            return Err(Failure::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: application/json (got {other:?})"
-            )));
-        }
+        "" | "application/json" | "application/x-www-form-urlencoded" => parse(bytes).map(Some),
+        proto::MEDIA_TYPE => protobuf(bytes).map(Some),
+        "application/yaml" => from_yaml(bytes).map(Some),
+        other => Err(Failure::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json, application/yaml, {} (got {other:?})",
+            proto::MEDIA_TYPE
+        ))),
     }
-    parse(bytes).map(Some)
+}
+
+/// An object of a built-in kind.
+fn protobuf(bytes: &[u8]) -> Result<Decoded, Failure> {
+    let refuse = |error: String| {
+        Failure::bad_request(format!("the object provided is unrecognized: {error}"))
+    };
+    let envelope = Envelope::open(bytes).map_err(|error| refuse(error.to_string()))?;
+    let Envelope { api_version, kind, message } = envelope;
+    let Some(schema) = answer::schema_of(api_version, kind) else {
+        let message = format!("no kind {kind:?} is registered for version {api_version:?}");
+        return Err(Failure::unsupported_media_type(message));
+    };
+    let read = proto::read(schema, message).map_err(|error| refuse(error.to_string()))?;
+    let mut object = read.object;
+    object.insert("kind".into(), kind.into());
+    object.insert("apiVersion".into(), api_version.into());
+    Ok(Decoded { value: object.into(), twice: Vec::new() })
+}
+
+fn from_yaml(bytes: &[u8]) -> Result<Decoded, Failure> {
+    yaml::decode(bytes).map_err(|error| {
+        Failure::bad_request(format!("the object provided is unrecognized: {error}"))
+    })
 }
 
 pub fn parse(bytes: &[u8]) -> Result<Decoded, Failure> {
@@ -72,14 +97,23 @@ pub fn parse(bytes: &[u8]) -> Result<Decoded, Failure> {
 
 /// Fields that were written twice or are not known: refused, told or ignored.
 /// Returns what is to be told.
+/// Of custom kinds those that were written twice come first: they are found
+/// before anybody knows of what kind the object is.
 pub fn judge(
     validation: FieldValidation,
+    custom: bool,
     twice: &[String],
     unknown: &[String],
 ) -> Result<Vec<String>, Failure> {
-    let twice = twice.iter().map(|path| format!("duplicate field {path:?}"));
+    let twice = twice.iter().map(|found| match found.starts_with(yaml::FINDING) {
+        true => found.clone(),
+        false => format!("duplicate field {found:?}"),
+    });
     let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
-    let findings: Vec<String> = twice.chain(unknown).collect();
+    let findings: Vec<String> = match custom {
+        true => twice.chain(unknown).collect(),
+        false => unknown.chain(twice).collect(),
+    };
     match validation {
         FieldValidation::Strict if !findings.is_empty() => {
             let mut list = findings.join(", ");

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// More repeated fields than a person reads are not collected.
@@ -19,10 +19,16 @@ pub struct Decoded {
 }
 
 pub fn decode(bytes: &[u8]) -> Result<Decoded, serde_json::Error> {
-    let mut twice = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed { path: None, twice: &mut twice }.deserialize(&mut deserializer)?;
+    let decoded = decode_from(&mut deserializer)?;
     deserializer.end()?;
+    Ok(decoded)
+}
+
+/// As [`decode`], from whatever can be read as JSON is.
+pub fn decode_from<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decoded, D::Error> {
+    let mut twice = Vec::new();
+    let value = Seed { path: None, twice: &mut twice }.deserialize(deserializer)?;
     Ok(Decoded { value, twice })
 }
 
@@ -96,6 +102,10 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         Ok(Value::String(value))
     }
 
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
@@ -119,7 +129,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 self.twice.push(path.to_string());
             }
             let seed = Seed { path: Some(&path), twice: &mut *self.twice };
-            let value = entries.next_value_seed(seed).map_err(A::Error::custom)?;
+            let value = entries.next_value_seed(seed)?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))

@@ -6,3 +6,4 @@ pub mod decode;
 pub mod options;
 pub mod path;
 pub mod query;
+pub mod yaml;

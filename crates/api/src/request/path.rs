@@ -1,17 +1,23 @@
 //! Paths: which door, which kind, which object.
 //!
 //! `/` is the federation, `/units/NAME` a unit's own cluster; below either the
-//! paths are Kubernetes'. Parsing knows the catalog but no stored object:
-//! whether a unit or an object exists is found out later.
+//! paths are Kubernetes'. A server of one plain cluster has that at `/` and
+//! nothing else. Parsing knows no stored object: whether a unit, a kind or an
+//! object exists is found out later, by whoever may know.
+
+use std::sync::Arc;
 
 use topology::UnitName;
 
 use crate::{
-    catalog,
+    catalog::{self, Catalog},
     failure::Failure,
+    flows::Dump,
     kinds::unit,
     request::query,
     resource::{Face, Resource},
+    subresource::Subresource,
+    unkept::Unkept,
 };
 
 /// Longest path we look at; names and groups are bounded by far less.
@@ -24,12 +30,15 @@ pub const UNIT_KEYSPACE_PREFIX: &str = "unit-";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Door {
     Federation,
+    /// The only cluster of a server without units.
+    Cluster,
     Unit(UnitName),
 }
 
 #[derive(Debug)]
 pub enum Target {
-    Health(&'static str),
+    /// Which, and the one check of it that is asked about.
+    Health(&'static str, Option<String>),
     Version,
     Metrics,
     /// `/api`, `/apis`, `/apis/GROUP`, `/apis/GROUP/VERSION`.
@@ -37,9 +46,15 @@ pub enum Target {
     /// The index, or the document of one group and version.
     OpenApiV3(Door, Option<(String, String)>),
     OpenApiV2(Door),
-    /// A question about the caller, by its kind's plural.
-    Review(Door, Review),
-    Resource(Place),
+    /// A question that is answered and not kept, and in which namespace.
+    Review(Door, Review, Option<String>),
+    /// What priority levels are at.
+    Flows(Door, Dump),
+    /// How tokens of service accounts are verified: the configuration, or keys.
+    Issuer(Door, Issuer),
+    /// A kind that is served and not kept.
+    Unkept(Door, Unkept),
+    Resource(Address),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -50,34 +65,50 @@ pub enum Discovery {
     Version { group: String, version: String },
 }
 
+/// Of whom, and about what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Review {
+    Whoami,
+    Token,
     Access,
     Rules,
-    Whoami,
+    SubjectAccess,
+    LocalAccess,
 }
 
-/// A collection or an object of one kind.
-#[derive(Clone)]
-pub struct Place {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    Configuration,
+    Keys,
+}
+
+/// A collection or an object, by names that may mean nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
     pub door: Door,
-    pub resource: &'static Resource,
+    pub group: String,
+    pub version: String,
+    pub plural: String,
     pub namespace: Option<String>,
     pub name: Option<String>,
     pub subresource: Option<Subresource>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subresource {
-    Status,
-    Log,
-    Finalize,
+/// A collection or an object of a kind that is served.
+#[derive(Clone)]
+pub struct Place {
+    pub door: Door,
+    pub resource: Arc<Resource>,
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+    pub subresource: Option<Subresource>,
 }
 
 // === impl Target ===
 
 impl Target {
-    pub fn parse(path: &str) -> Result<Target, Failure> {
+    /// `root` is what stands at `/`.
+    pub fn parse(path: &str, root: &Door) -> Result<Target, Failure> {
         if path.len() > PATH_BYTES_MAX {
             return Err(Failure::bad_request(format!(
                 "path is longer than {PATH_BYTES_MAX} bytes"
@@ -86,14 +117,33 @@ impl Target {
         let segments = split(path).ok_or_else(Failure::no_such_path)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
-            ["units", unit, rest @ ..] if !rest.is_empty() => {
+            ["units", unit, rest @ ..] if *root == Door::Federation && !rest.is_empty() => {
                 let parsed = unit.parse::<UnitName>().ok().filter(unit::has_keyspace);
                 let unit = parsed.ok_or_else(|| {
                     Failure::not_found(catalog::units(), &unit.chars().take(64).collect::<String>())
                 })?;
                 below(Door::Unit(unit), rest)
             }
-            rest => below(Door::Federation, rest),
+            rest => below(root.clone(), rest),
+        }
+    }
+}
+
+// === impl Target, whose doors ===
+
+impl Target {
+    /// Whose business it is; none for what is the whole server's.
+    pub fn door(&self) -> Option<&Door> {
+        match self {
+            Target::Health(..) | Target::Version | Target::Metrics => None,
+            Target::Discovery(door, _)
+            | Target::OpenApiV3(door, _)
+            | Target::OpenApiV2(door)
+            | Target::Review(door, ..)
+            | Target::Unkept(door, _)
+            | Target::Flows(door, _)
+            | Target::Issuer(door, _) => Some(door),
+            Target::Resource(address) => Some(&address.door),
         }
     }
 }
@@ -117,11 +167,11 @@ fn split(path: &str) -> Option<Vec<String>> {
 
 fn below(door: Door, segments: &[&str]) -> Result<Target, Failure> {
     Ok(match segments {
-        ["livez", ..] => Target::Health("livez"),
-        ["readyz", ..] => Target::Health("readyz"),
-        ["healthz", ..] => Target::Health("healthz"),
+        ["livez", check @ ..] if check.len() < 2 => health("livez", check),
+        ["readyz", check @ ..] if check.len() < 2 => health("readyz", check),
+        ["healthz", check @ ..] if check.len() < 2 => health("healthz", check),
         ["version"] => Target::Version,
-        ["metrics"] if door == Door::Federation => Target::Metrics,
+        ["metrics"] if !matches!(door, Door::Unit(_)) => Target::Metrics,
         ["openapi", "v2"] => Target::OpenApiV2(door),
         ["openapi", "v3"] => Target::OpenApiV3(door, None),
         ["openapi", "v3", "api", version] => {
@@ -141,27 +191,45 @@ fn below(door: Door, segments: &[&str]) -> Result<Target, Failure> {
             let (group, version) = ((*group).into(), (*version).into());
             Target::Discovery(door, Discovery::Version { group, version })
         }
-        ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => {
-            Target::Review(door, Review::Access)
+        ["apis", group, "v1", plural]
+            if let Some(review) =
+                Review::find(group, plural).filter(|review| !review.is_namespaced()) =>
+        {
+            Target::Review(door, review, None)
         }
-        ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => {
-            Target::Review(door, Review::Rules)
+        ["apis", group, "v1", "namespaces", namespace, plural]
+            if let Some(review) =
+                Review::find(group, plural).filter(|review| review.is_namespaced()) =>
+        {
+            Target::Review(door, review, Some((*namespace).to_owned()))
         }
-        ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
-            Target::Review(door, Review::Whoami)
+        ["debug", "api_priority_and_fairness", name] => {
+            Target::Flows(door, Dump::parse(name).ok_or_else(Failure::no_such_path)?)
         }
-        ["api", version, rest @ ..] => Target::Resource(place(door, "", version, rest)?),
-        ["apis", group, version, rest @ ..] => Target::Resource(place(door, group, version, rest)?),
+        [".well-known", "openid-configuration"] => Target::Issuer(door, Issuer::Configuration),
+        ["openid", "v1", "jwks"] => Target::Issuer(door, Issuer::Keys),
+        ["api", "v1", rest @ ..] if let Some(unkept) = Unkept::find(rest) => {
+            Target::Unkept(door, unkept)
+        }
+        ["api", version, rest @ ..] => Target::Resource(address(door, "", version, rest)?),
+        ["apis", group, version, rest @ ..] => {
+            Target::Resource(address(door, group, version, rest)?)
+        }
         _ => return Err(Failure::no_such_path()),
     })
 }
 
-fn place(door: Door, group: &str, version: &str, rest: &[&str]) -> Result<Place, Failure> {
-    let own = |segment: &str| Subresource::parse(segment).is_some();
+fn health(which: &'static str, check: &[&str]) -> Target {
+    Target::Health(which, check.first().map(|name| (*name).to_owned()))
+}
+
+fn address(door: Door, group: &str, version: &str, rest: &[&str]) -> Result<Address, Failure> {
     let (namespace, rest) = match rest {
         // `/namespaces/NAME` and its subresources are about the namespace.
         ["namespaces", namespace, resource, rest @ ..]
-            if !(rest.is_empty() && group.is_empty() && own(resource)) =>
+            if !(rest.is_empty()
+                && group.is_empty()
+                && matches!(*resource, "status" | "finalize")) =>
         {
             (Some((*namespace).to_owned()), [&[*resource], rest].concat())
         }
@@ -176,47 +244,46 @@ fn place(door: Door, group: &str, version: &str, rest: &[&str]) -> Result<Place,
         }
         _ => return Err(Failure::no_such_path()),
     };
-    let resource = catalog::find(group, version, plural).ok_or_else(Failure::no_such_path)?;
-    let place = Place { door, resource, namespace, name, subresource };
-    let named_well = match (&place.namespace, resource.is_namespaced()) {
-        (Some(_), true) | (None, false) => true,
-        // Of all namespaces there is only a collection.
-        (None, true) => place.name.is_none(),
-        (Some(_), false) => false,
-    };
-    let served =
-        place.face() != Face::Absent && place.subresource.is_none_or(|s| s.is_of(resource));
-    match named_well && served {
-        true => Ok(place),
-        false => Err(Failure::no_such_path()),
+    let (group, version, plural) = (group.to_owned(), version.to_owned(), (*plural).to_owned());
+    Ok(Address { door, group, version, plural, namespace, name, subresource })
+}
+
+// === impl Address ===
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Address { door, group, version, plural, namespace, name, subresource } = self;
+        write!(f, "{}/{group}/{version}/{plural}", door.prefix())?;
+        write!(f, " {namespace:?} {name:?} {subresource:?}")
     }
 }
 
-// === impl Subresource ===
-
-impl Subresource {
-    fn parse(segment: &str) -> Option<Subresource> {
-        match segment {
-            "status" => Some(Subresource::Status),
-            "log" => Some(Subresource::Log),
-            "finalize" => Some(Subresource::Finalize),
-            _ => None,
+impl Address {
+    /// `pods/log`: what is asked about, in the words of an authorizer.
+    pub fn resource(&self) -> String {
+        match self.subresource {
+            Some(sub) => format!("{}/{}", self.plural, sub.as_str()),
+            None => self.plural.clone(),
         }
     }
 
-    fn is_of(self, resource: &Resource) -> bool {
-        match self {
-            Subresource::Status => resource.status,
-            Subresource::Log => resource.logs,
-            Subresource::Finalize => resource.kind == "Namespace",
-        }
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Subresource::Status => "status",
-            Subresource::Log => "log",
-            Subresource::Finalize => "finalize",
+    /// What `catalog` says is there.
+    pub fn resolve(&self, catalog: &Catalog) -> Result<Place, Failure> {
+        let found = catalog.find(&self.group, &self.version, &self.plural);
+        let resource = found.ok_or_else(Failure::no_such_path)?.clone();
+        let Address { door, namespace, name, subresource, .. } = self.clone();
+        let place = Place { door, resource, namespace, name, subresource };
+        let named_well = match (&place.namespace, place.resource.is_namespaced()) {
+            (Some(_), true) | (None, false) => true,
+            // Of all namespaces there is only a collection.
+            (None, true) => place.name.is_none(),
+            (Some(_), false) => false,
+        };
+        let served = place.face() != Face::Absent
+            && place.subresource.is_none_or(|sub| place.resource.has(sub));
+        match named_well && served {
+            true => Ok(place),
+            false => Err(Failure::no_such_path()),
         }
     }
 }
@@ -233,7 +300,7 @@ impl std::fmt::Debug for Place {
 
 impl Place {
     pub fn face(&self) -> Face {
-        self.door.face(self.resource)
+        self.door.face(&self.resource)
     }
 
     /// The collection's keys, or those of one namespace.
@@ -255,14 +322,14 @@ impl Door {
     pub fn face(&self, resource: &Resource) -> Face {
         match self {
             Door::Federation => resource.federation,
-            Door::Unit(_) => resource.unit,
+            Door::Unit(_) | Door::Cluster => resource.unit,
         }
     }
 
     /// What its paths start with.
     pub fn prefix(&self) -> String {
         match self {
-            Door::Federation => String::new(),
+            Door::Federation | Door::Cluster => String::new(),
             Door::Unit(unit) => format!("/units/{unit}"),
         }
     }
@@ -271,6 +338,7 @@ impl Door {
     pub fn keyspace(&self) -> String {
         match self {
             Door::Federation => "federation".to_owned(),
+            Door::Cluster => "default".to_owned(),
             Door::Unit(unit) => format!("{UNIT_KEYSPACE_PREFIX}{unit}"),
         }
     }
@@ -281,8 +349,12 @@ mod tests {
     use super::*;
 
     fn check(path: &str, expected: &str) {
-        let shown = match Target::parse(path) {
-            Ok(Target::Resource(place)) => format!(
+        let resolved = |target| match target {
+            Target::Resource(address) => address.resolve(Catalog::builtin()).map(Ok),
+            other => Ok(Err(other)),
+        };
+        let shown = match Target::parse(path, &Door::Federation).and_then(resolved) {
+            Ok(Ok(place)) => format!(
                 "{} {} {} {} {}",
                 place.door.keyspace(),
                 place.resource.plural,
@@ -290,7 +362,7 @@ mod tests {
                 place.name.as_deref().unwrap_or("-"),
                 place.subresource.map_or("-", Subresource::as_str),
             ),
-            Ok(other) => format!("{other:?}"),
+            Ok(Err(other)) => format!("{other:?}"),
             Err(failure) => failure.code().as_u16().to_string(),
         };
         assert_eq!(shown, expected, "{path}");
@@ -298,6 +370,8 @@ mod tests {
 
     #[test]
     fn paths_name_a_door_a_kind_and_an_object() {
+        check("/readyz/etcd", "Health(\"readyz\", Some(\"etcd\"))");
+        check("/api/v1/componentstatuses", "Unkept(Federation, Components(None))");
         check("/api/v1/namespaces", "federation namespaces - - -");
         check("/api/v1/namespaces/a", "federation namespaces - a -");
         check("/api/v1/namespaces/a/status", "federation namespaces - a status");
@@ -316,6 +390,8 @@ mod tests {
         for path in [
             "",
             "/nothing",
+            "/livez/ping/more",
+            "/api/v1/bindings",
             "//api",
             "/api/v1/../secrets",
             "/api/v1/%2e%2e/pods",
@@ -323,7 +399,8 @@ mod tests {
             "/api/v1/namespaces/a%00/pods",
             "/api/v1/pods/p",
             "/api/v1/namespaces/a/nodes",
-            "/api/v1/namespaces/a/pods/p/exec",
+            "/api/v1/namespaces/a/pods/p/nothing",
+            "/api/v1/namespaces/a/configmaps/p/exec",
             "/api/v1/nodes/n/log",
             "/units/rz01/apis/polis.dev/v1alpha1/units",
             "/units/RZ01/api",

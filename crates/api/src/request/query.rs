@@ -1,7 +1,8 @@
 //! The query string.
 
 /// Pairs in order, decoded. More than this many are refused by [`Query::parse`].
-const PAIRS_MAX: usize = 64;
+/// A command of `exec` is one pair a word.
+const PAIRS_MAX: usize = 1024;
 
 #[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -21,9 +22,20 @@ impl Query {
         Some(Query(pairs))
     }
 
+    /// Pairs as they are; none when there are too many.
+    pub fn of(pairs: Vec<(String, String)>) -> Option<Query> {
+        (pairs.len() <= PAIRS_MAX).then_some(Query(pairs))
+    }
+
     /// The first value of `key` that is not empty.
     pub fn get(&self, key: &str) -> Option<&str> {
         let found = self.0.iter().find(|(name, value)| name == key && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// All values of `key`, in order.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(name, _)| name == key);
         found.map(|(_, value)| value.as_str())
     }
 

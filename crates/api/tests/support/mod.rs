@@ -50,6 +50,23 @@ impl Server {
         server
     }
 
+    /// One plain cluster, as the operator set it.
+    pub fn of_cluster(settings: &api::Settings) -> Server {
+        let keyspaces = memory::keyspaces();
+        let pages = rt::Pages::default();
+        let handler = Handler::with(api::Door::Cluster, keyspaces.clone(), None, pages, settings);
+        let (trigger, drain) = rt::drain::channel();
+        let handler = handler.expect("the settings are whole");
+        Server { handler, keyspaces, drain, _trigger: trigger }
+    }
+
+    /// With a bearer token.
+    pub async fn send_with(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
+        let header = ("authorization", &*format!("Bearer {token}"));
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send_as(&Caller::anonymous(), method, path, &[header], body).await
+    }
+
     /// Another replica over the same store.
     pub fn replica(&self) -> Server {
         let handler = Handler::new(self.keyspaces.clone(), None, rt::Pages::default());
@@ -73,7 +90,22 @@ impl Server {
         Answer { code: parts.status, headers: parts.headers, text }
     }
 
-    async fn raw(
+    /// With a body that comes as it likes.
+    pub async fn send_slowly<B>(&self, caller: &Caller, path: &str, body: B) -> Answer
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let request = Request::builder().method("POST").uri(path).body(body).expect("a request");
+        let answer = self.handler.handle(request, caller, &self.drain);
+        let answer = tokio::time::timeout(DEADLINE, answer).await.expect("an answer in time");
+        let (parts, body) = answer.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        Answer { code: parts.status, headers: parts.headers, text }
+    }
+
+    pub async fn raw(
         &self,
         caller: &Caller,
         method: &str,

@@ -17,8 +17,9 @@ pub(crate) const TEXT_MAX: usize = 16 << 10;
 /// Text plus everything before it.
 pub(crate) const LINE_MAX: usize = TEXT_MAX + 64;
 
+/// Which of its two a container printed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
+pub enum Stream {
     Out,
     Err,
 }
@@ -26,6 +27,7 @@ pub(crate) enum Stream {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
     pub stamp: &'a [u8],
+    pub stream: Stream,
     pub partial: bool,
     pub text: &'a [u8],
 }
@@ -60,11 +62,14 @@ pub(crate) fn write(to: &mut Vec<u8>, stamp: &str, stream: Stream, partial: bool
 /// `line` without its line feed. `None` if it has another form.
 pub(crate) fn parse(line: &[u8]) -> Option<Line<'_>> {
     let (stamp, rest) = line.split_at_checked(STAMP_LEN)?;
-    let rest = rest.strip_prefix(b" stdout ").or_else(|| rest.strip_prefix(b" stderr "))?;
+    let (stream, rest) = match rest.strip_prefix(b" stdout ") {
+        Some(rest) => (Stream::Out, rest),
+        None => (Stream::Err, rest.strip_prefix(b" stderr ")?),
+    };
     let (tag, text) = rest.split_at_checked(2)?;
     match tag {
-        b"F " => Some(Line { stamp, partial: false, text }),
-        b"P " => Some(Line { stamp, partial: true, text }),
+        b"F " => Some(Line { stamp, stream, partial: false, text }),
+        b"P " => Some(Line { stamp, stream, partial: true, text }),
         _ => None,
     }
 }
@@ -83,7 +88,8 @@ mod tests {
         assert_eq!(line, b"2026-11-22T11:38:05.000000007Z stderr F hello  world\n");
         let read = parse(line.strip_suffix(b"\n").expect("ends with a line feed"));
         let stamp = b"2026-11-22T11:38:05.000000007Z".as_slice();
-        assert_eq!(read, Some(Line { stamp, partial: false, text: b"hello  world" }));
+        let (stream, text) = (Stream::Err, b"hello  world".as_slice());
+        assert_eq!(read, Some(Line { stamp, stream, partial: false, text }));
         assert_eq!(parse(b"nonsense"), None);
     }
 }

@@ -21,7 +21,8 @@ mod format;
 pub(crate) mod pump;
 mod read;
 
-pub(crate) use capture::Capture;
+pub(crate) use capture::{Capture, Progress};
+pub use format::Stream;
 pub(crate) use pump::Pump;
 pub use read::{Chunks, ReadOptions};
 

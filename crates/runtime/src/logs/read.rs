@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    Stream,
     capture::Progress,
     format::{self, LINE_MAX},
     log, rotated,
@@ -34,6 +35,8 @@ pub struct ReadOptions {
     pub since: Option<SystemTime>,
     pub timestamps: bool,
     pub limit_bytes: Option<u64>,
+    /// Only what was printed there.
+    pub stream: Option<Stream>,
 }
 
 /// The log's text. Ends with the log, with the limit, or when dropped.
@@ -62,6 +65,7 @@ impl Chunks {
             file: None,
             since: options.since.map(|since| format::stamp(since).into_bytes()),
             timestamps: options.timestamps,
+            stream: options.stream,
             left: options.limit_bytes.unwrap_or(u64::MAX),
         };
         tokio::spawn(async move {
@@ -117,6 +121,7 @@ struct Reader {
     file: Option<BufReader<File>>,
     since: Option<Vec<u8>>,
     timestamps: bool,
+    stream: Option<Stream>,
     left: u64,
 }
 
@@ -188,6 +193,9 @@ impl Reader {
     fn take(&mut self, line: &[u8], text: &mut Vec<u8>) {
         let Some(parsed) = format::parse(line) else { return };
         if self.since.as_ref().is_some_and(|since| parsed.stamp < since.as_slice()) {
+            return;
+        }
+        if self.stream.is_some_and(|stream| stream != parsed.stream) {
             return;
         }
         let from = text.len();
