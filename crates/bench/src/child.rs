@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use crate::{target::Target, usage};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How exactly it is known when a server began to listen.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Below the range from which the kernel gives ports to connections.
 const PORTS: std::ops::Range<u16> = 21_000..30_000;

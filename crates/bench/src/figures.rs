@@ -45,6 +45,12 @@ pub struct Figures {
     pub resident_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_s: Option<f64>,
+    /// From its start until it says that it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_s: Option<f64>,
+    /// Watches that the server ended, and that went on from where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watches_ended: Option<u64>,
 }
 
 /// The lower one of what the disk or the database, and the wire allow.

@@ -31,9 +31,11 @@ mod figures;
 mod nothing;
 mod run;
 
+mod api;
 mod ledger;
 mod proxy;
 
+pub use api::{ApiOp, ApiPeer, ApiPlan, ApiReport, ApiRun, run_api};
 pub use database::Database;
 pub use figures::{Ceiling, Figures, Report, Run};
 pub use ledger::{LedgerPlan, LedgerReport, LedgerRun, Payers, run_ledger};

@@ -40,7 +40,7 @@ struct Bench<'a> {
     nothing: Server,
 }
 
-type Round = (Tally, Option<Duration>);
+pub(crate) type Round = (Tally, Option<Duration>);
 
 /// Runs the plan; `told` hears of each figure as it is there. None if it was
 /// `stopped` before its end: nothing is left of it either.
@@ -235,7 +235,7 @@ impl Bench<'_> {
 }
 
 /// CPU time that `server` used within the window.
-async fn with_cpu(
+pub(crate) async fn with_cpu(
     server: &Server,
     window: Window,
     driven: impl Future<Output = anyhow::Result<Tally>>,

@@ -44,7 +44,7 @@ pub enum Command {
     /// Run the etcd-compatible store
     Store(Box<role::store::Args>),
     /// Run a center: API server, controllers, edge and agent
-    Server(role::server::Args),
+    Server(Box<role::server::Args>),
     /// Run the payments service of a unit
     Ledger(role::ledger::Args),
     /// Watch a group of databases, and have another member lead when its leader is lost
@@ -76,7 +76,10 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             crate::logging::init_at(args.log_level());
             done(role::store::run(*args))
         }
-        Command::Server(args) => role(|| role::server::run(args)),
+        Command::Server(args) => {
+            crate::logging::init_at(args.log_level());
+            done(role::server::run(*args))
+        }
         Command::Ledger(args) => role(|| role::ledger::run(args)),
         Command::Guardian(args) => {
             crate::logging::init();
@@ -101,4 +104,14 @@ fn done(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
 
 pub fn on_this_thread<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_and_flag_is_there_once() {
+        Cli::command().debug_assert();
+    }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     layout::{Layout, LayoutName},
     subnet::Subnet,
+    up::Prepared,
 };
 
 /// `--data` when it is not given.
@@ -145,6 +146,39 @@ impl DataDir {
         let file = self.estate_file();
         fs::write(&file, toml::to_string(estate)?)
             .with_context(|| format!("write {}", file.display()))
+    }
+
+    /// Networks that were made for the nodes of a database.
+    pub fn prepared(&self) -> anyhow::Result<Option<Prepared>> {
+        let file = self.prepared_file();
+        match fs::read_to_string(&file) {
+            Ok(text) => Ok(Some(
+                toml::from_str(&text).with_context(|| format!("parse {}", file.display()))?,
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
+        }
+    }
+
+    pub fn save_prepared(&self, prepared: &Prepared) -> anyhow::Result<()> {
+        let file = self.prepared_file();
+        fs::write(&file, toml::to_string(prepared)?)
+            .with_context(|| format!("write {}", file.display()))
+    }
+
+    /// After the prepared networks were removed, if there were any.
+    pub fn forget_prepared(&self) -> anyhow::Result<()> {
+        let file = self.prepared_file();
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", file.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn prepared_file(&self) -> PathBuf {
+        self.0.join("networks.toml")
     }
 
     /// For the client verbs: the layout that `up` runs from this folder.

@@ -1,10 +1,12 @@
-//! The kubeconfig that `polis up` writes: one context for the door that
-//! balances over the live API replicas, one per center, one per unit.
+//! The kubeconfigs we write. That of `polis up` has one context for the door
+//! that balances over the live API replicas, one per center, one per unit; that
+//! of an API server that runs alone has one.
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use anyhow::Context;
-use serde_json::json;
+use identity::Files;
+use serde_json::{Value, json};
 
 use crate::{layout::Layout, pki::Pki};
 
@@ -33,6 +35,28 @@ pub fn write(path: &Path, layout: &Layout, pki: &Pki) -> anyhow::Result<()> {
             "user": { "client-certificate": files.cert, "client-key": files.key },
         }],
     });
+    save(path, &config)
+}
+
+/// Writes `path` with mode 0600: one server, which `authority` vouches for, and
+/// its administrator.
+pub fn write_one(path: &Path, server: &str, authority: &Path, admin: &Files) -> anyhow::Result<()> {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "polis",
+        "clusters": [{ "name": "polis",
+                       "cluster": { "server": server, "certificate-authority": authority } }],
+        "contexts": [{ "name": "polis", "context": { "cluster": "polis", "user": "polis-admin" } }],
+        "users": [{
+            "name": "polis-admin",
+            "user": { "client-certificate": admin.cert, "client-key": admin.key },
+        }],
+    });
+    save(path, &config)
+}
+
+fn save(path: &Path, config: &Value) -> anyhow::Result<()> {
     let beside = path.with_extension("tmp");
     // Left over from a start that was killed.
     let _ = fs::remove_file(&beside);

@@ -156,7 +156,8 @@ impl Pki {
     }
 }
 
-fn authority(
+/// Reads an authority, or makes it where there is none yet.
+pub fn authority(
     files: &Files,
     create: impl FnOnce() -> Result<Authority, identity::Error>,
 ) -> Result<Authority, identity::Error> {

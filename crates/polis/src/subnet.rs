@@ -50,6 +50,12 @@ impl Subnet {
         format!("{self}-{index}")
     }
 
+    /// The hardware address of its bridge; nobody else's, as the first byte says.
+    #[must_use]
+    pub fn link_address(self) -> String {
+        format!("02:50:4c:53:00:{:02x}", self.0)
+    }
+
     fn address(self, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, self.0, last)
     }

@@ -1,5 +1,6 @@
 //! `polis bench`: what our servers do beside the field's own.
 
+mod api;
 mod children;
 mod ledger;
 mod peers;
@@ -15,6 +16,8 @@ use clap::Subcommand;
 pub enum Command {
     /// Measure the store beside etcd
     Store(store::Args),
+    /// Measure the API server beside kube-apiserver
+    Api(api::Args),
     /// Measure a proxy's cost beside HAProxy, Envoy and nginx
     Proxy(proxy::Args),
     /// Measure payments over a database beside the same SQL written naively
@@ -34,6 +37,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         // The servers' lives are tied to this thread's.
         Command::Store(args) => crate::cli::on_this_thread(store::run(args)),
+        Command::Api(args) => crate::cli::on_this_thread(api::run(args)),
         Command::Proxy(args) => crate::cli::on_this_thread(proxy::run(args)),
         Command::Ledger(args) => crate::role::runtime(None)?.block_on(ledger::run(args)),
         Command::Nothing(args) => children::nothing(args),

@@ -8,7 +8,8 @@ use load::{Config, EdgeUrl, Load, Outcome, Record};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    estate, keep,
+    estate, fill, keep,
+    machine::Machine,
     measure::{self, Injected},
     order::Spec,
     plan::{Plan, Step},
@@ -110,6 +111,7 @@ impl Exercise {
         let (load, mut seconds) = Load::prepare(config, stopped).await?;
         let (load, mut missing) = load.watched();
         tokio::spawn(async move { while seconds.recv().await.is_some() {} });
+        let machine = Machine::watch(&self.data.reports()).context("watch the disk")?;
         say("load");
         let load_start = Instant::now();
         let load = tokio::spawn(load.run());
@@ -123,6 +125,7 @@ impl Exercise {
         tokio::time::sleep(COOL_DOWN).await;
         drop(stop);
         let load = load.await.context("run the load")??;
+        let machine = machine.stalls(load.start);
         let healed = outcome?;
         say("checking every payment");
         let check = load::check(&self.edges, &load.records).await.context("check the payments")?;
@@ -180,6 +183,7 @@ impl Exercise {
                 .collect(),
             seconds: series::seconds(&load.records, |shard| home_of(&self.layout, &split, shard)),
             findings: check.findings,
+            machine,
         };
         let total = drill.rto_ms.total.map_or_else(|| "not seen".into(), |ms| format!("{ms} ms"));
         say(&format!("recovery {total}, {} acknowledged, {} lost", drill.acked, drill.lost));
@@ -203,6 +207,10 @@ impl Exercise {
         let hold = Duration::from_secs(measure::HOLD_SECONDS + 2);
         let recovered = async {
             session.inject(&fault, limit.max(lasts) + HEAL_MARGIN).await?;
+            if spec.fills_the_log() {
+                let written = fill::until_refused(client).await?;
+                say(&format!("no room after {} MiB more", written >> 20));
+            }
             if !spec.moves_shards() {
                 tokio::time::sleep(lasts).await;
             }
@@ -234,6 +242,9 @@ impl Exercise {
         let ready_at = Instant::now();
         estate::well(client, &self.layout, RETURN_MAX).await?;
         let home_at = Instant::now();
+        if spec.fills_the_log() {
+            fill::clear(client).await.context("clear what filled the log")?;
+        }
         if spec.stops_all() && abort.is_none() {
             tokio::time::sleep(hold).await;
         }

@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use load::Invariant;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::report::{Drill, Report};
+use super::{
+    machine,
+    report::{Drill, Report},
+};
 
 const WIDTH: u64 = 960;
 /// Of a unit's lane, and of its bars in it.
@@ -159,6 +162,13 @@ fn section(out: &mut String, number: usize, drill: &Drill) {
         ),
     };
     let _ = writeln!(out, "{writers}</p>");
+    if let Some(stall) = machine::worst(&drill.machine) {
+        let _ = writeln!(
+            out,
+            "<p class=\"note\">The machine itself stood still {} times for a tenth of a second or more; at worst {stall}.</p>",
+            drill.machine.len(),
+        );
+    }
     if !drill.map.is_empty() {
         out.push_str(
             "<table><tr><th>shards<th>after the fault, ms<th>state<th>unit<th>epochs</tr>\n",

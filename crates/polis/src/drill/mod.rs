@@ -10,8 +10,10 @@ mod chain;
 mod earlier;
 mod estate;
 mod exercise;
+mod fill;
 mod html;
 mod keep;
+mod machine;
 mod measure;
 mod order;
 mod plan;
@@ -104,6 +106,22 @@ enum FaultCommand {
         /// How many thousand bits a second, in each direction
         #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(8..))]
         kbit: u32,
+    },
+    /// Let packets of a city or a center arrive later (needs namespaces)
+    Delay {
+        #[command(flatten)]
+        one: One,
+        /// The other end: cities, centers, `store`, `users`; all unless given
+        #[arg(long, value_delimiter = ',')]
+        to: Vec<String>,
+        #[command(flatten)]
+        span: Span,
+        /// Milliseconds that each packet takes longer, in each direction
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        ms: u32,
+        /// And up to so many more, by chance
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=1000))]
+        jitter_ms: u32,
     },
     /// Let the processes of a city or a center, or one process, write to the disk slowly (needs
     /// root and cgroup v1)
@@ -335,6 +353,11 @@ impl FaultCommand {
             FaultCommand::SlowLine { one, span, kbit } => {
                 let (spec, repeat, order) = during(Kind::SlowLine, one, span);
                 (Spec { kbit: Some(kbit), ..spec }, repeat, order)
+            }
+            FaultCommand::Delay { one, to, span, ms, jitter_ms } => {
+                let (spec, repeat, order) = during(Kind::Delay, one, span);
+                let (delay_ms, jitter_ms) = (Some(ms), Some(jitter_ms));
+                (Spec { to, delay_ms, jitter_ms, ..spec }, repeat, order)
             }
             FaultCommand::SlowDisk { one, span, writes } => {
                 let (spec, repeat, order) = during(Kind::SlowDisk, one, span);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     layout::{CenterPlan, Layout},
-    up::fault::{Cut, Direction, Fault, STORE, USERS},
+    up::fault::{Cut, Delay, Direction, Fault, STORE, USERS},
 };
 
 /// All packets, in per mille.
@@ -38,6 +38,7 @@ pub enum Kind {
     Cut,
     Lose,
     SlowLine,
+    Delay,
     SlowDisk,
     FullDisk,
     Skew,
@@ -45,6 +46,10 @@ pub enum Kind {
 
 /// Of a slow line: a tenth of what a center's share of the load needs at rest.
 const KBIT: u32 = 2000;
+/// Of a long line: two cities a thousand kilometres of cable apart, and a little
+/// for what stands between.
+const DELAY_MS: u32 = 30;
+const JITTER_MS: u32 = 5;
 /// Of a slow disk: each commit waits for a twentieth of a second.
 const WRITES: u32 = 20;
 /// Of a wrong clock: longer than any key is kept.
@@ -68,6 +73,12 @@ pub struct Spec {
     /// Of a slow line: what it carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kbit: Option<u32>,
+    /// Of a long line: how long a packet is under way, and how much longer by
+    /// chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_ms: Option<u32>,
     /// Of a slow disk: what it does in a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writes: Option<u32>,
@@ -92,6 +103,8 @@ impl Spec {
             direction: None,
             percent: None,
             kbit: None,
+            delay_ms: None,
+            jitter_ms: None,
             writes: None,
             skew_s: None,
             lasts_s: None,
@@ -134,8 +147,10 @@ impl Spec {
             Scope::Process => self.hit(layout).map(|_| vec![self.name.clone()])?,
             _ => self.hit(layout)?.iter().map(|plan| plan.center.to_string()).collect(),
         };
-        let has_lines =
-            matches!(self.fault, Kind::Silence | Kind::Cut | Kind::Lose | Kind::SlowLine);
+        let has_lines = match self.fault {
+            Kind::Silence | Kind::Cut | Kind::Lose | Kind::SlowLine | Kind::Delay => true,
+            Kind::Kill | Kind::Pause | Kind::SlowDisk | Kind::FullDisk | Kind::Skew => false,
+        };
         if has_lines && layout.subnet.is_none() {
             let code = errors::DRILL_NETWORK;
             bail!("{code}: centers share one network. {}", code.remedy());
@@ -156,6 +171,12 @@ impl Spec {
             Kind::Cut => cut(names, direction, ALL),
             Kind::Lose => cut(names, direction, self.percent.unwrap_or(100).min(100) * 10),
             Kind::SlowLine => Ok(Fault::SlowLine { names, kbit: self.kbit.unwrap_or(KBIT) }),
+            Kind::Delay => Ok(Fault::Delay(Delay {
+                centers: names,
+                peers: self.peers(layout)?,
+                each_way_ms: self.delay_ms.unwrap_or(DELAY_MS),
+                jitter_ms: self.jitter_ms.unwrap_or(JITTER_MS),
+            })),
             Kind::SlowDisk => Ok(Fault::SlowDisk { names, writes: self.writes.unwrap_or(WRITES) }),
             Kind::FullDisk => Ok(Fault::FullDisk { names }),
             Kind::Skew => Ok(Fault::Skew { names, seconds: self.skew_s.unwrap_or(SKEW_S) }),
@@ -187,7 +208,8 @@ impl Spec {
             _ if self.stops_all() => false,
             Kind::Kill | Kind::Pause | Kind::Silence => true,
             Kind::Cut => self.to.is_empty(),
-            Kind::Lose | Kind::SlowLine | Kind::SlowDisk | Kind::FullDisk | Kind::Skew => false,
+            Kind::Lose | Kind::SlowLine | Kind::Delay => false,
+            Kind::SlowDisk | Kind::FullDisk | Kind::Skew => false,
         }
     }
 
@@ -196,6 +218,13 @@ impl Spec {
     #[must_use]
     pub fn stops_all(&self) -> bool {
         self.scope == Scope::Process
+    }
+
+    /// Whether it is to be seen what happens when the log needs room and there is
+    /// none.
+    #[must_use]
+    pub fn fills_the_log(&self) -> bool {
+        self.fault == Kind::FullDisk && self.stops_all()
     }
 
     /// How long a fault lasts that moves no shard.
@@ -208,10 +237,14 @@ impl Spec {
     #[must_use]
     pub fn hypothesis(&self) -> String {
         let nothing = "no acknowledged payment is lost, none is made twice";
-        if self.stops_all() {
+        if self.fills_the_log() {
+            format!("what needs room is refused, and taken once there is some; {nothing}")
+        } else if self.stops_all() {
             format!("payments wait while it lasts, and go on when it is over; {nothing}")
         } else if self.moves_shards() {
             format!("its shards are served elsewhere and service is whole again; {nothing}")
+        } else if self.fault == Kind::Delay {
+            format!("payments take longer and go on where they are, nothing fails over; {nothing}")
         } else {
             format!("payments go on in all shards, wherever they are served; {nothing}")
         }
@@ -228,6 +261,7 @@ impl fmt::Display for Spec {
             Kind::Cut => "cut",
             Kind::Lose => "lose",
             Kind::SlowLine => "slow-line",
+            Kind::Delay => "delay",
             Kind::SlowDisk => "slow-disk",
             Kind::FullDisk => "full-disk",
             Kind::Skew => "skew",
@@ -248,6 +282,8 @@ impl fmt::Display for Spec {
         let figures = [
             self.percent.map(|percent| format!("{percent}%")),
             self.kbit.map(|kbit| format!("{kbit} kbit/s")),
+            self.delay_ms.map(|delay_ms| format!("{delay_ms} ms")),
+            self.jitter_ms.map(|jitter_ms| format!("+{jitter_ms} ms")),
             self.writes.map(|writes| format!("{writes} writes/s")),
             self.skew_s.map(|seconds| format!("{seconds:+} s")),
         ];
@@ -278,6 +314,13 @@ mod tests {
         assert_eq!(cut.peers, ["south-1", "south-2", "store"]);
         assert_eq!(spec.to_string(), "cut city east out to south,store");
         assert!(!spec.moves_shards());
+
+        let long = Spec { fault: Kind::Delay, direction: None, delay_ms: Some(40), ..spec };
+        let Fault::Delay(delay) = long.fault(&layout).expect("a fault") else { panic!("a delay") };
+        assert_eq!((delay.each_way_ms, delay.jitter_ms), (40, JITTER_MS));
+        assert_eq!(delay.peers, ["south-1", "south-2", "store"]);
+        assert_eq!(long.to_string(), "delay city east to south,store 40 ms");
+        assert!(!long.moves_shards());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Step {
 
 /// Keys of a step. A key that is not known would be passed over in silence,
 /// since a step is two things in one table.
-const STEP_KEYS: [&str; 12] = [
+const STEP_KEYS: [&str; 14] = [
     "fault",
     "scope",
     "name",
@@ -53,6 +53,8 @@ const STEP_KEYS: [&str; 12] = [
     "direction",
     "percent",
     "kbit",
+    "delay-ms",
+    "jitter-ms",
     "writes",
     "skew-s",
     "lasts-s",

@@ -10,6 +10,7 @@ use load::Invariant;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    machine::{self, Stall},
     order::Spec,
     series::Second,
     summary::{self, Goals, Summary},
@@ -133,6 +134,10 @@ pub struct Drill {
     pub map: Vec<Change>,
     pub seconds: Vec<Second>,
     pub findings: Vec<String>,
+    /// When the machine itself stood still; told, and no excuse: nothing is
+    /// judged by it.
+    #[serde(default)]
+    pub machine: Vec<Stall>,
 }
 
 /// Phases follow one another: they add up to the total, but for the time after
@@ -257,6 +262,9 @@ impl Report {
         for drill in &self.drills {
             for finding in &drill.findings {
                 writeln!(out, "{red}finding{plain}: {finding}")?;
+            }
+            if let Some(stall) = machine::worst(&drill.machine) {
+                writeln!(out, "the machine itself stood still during {}: {stall}", drill.fault)?;
             }
         }
         if self.by_fault.len() > 1 || self.goals.is_some() {

@@ -43,6 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let files = Files::in_dir(&args.identity_dir, "ledger");
     let credentials = Credentials::load(&files).context("load our identity")?;
+    check_unit(&credentials, &args.unit)?;
     let books = books(&args, &credentials).await?;
     let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
     let tls = identity::server_config(&credentials, ClientAuth::Optional, &alpn)?;
@@ -58,6 +59,18 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let running = rt::spawn(rt::TaskKind::Critical, "ledger", ledger.run(drain));
     shutdown.wait().await;
     running.await.context("run the ledger")
+}
+
+/// Who we say that we are is the unit that we write for.
+fn check_unit(credentials: &Credentials, unit: &UnitName) -> anyhow::Result<()> {
+    let peer = identity::Peer::from_certificates(&credentials.chain);
+    let of = peer.context("read our certificate")?.spiffe.map(|id| id.unit);
+    if of.as_deref() != Some(unit.as_str()) {
+        let code = errors::LEDGER_IDENTITY;
+        let of = of.unwrap_or_else(|| "no unit".to_owned());
+        anyhow::bail!("{code}: it is of {of}, and --unit is {unit}. {}", code.remedy());
+    }
+    Ok(())
 }
 
 /// Where the accounts are.
@@ -82,4 +95,35 @@ async fn books(args: &Args, credentials: &Credentials) -> anyhow::Result<Arc<dyn
         Arc::new(store.keyspace(name).expect("the ledger's keyspace names are valid"))
     };
     Ok(Arc::new(OnKv::new(open)))
+}
+
+#[cfg(test)]
+mod tests {
+    use identity::{Authority, Leaf, SpiffeId};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+    use super::*;
+
+    #[test]
+    fn a_ledger_does_not_start_with_the_certificate_of_another_unit() {
+        let id = SpiffeId {
+            trust_domain: TRUST_DOMAIN.into(),
+            unit: "rz01".into(),
+            namespace: "payments".into(),
+            service_account: "ledger".into(),
+        };
+        let lifetime = std::time::Duration::from_secs(60);
+        let leaf = Leaf { spiffe: Some(id), lifetime, ..Leaf::default() };
+        let issued = Authority::root("test").and_then(|root| root.issue(&leaf)).expect("issued");
+        let chain = CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes());
+        let credentials = Credentials {
+            chain: chain.collect::<Result<_, _>>().expect("certificates"),
+            key: PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).expect("a key"),
+            roots: Vec::new(),
+        };
+        let unit = |name: &str| name.parse().expect("a name");
+        assert!(check_unit(&credentials, &unit("rz01")).is_ok());
+        let refused = check_unit(&credentials, &unit("rz02")).expect_err("another's").to_string();
+        assert!(refused.contains("PLS0528: it is of rz01, and --unit is rz02"), "{refused}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Wiring: from a role's options to the role, running until a signal.
 
+mod api;
 pub mod guardian;
 pub mod ledger;
 pub mod options;

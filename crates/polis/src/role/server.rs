@@ -1,5 +1,6 @@
 //! `polis server`: a center, as the roles that are chosen: API server,
-//! controllers, edge and agent, in one process.
+//! controllers, edge and agent, in one process. An API server that is told of no
+//! center serves a plain cluster by itself, see `role/api`.
 
 use std::{
     io::Write,
@@ -18,8 +19,14 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use topology::{CenterName, CityName, UnitName};
 
-use super::options::{self, required};
-use crate::pki::{SYSTEM_NAMESPACE, TRUST_DOMAIN};
+use super::{
+    api::{self as alone, flags::ApiOptions, foreign::Foreign},
+    options::{self, required},
+};
+use crate::{
+    logging::LogLevel,
+    pki::{SYSTEM_NAMESPACE, TRUST_DOMAIN},
+};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -28,6 +35,10 @@ pub struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     options: ServerOptions,
+    #[command(flatten)]
+    api: ApiOptions,
+    #[command(flatten)]
+    foreign: Foreign,
 }
 
 /// What was typed, in the file or as flags. Every key is optional here; what a
@@ -52,7 +63,7 @@ pub struct ServerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitName>,
     /// Folder for what this process keeps
-    #[arg(long)]
+    #[arg(long, visible_alias = "data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// Folder with ROLE.crt, ROLE.key and ca.crt for each role
@@ -124,7 +135,8 @@ pub fn config(command: &ConfigCommand) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match command {
         ConfigCommand::Check { file } => {
-            options::read::<ServerOptions>(file)?;
+            let (_, flags) = options::read::<ServerOptions, ApiOptions>(file)?;
+            alone::check(&flags.try_into()?)?;
             writeln!(out, "{} is valid", file.display())?;
         }
         ConfigCommand::Default => {
@@ -153,8 +165,18 @@ pub fn config(command: &ConfigCommand) -> anyhow::Result<()> {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let options = options::resolve(args.config.as_deref(), &args.options)?;
-    super::runtime(options.worker_threads)?.block_on(serve(options))
+    let file = args.config.as_deref();
+    let (options, api) = options::resolve(file, &args.options, &args.api)?;
+    let runtime = super::runtime(options.worker_threads)?;
+    if options.is_api_alone() {
+        args.foreign.check()?;
+        return runtime.block_on(alone::serve(api, options.data_dir));
+    }
+    if let Some(key) = args.foreign.first().map(str::to_owned).or(api.given()?) {
+        let code = errors::CONFIG_INVALID;
+        bail!("{code}: `{key}` is for an API server by itself: --roles api, and no --center");
+    }
+    runtime.block_on(serve(options))
 }
 
 async fn serve(options: ServerOptions) -> anyhow::Result<()> {
@@ -205,6 +227,22 @@ struct Center {
     options: ServerOptions,
 }
 
+// === impl Args ===
+
+impl Args {
+    pub fn log_level(&self) -> Option<LogLevel> {
+        self.api.log_level()
+    }
+}
+
+// === impl ServerOptions ===
+
+impl ServerOptions {
+    fn is_api_alone(&self) -> bool {
+        self.roles.as_deref() == Some(&[Role::Api]) && self.center.is_none()
+    }
+}
+
 // === impl Center ===
 
 impl Center {
@@ -229,8 +267,10 @@ impl Center {
         let agent = Expected::service(TRUST_DOMAIN, SYSTEM_NAMESPACE, "agent");
         let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
         let config = api::Config {
+            root: api::Door::Federation,
             listen: self.api,
             tls: identity::server_config(&credentials, ClientAuth::Optional, &alpn)?,
+            clients: None,
             keyspaces: Arc::new(open),
             agent_tls: Some(identity::client_config(
                 &credentials,
@@ -238,6 +278,7 @@ impl Center {
                 &[b"http/1.1"],
             )?),
             pages: self.pages.clone(),
+            settings: api::Settings::default(),
         };
         let api = api::Api::build(config).await?;
         Ok(rt::spawn(TaskKind::Critical, "api", api.run(drain)))

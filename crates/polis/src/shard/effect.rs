@@ -99,6 +99,7 @@ async fn choose_share(
         standbys: unit_rental::standbys(&rental.center, &city, &shares, &choice.places),
         city,
         alive: true,
+        wavers: false,
         ready: true,
         shards_max: None,
     };
@@ -190,6 +191,7 @@ pub fn places(units: &[Unit], centers: &[Center]) -> Places {
             city: center.spec.city.clone(),
             standbys: unit.spec.standbys.clone(),
             alive: center.status.phase == CenterPhase::Ready,
+            wavers: false,
             ready: unit.status.ready,
             shards_max: unit.spec.shards_max.map(usize::from),
         };

@@ -21,6 +21,8 @@ pub enum Fault {
     Cut(Cut),
     /// Lines of these centers carry so many bits a second, and no more.
     SlowLine { names: Vec<String>, kbit: u32 },
+    /// Packets of these centers arrive later, and in order.
+    Delay(Delay),
     /// Their processes write to the disk so often a second, and no more.
     SlowDisk { names: Vec<String>, writes: u32 },
     /// The file systems of their folders have no room left.
@@ -38,6 +40,20 @@ pub struct Cut {
     pub direction: Direction,
     /// Of a thousand packets, so many are lost: 1000 is silence.
     pub loss_per_mille: u16,
+}
+
+/// Lines that are as long as those between cities far apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    pub centers: Vec<String>,
+    /// The other end: centers, [`STORE`], [`USERS`]; empty means all others.
+    #[serde(default)]
+    pub peers: Vec<String>,
+    /// For each packet, in each direction.
+    pub each_way_ms: u32,
+    /// And up to this much more, by chance.
+    #[serde(default)]
+    pub jitter_ms: u32,
 }
 
 /// Which packets, as the centers that are hit see it.
@@ -65,6 +81,7 @@ impl Fault {
             | Fault::FullDisk { names }
             | Fault::Skew { names, .. } => names,
             Fault::Cut(cut) => &cut.centers,
+            Fault::Delay(delay) => &delay.centers,
         }
     }
 }

@@ -44,6 +44,7 @@ use database_node::DatabaseNode;
 use fault::STORE;
 use guardians::Guardians;
 use network::Network;
+pub use network::Prepared;
 use process::Program;
 use screen::Screen;
 use supervisor::{Notice, Supervisor};
@@ -68,12 +69,17 @@ pub struct Args {
     #[command(flatten)]
     pub guardians: Guardians,
     /// Whether centers share this machine's loopback, or each has a network of its own (needs root)
-    #[arg(long, value_enum, default_value_t, conflicts_with = "database")]
+    #[arg(long, value_enum, default_value_t)]
     pub network: NetworkKind,
     /// The library libfaketime, by which drills set centers' wall clocks wrong
     #[arg(long)]
     pub clock_library: Option<PathBuf>,
-    /// Remove the networks that a killed `up` of this folder left behind, and start nothing
+    /// Make the centers' networks, say where each center's node of a database is to be, and start
+    /// nothing: the networks stay until they are removed by --cleanup
+    #[arg(long, conflicts_with_all = ["database", "cleanup"])]
+    pub prepare_networks: bool,
+    /// Remove the networks that a killed `up` of this folder left behind, or that were prepared,
+    /// and start nothing
     #[arg(long)]
     pub cleanup: bool,
     /// Seconds to wait until everything is ready
@@ -102,11 +108,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let code = errors::BASE_PORT_INVALID;
         bail!("{code}: base port {} cannot be used. {}", args.base_port, code.remedy());
     }
+    if args.cleanup {
+        return network::clean_up(&data);
+    }
     let _lock = data.lock()?;
     let earlier = data.estate()?;
+    let kept = data.prepared()?.map(|prepared| prepared.subnet);
     let left_behind = earlier.as_ref().and_then(|earlier| earlier.subnet);
-    if args.cleanup {
-        return left_behind.map_or(Ok(()), |subnet| network::remove(data.path(), subnet));
+    let left_behind = left_behind.filter(|subnet| Some(*subnet) != kept);
+    if args.prepare_networks {
+        return network::prepare(&data, args.layout);
     }
     let mut estate = Estate {
         layout: args.layout,
@@ -139,25 +150,43 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             errors::STORE_DIFFERS.remedy()
         );
     }
-    match args.network {
+    let prepared = match args.network {
         NetworkKind::Namespaces => {
-            estate.subnet = Some(network::claim(data.path(), left_behind)?);
+            network::check_reachable(&args.database_nodes, args.database.database.as_deref())?;
+            let prepared = Prepared::find(&data, args.layout)?;
+            estate.subnet = Some(match &prepared {
+                Some(prepared) => prepared.subnet,
+                None => network::claim(data.path(), left_behind)?,
+            });
             // At once: whoever finds us killed must know what to remove.
             data.save_estate(&estate)?;
+            prepared
         }
         NetworkKind::Loopback => {
             left_behind.map_or(Ok(()), |subnet| network::remove(data.path(), subnet))?;
+            None
         }
-    }
-    let outcome = run_in(&args, &data, &estate).await;
-    if let Some(subnet) = estate.subnet {
-        network::remove(data.path(), subnet)?;
+    };
+    let outcome = run_in(&args, &data, &estate, prepared.as_ref()).await;
+    match estate.subnet {
+        // Others go on in them, without the faults that ended with us.
+        Some(subnet) if prepared.is_some() => {
+            let layout = Layout::new(estate.layout, estate.base_port, estate.subnet);
+            Network::adopt(&layout, subnet)?;
+        }
+        Some(subnet) => network::remove(data.path(), subnet)?,
+        None => {}
     }
     outcome
 }
 
 /// From an estate whose networks are claimed to its end.
-async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<()> {
+async fn run_in(
+    args: &Args,
+    data: &DataDir,
+    estate: &Estate,
+    prepared: Option<&Prepared>,
+) -> anyhow::Result<()> {
     let layout = Layout::new(estate.layout, estate.base_port, estate.subnet);
     check_ports(&layout)?;
     if let Some(database) = args.database.config()? {
@@ -191,7 +220,11 @@ async fn run_in(args: &Args, data: &DataDir, estate: &Estate) -> anyhow::Result<
     let door = tokio::spawn(door::Door::new(door, replicas).run(door_drain));
 
     disk::clean(data)?;
-    let network = estate.subnet.map(|subnet| Network::build(&layout, subnet)).transpose()?;
+    let network = estate.subnet.map(|subnet| match prepared {
+        Some(_) => Network::adopt(&layout, subnet),
+        None => Network::build(&layout, subnet),
+    });
+    let network = network.transpose()?;
     let mut supervisor =
         Supervisor::new(data, network, args.clocks(data)?, args.database_nodes.clone());
     let mut screen = Screen::new();

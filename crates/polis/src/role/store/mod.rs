@@ -2,7 +2,7 @@
 
 mod compaction;
 pub mod database;
-mod duration;
+pub mod duration;
 mod foreign;
 mod gates;
 mod import;

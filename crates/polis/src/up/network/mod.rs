@@ -9,18 +9,29 @@
 //! the bridge's alias. Whatever an `up` that was killed left behind is found by
 //! both, and removed by the next start or by `polis up --cleanup`.
 
+mod long_line;
+mod prepared;
+mod relay;
 mod rules;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
+use rt::random::Random;
 
-use super::fault::{Cut, STORE};
-use crate::{layout::Layout, subnet::Subnet};
+pub use self::prepared::{Prepared, check_reachable, prepare};
+use self::{
+    long_line::{Late, LongLine},
+    relay::Relay,
+};
+use super::fault::{Cut, Delay, STORE};
+use crate::{data::DataDir, layout::Layout, subnet::Subnet};
 
 /// Where `ip` keeps its namespaces.
 const NAMESPACES: &str = "/run/netns";
@@ -31,11 +42,18 @@ const LINKS: &str = "/sys/class/net";
 const BURST_BYTES: u32 = 16 * 1024;
 const QUEUE_MS: u32 = 400;
 
+/// Of the pair that joins a line with a relay in it to the bridge: what the
+/// link's own name is followed by.
+const NEAR_END: char = 'd';
+const FAR_END: char = 'r';
+
 /// An estate's networks, for as long as it runs.
 pub struct Network {
     layout: Layout,
     subnet: Subnet,
     cuts: Vec<Cut>,
+    /// Centers whose lines are long now.
+    relays: BTreeMap<String, Relay>,
 }
 
 /// Claims a number that nobody uses: the bridge with its name is ours from now
@@ -48,7 +66,10 @@ pub fn claim(data: &Path, earlier: Option<Subnet>) -> anyhow::Result<Subnet> {
     let alias = data.display();
     for subnet in earlier.into_iter().chain(Subnet::all()) {
         // Fails when there is one already, so that two never share a number.
-        if ip(None, &format!("link add {subnet} type bridge\n")).is_ok() {
+        // An address of its own: else it is that of one of its links, and changes
+        // when that one is taken off.
+        let address = subnet.link_address();
+        if ip(None, &format!("link add {subnet} address {address} type bridge\n")).is_ok() {
             let alias = format!("link set {subnet} alias \"{alias}\"\n");
             ip(None, &alias).context("mark the bridge as ours")?;
             return Ok(subnet);
@@ -57,11 +78,27 @@ pub fn claim(data: &Path, earlier: Option<Subnet>) -> anyhow::Result<Subnet> {
     bail!("{}: every one of 254 networks is taken", errors::NETWORK_UNAVAILABLE)
 }
 
+/// Removes every network that an `up` of this folder left behind or prepared,
+/// and says which. They are found by the marks of their bridges: the folder
+/// itself may be gone.
+pub fn clean_up(data: &DataDir) -> anyhow::Result<()> {
+    let _lock = data.path().exists().then(|| data.lock()).transpose()?;
+    let left: Vec<_> = Subnet::all().filter(|subnet| is_of(data.path(), *subnet)).collect();
+    if left.is_empty() {
+        println!("no network of {} is left behind", data.path().display());
+    } else {
+        check_possible()?;
+    }
+    for subnet in left {
+        remove(data.path(), subnet)?;
+        println!("removed network {subnet}");
+    }
+    data.forget_prepared()
+}
+
 /// Removes what this folder's estate left behind, and nothing of others.
 pub fn remove(data: &Path, subnet: Subnet) -> anyhow::Result<()> {
-    let alias = format!("{LINKS}/{subnet}/ifalias");
-    let owner = std::fs::read_to_string(alias).unwrap_or_default();
-    if Path::new(owner.trim_end()) != data {
+    if !is_of(data, subnet) {
         return Ok(());
     }
     nft(&rules::none(subnet))?;
@@ -71,7 +108,8 @@ pub fn remove(data: &Path, subnet: Subnet) -> anyhow::Result<()> {
     for (dir, what) in [(LINKS, "link"), (NAMESPACES, "netns")] {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(&prefix) {
+            // The far end of a pair goes with its near end.
+            if name.starts_with(&prefix) && !name.ends_with(FAR_END) {
                 batch.push_str(&format!("{what} del {name}\n"));
             }
         }
@@ -79,6 +117,13 @@ pub fn remove(data: &Path, subnet: Subnet) -> anyhow::Result<()> {
     // The bridge last: as long as it is there, all this is found again.
     batch.push_str(&format!("link del {subnet}\n"));
     ip(None, &batch).context("remove the networks of an earlier run")
+}
+
+/// Whether this network is there, and this folder's.
+fn is_of(data: &Path, subnet: Subnet) -> bool {
+    let alias = format!("{LINKS}/{subnet}/ifalias");
+    let owner = std::fs::read_to_string(alias).unwrap_or_default();
+    Path::new(owner.trim_end()) == data
 }
 
 fn check_possible() -> anyhow::Result<()> {
@@ -117,7 +162,23 @@ impl Network {
                 .and_then(|()| ip(Some(&namespace), &inside))
                 .with_context(|| format!("make the network of {place}"))?;
         }
-        Ok(Network { layout: layout.clone(), subnet, cuts: Vec::new() })
+        Ok(Network::of(layout, subnet))
+    }
+
+    /// One that is there already, as it is without faults.
+    pub fn adopt(layout: &Layout, subnet: Subnet) -> anyhow::Result<Network> {
+        let network = Network::of(layout, subnet);
+        network.apply()?;
+        let centers: Vec<_> = layout.centers.iter().map(|plan| plan.center.to_string()).collect();
+        network.hasten(&centers)?;
+        for center in &centers {
+            network.join(center)?;
+        }
+        Ok(network)
+    }
+
+    fn of(layout: &Layout, subnet: Subnet) -> Network {
+        Network { layout: layout.clone(), subnet, cuts: Vec::new(), relays: BTreeMap::new() }
     }
 
     /// The file by which a process enters the namespace of a center or the store.
@@ -163,17 +224,85 @@ impl Network {
         Ok(())
     }
 
+    /// From now on, what these centers send and are sent arrives later.
+    pub fn lengthen(&mut self, delay: &Delay) -> anyhow::Result<()> {
+        let address = |name: &String| rules::address(&self.layout, self.subnet, name);
+        let addresses = |names: &[String]| names.iter().map(address).collect::<Result<_, _>>();
+        let peers: BTreeSet<_> = addresses(&delay.peers)?;
+        let late = match peers.is_empty() {
+            true => Late::AllButWithin(addresses(&delay.centers)?),
+            false => Late::With(peers),
+        };
+        let [each_way, jitter] =
+            [delay.each_way_ms, delay.jitter_ms].map(|ms| Duration::from_millis(u64::from(ms)));
+        let line = || LongLine::new(late.clone(), each_way, jitter, Random::from_entropy());
+        for center in &delay.centers {
+            if self.relays.contains_key(center) {
+                bail!("the line of {center} is long already");
+            }
+            let link = self.link(center)?;
+            let (near, far) = (format!("{link}{NEAR_END}"), format!("{link}{FAR_END}"));
+            let subnet = self.subnet;
+            // Whoever is asked for an address does not answer at the parted ends.
+            let part = format!(
+                "link add {near} type veth peer name {far}\n\
+                 link set {far} arp off up\n\
+                 link set {near} master {subnet} up\n\
+                 link set {link} nomaster arp off\n"
+            );
+            let relay = ip(None, &part)
+                .with_context(|| format!("part the line of {center}"))
+                .and_then(|()| Relay::start([&link, &far], line(), line()));
+            match relay {
+                Ok(relay) => self.relays.insert(center.clone(), relay),
+                Err(error) => {
+                    self.shorten(&delay.centers)?;
+                    return Err(error);
+                }
+            };
+        }
+        Ok(())
+    }
+
+    pub fn shorten(&mut self, centers: &[String]) -> anyhow::Result<()> {
+        for center in centers {
+            let lost = self.relays.remove(center).map_or(0, Relay::end);
+            if lost > 0 {
+                tracing::warn!(center, lost, "frames did not fit into a long line");
+            }
+            self.join(center)?;
+        }
+        Ok(())
+    }
+
+    /// The line of a center as it was built.
+    fn join(&self, center: &str) -> anyhow::Result<()> {
+        let (link, subnet) = (self.link(center)?, self.subnet);
+        let near = format!("{link}{NEAR_END}");
+        if !Path::new(LINKS).join(&near).exists() {
+            return Ok(());
+        }
+        ip(None, &format!("link del {near}\nlink set {link} master {subnet} arp on\n"))
+            .with_context(|| format!("join the line of {center}"))
+    }
+
+    /// The bridge's end of a center's line.
+    fn link(&self, center: &str) -> anyhow::Result<String> {
+        let mut plans = self.layout.centers.iter();
+        let index = plans.position(|plan| plan.center.as_str() == center);
+        let index = index.with_context(|| format!("{center:?} has no line"))?;
+        // The first is the store's.
+        Ok(self.subnet.link(index + 1))
+    }
+
     /// Both ends of each center's line: where its namespace sends, and where the
     /// bridge does.
     fn ends(&self, centers: &[String]) -> anyhow::Result<Vec<(Option<String>, String)>> {
         let mut ends = Vec::new();
         for name in centers {
-            let mut plans = self.layout.centers.iter();
-            let index = plans.position(|plan| plan.center.as_str() == name);
-            let index = index.with_context(|| format!("{name:?} has no line"))?;
+            let link = self.link(name)?;
             ends.push((Some(self.subnet.namespace(name)), "eth0".to_owned()));
-            // The first is the store's.
-            ends.push((None, self.subnet.link(index + 1)));
+            ends.push((None, link));
         }
         Ok(ends)
     }

@@ -56,7 +56,7 @@ fn rules(layout: &Layout, subnet: Subnet, cut: &Cut) -> anyhow::Result<Vec<Strin
     })
 }
 
-fn address(layout: &Layout, subnet: Subnet, name: &str) -> anyhow::Result<Ipv4Addr> {
+pub fn address(layout: &Layout, subnet: Subnet, name: &str) -> anyhow::Result<Ipv4Addr> {
     match name {
         STORE => return Ok(subnet.store()),
         USERS => return Ok(subnet.host()),

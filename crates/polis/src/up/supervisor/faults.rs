@@ -27,6 +27,7 @@ impl Supervisor {
             Fault::Pause { .. } => self.slots_of(fault).for_each(|slot| slot.pause(true)),
             Fault::Cut(cut) => self.lines()?.cut(cut)?,
             Fault::SlowLine { names, kbit } => self.lines()?.slow(names, *kbit)?,
+            Fault::Delay(delay) => self.lines()?.lengthen(delay)?,
             Fault::SlowDisk { writes, .. } => {
                 let hit = self.processes_of(fault);
                 let folders: Vec<_> = fault.names().iter().map(|name| self.folder(name)).collect();
@@ -61,6 +62,9 @@ impl Supervisor {
             Fault::Cut(cut) => self.network.as_mut().map_or(Ok(()), |network| network.heal(cut)),
             Fault::SlowLine { names, .. } => {
                 self.network.as_mut().map_or(Ok(()), |network| network.hasten(names))
+            }
+            Fault::Delay(delay) => {
+                self.network.as_mut().map_or(Ok(()), |network| network.shorten(&delay.centers))
             }
             Fault::SlowDisk { .. } => self.slow_disk.end(),
             Fault::FullDisk { names } => {
@@ -110,7 +114,8 @@ impl Supervisor {
         let signal = match fault {
             Fault::Kill { .. } => killed,
             Fault::Pause { .. } => paused,
-            // Nodes have neither lines nor clocks of their own.
+            // Their lines are those of the networks that they stand in, and
+            // they have no clocks of their own.
             _ => return,
         };
         let hit = self.nodes.iter().filter(|node| fault.names().contains(&node.center));
