@@ -13,14 +13,27 @@ use rpc::hessian::{Dialect, Reader, Value};
 
 type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 26] = [
     ("record", record),
     ("request", request),
     ("bbolt", bbolt),
     ("http2", http2),
+    ("http2_client", http2::fuzz::client),
+    ("hpack", http2::fuzz::hpack),
+    ("grpc_message", http2::fuzz::message),
+    ("http1", mesh::fuzz::http1),
+    ("key", mesh::fuzz::key),
+    ("hello", mesh::fuzz::hello),
     ("segment", engine::fuzz::segment),
     ("journal", engine::fuzz::journal),
     ("gateway", store::fuzz::gateway),
+    ("schema", schema::fuzz::schema),
+    ("patch", merge::fuzz::patch),
+    ("fields", merge::fuzz::fields),
+    ("cel", cel::fuzz::cel),
+    ("selector", api::fuzz::selector),
+    ("bearer", api::fuzz::bearer),
+    ("spdy", spdy::fuzz::frames),
     ("token", store::fuzz::token),
     ("snapshot", store::fuzz::snapshot),
     ("bolt", bolt),
@@ -98,6 +111,7 @@ pub fn http2(data: &[u8]) {
             }
             Event::Trailers { stream, .. } => assert!(begun.contains(&stream)),
             Event::Reset { stream, .. } => assert!(begun.remove(&stream), "ended twice"),
+            Event::Response { .. } => panic!("a server is not answered"),
             Event::GoAway { .. } | Event::Pong => {}
         }
         assert!(connection.streams() <= limits.streams as usize);

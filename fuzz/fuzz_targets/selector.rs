@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run selector`, from the repository's folder.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| api::fuzz::selector(data));
