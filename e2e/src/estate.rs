@@ -71,7 +71,9 @@ impl Estate {
         Estate::start_with(data, base_port, layout, &[])
     }
 
-    fn start_with(data: PathBuf, base_port: u16, layout: &str, more: &[&str]) -> Estate {
+    /// As [`Estate::start`], with more arguments.
+    #[must_use]
+    pub fn start_with(data: PathBuf, base_port: u16, layout: &str, more: &[&str]) -> Estate {
         let (shown, port) = (data.display().to_string(), base_port.to_string());
         let mut args = vec!["up", "--data", &shown, "--base-port", &port, "--layout", layout];
         args.extend(["--start-timeout", "110"]);
@@ -92,6 +94,12 @@ impl Estate {
     #[must_use]
     pub fn edge_port(&self, index: u16) -> u16 {
         self.base_port + 20 + index
+    }
+
+    /// Where the API server of a center listens itself.
+    #[must_use]
+    pub fn api_port(&self, index: u16) -> u16 {
+        self.base_port + 10 + index
     }
 
     /// A request to an edge.

@@ -16,7 +16,9 @@ pub fn peer(name: &str) -> PathBuf {
     peer_at(&format!("bin/{name}"))
 }
 
-pub(crate) fn peer_at(place: &str) -> PathBuf {
+/// As [`peer`], of one that has a folder of its own.
+#[must_use]
+pub fn peer_at(place: &str) -> PathBuf {
     let dir = std::env::var_os("POLIS_PEERS").map(PathBuf::from).or_else(|| {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));

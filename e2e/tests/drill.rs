@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use e2e::{Estate, clock_library, run};
+use e2e::{Estate, Scratch, clock_library, run};
 use serde_json::Value;
 
 /// Runs one drill and checks what every drill must show.
@@ -83,11 +83,11 @@ fn days(estate: &Estate, report: &Value, unit: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn slow_lines_and_slow_disks_lose_no_payment() {
+fn slow_and_long_lines_and_slow_disks_lose_no_payment() {
     assert!(
         rustix::process::geteuid().is_root(),
         "namespaces and limits of disks need root: run as root, or without this test by \
-         `--skip slow_lines`"
+         `--skip slow_and_long`"
     );
     let mut estate = Estate::up_with("faults", "2+2+1", &["--network", "namespaces"]);
     let refused = estate.polis(&["drill", "skew", "center", "east-1", "--yes"]);
@@ -97,8 +97,64 @@ fn slow_lines_and_slow_disks_lose_no_payment() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("PLS0710"), "others use this disk too: {said}");
     drill(&estate, &["slow-line", "center", "south-1", "--lasts", "4"]);
+    let long = ["--to", "south,west,store", "--ms", "30", "--jitter-ms", "5", "--lasts", "6"];
+    let report = drill(&estate, &[&["delay", "city", "east"][..], &long].concat());
+    let drill_of = &report["drills"][0];
+    assert_eq!(drill_of["map"], serde_json::json!([]), "nothing moved: {report:#}");
+    assert_eq!(drill_of["affected_errors"], 0, "{report:#}");
+    // There and back, to the store and perhaps to a payer's unit.
+    assert!(drill_of["slowest_ms"].as_u64() > Some(60), "it was a long line: {report:#}");
     drill(&estate, &["slow-disk", "process", "store", "--lasts", "4"]);
     drill(&estate, &["kill", "process", "store"]);
+    estate.stop();
+}
+
+/// A file system of its own for the store of an estate.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    fn new(name: &str) -> SmallDisk {
+        let scratch = Scratch::new(name);
+        let store = scratch.join("data/store");
+        fs::create_dir_all(&store).expect("create a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=192m", "tmpfs"]).arg(&store);
+        assert!(mount.status().expect("run mount").success());
+        SmallDisk(scratch)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whoever had files there is gone, or goes with this process.
+        let _ = Command::new("umount").arg("-l").arg(self.0.join("data/store")).status();
+    }
+}
+
+#[test]
+fn what_needs_room_on_a_full_disk_is_refused_and_taken_once_there_is_some() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "a file system needs root: run as root, or without this test by \
+         `--skip what_needs_room`"
+    );
+    let disk = SmallDisk::new("full-disk");
+    let mut estate = Estate::start(disk.0.join("data"), e2e::free_base_port(), "2+2+1");
+    let report = drill(&estate, &["full-disk", "process", "store", "--lasts", "3"]);
+    let said = fs::read_to_string(estate.data.join("logs/store.log")).expect("the store's log");
+    assert!(said.contains("No space left on device"), "it bit: {said}");
+    let fault = &report["drills"][0]["injected"];
+    let second = |name: &str| fault[name].as_u64().expect("a time") / 1_000_000;
+    let meanwhile = second("at_us")..=second("ordered_us");
+    let mut seconds = report["drills"][0]["seconds"].as_array().expect("seconds").iter();
+    let refused = seconds.any(|line| {
+        let at = line["second"].as_u64().expect("a second");
+        meanwhile.contains(&at) && line["failed_tries"].as_u64() > Some(0)
+    });
+    assert!(refused, "payments need room too: {report:#}");
+    let args = ["create", "configmap", "room", "--from-literal=is=there"];
+    let created = estate.kubectl(&args);
+    assert!(created.status.success(), "there is room again: {created:?}");
     estate.stop();
 }
 

@@ -69,7 +69,7 @@ fn a_failover_that_the_policy_wants_approved_waits_for_the_word() {
     let killed = kill(&estate, "south-2");
     let waits = failover(&estate, "Waiting");
     assert_eq!(waits["spec"]["evidence"], "Center", "{waits:#}");
-    assert_eq!(waits["status"]["plan"][0]["to"], "rz01", "{waits:#}");
+    assert_eq!(waits["status"]["plan"][0]["to"], "rz03", "the same city: {waits:#}");
     assert_eq!(waits["status"]["loads"][0]["shardsAfter"], 40, "{waits:#}");
     let name = waits["metadata"]["name"].as_str().expect("a name");
     let said = estate.polis(&["status"]);
@@ -80,8 +80,8 @@ fn a_failover_that_the_policy_wants_approved_waits_for_the_word() {
     let unknown = estate.polis(&["failover", "approve", "failover-x"]);
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("there is no failover failover-x"));
     assert!(estate.polis(&["failover", "approve", name]).status.success());
-    wait_for("rz01 serves them", PATIENCE, || {
-        (shards_of(&estate, "east-1") == "00-19,60-79").then_some(())
+    wait_for("rz03 serves them", PATIENCE, || {
+        (shards_of(&estate, "south-1") == "40-79").then_some(())
     });
     assert_eq!(failover(&estate, "Done")["metadata"]["name"], name);
     let over = estate.polis(&["failover", "approve", name]);

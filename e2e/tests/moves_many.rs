@@ -2,7 +2,8 @@
 //! fails, nothing is lost or doubled, and the map is what was ordered.
 //!
 //! `cargo xtask soak moves` is the long form; it also tells how long requests
-//! were held.
+//! were held, and how many a fence refused before. With `POLIS_SOAK_UNASKED=1`
+//! edges are not asked for their acknowledgement of a map.
 
 use std::time::Duration;
 
@@ -23,12 +24,17 @@ const STRIDE: usize = 37;
 
 const EDGE_ADMIN: u16 = 40;
 const HOLD: &str = "polis_edge_hold_seconds";
+const MISDIRECTED: &str = "polis_edge_misdirected_total ";
+
+const CENTER_NAMES: [&str; CENTERS as usize] = ["east-1", "east-2", "south-1", "south-2", "west-1"];
 
 /// How long requests were held, as the edges count it.
 #[derive(Default)]
 struct Held {
     /// Upper bounds in seconds, ascending, with how many were within.
     buckets: Vec<(f64, u64)>,
+    /// Answers 421.
+    misdirected: u64,
 }
 
 fn from_env(name: &str, default: usize) -> usize {
@@ -44,6 +50,14 @@ fn unit(number: usize) -> String {
 fn every_move_succeeds_and_no_request_fails() {
     let (moves, rate) = (from_env("POLIS_SOAK_MOVES", MOVES), from_env("POLIS_SOAK_RATE", RATE));
     let estate = Estate::up("moves-many", LAYOUT);
+    if from_env("POLIS_SOAK_UNASKED", 0) > 0 {
+        // Nobody can be asked who is not listed.
+        let patch = r#"{"spec": {"edgeAdminAddress": null}}"#;
+        for center in CENTER_NAMES {
+            let patched = estate.kubectl(&["patch", "center", center, "--type=merge", "-p", patch]);
+            assert!(patched.status.success(), "{patched:?}");
+        }
+    }
     let (data, shown_rate) = (estate.data.display().to_string(), rate.to_string());
     let args = ["load", "--rate", &shown_rate, "--users", USERS, "--duration", "24h", "--check"];
     let mut load = Running::start(&[args.as_slice(), &["--data", &data]].concat());
@@ -106,6 +120,9 @@ impl Held {
             let port = estate.base_port + EDGE_ADMIN + center;
             let page = request(port, "GET", "/metrics", &[], b"");
             for line in page.body.lines() {
+                if let Some(count) = line.strip_prefix(MISDIRECTED) {
+                    held.misdirected += count.trim().parse::<u64>().expect("a count");
+                }
                 let Some(rest) = line.strip_prefix(&format!("{HOLD}_bucket{{le=\"")) else {
                     continue;
                 };
@@ -125,7 +142,7 @@ impl Held {
     fn since(self, before: &Held) -> Held {
         let counts = self.buckets.iter().zip(&before.buckets);
         let buckets = counts.map(|((bound, now), (_, then))| (*bound, now - then)).collect();
-        Held { buckets }
+        Held { buckets, misdirected: self.misdirected - before.misdirected }
     }
 }
 
@@ -140,6 +157,6 @@ impl std::fmt::Display for Held {
                 write!(f, ", {percent} % at most {:.0} ms", bound * 1000.0)?;
             }
         }
-        Ok(())
+        write!(f, "; {} were refused by a fence first", self.misdirected)
     }
 }

@@ -84,7 +84,7 @@ fn a_city_is_lost_with_the_leading_database_and_no_payment_is() {
     let mut seen = Vec::new();
     for _ in 0..city::drills("POLIS_REPLICAS_DRILLS") {
         let city = city::city_of(group.leader());
-        seen.push(city::lose(&estate, city));
+        seen.push(city::lose(&estate, "kill", city));
         for at in city::nodes_of(city) {
             assert!(group.servers[at].query("SELECT 1").is_err(), "it died with its center");
             group.servers[at].restart();

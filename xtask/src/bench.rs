@@ -39,7 +39,7 @@ pub fn bench_sql(root: &Path, words: &[&str]) -> anyhow::Result<()> {
         .map_or_else(|| root.join("target"), |set| root.join(set))
         .join("release");
     for database in databases {
-        let mut serve = Command::new(built.join("examples/serve"));
+        let mut serve = Command::new(built.join("examples/database"));
         let (served, url) = Served::start(serve.arg(database).env("POLIS_PEERS", &peers))
             .with_context(|| format!("start {database}"))?;
         eprintln!("{database}: {url}");

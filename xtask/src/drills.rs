@@ -25,6 +25,9 @@ pub fn drills(
     folder: &Path,
     goals: &[&str],
 ) -> anyhow::Result<()> {
+    if !plan.is_file() {
+        bail!("plan {} is not there; `polis drill run --help` tells of plans", plan.display());
+    }
     let built = std::env::var_os("POLIS_BIN").map(PathBuf::from);
     let polis = match built {
         Some(polis) => polis,

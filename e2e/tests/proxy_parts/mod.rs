@@ -143,8 +143,24 @@ impl Proxy {
     pub fn start(text: &str, origins: &[(&str, SocketAddr)]) -> Proxy {
         let folder = Scratch::new("proxy");
         std::fs::write(folder.join("proxy.toml"), fill(text, origins, &folder)).expect("write");
-        let process = launch(&folder);
+        let process = launch(&folder, false);
         Proxy { process, folder }
+    }
+
+    /// One that may be replaced, with certificates, say, that are there already.
+    pub fn start_in(folder: Scratch, text: &str, origins: &[(&str, SocketAddr)]) -> Proxy {
+        std::fs::write(folder.join("proxy.toml"), fill(text, origins, &folder)).expect("write");
+        let process = launch(&folder, true);
+        Proxy { process, folder }
+    }
+
+    /// A successor takes over: it serves, and the one before, which drains, is
+    /// given back. Addresses must be without port 0.
+    pub fn replace(&mut self) -> Running {
+        let mut next = launch(&self.folder, true);
+        next.wait_for_line("the proxy serves", LIMIT);
+        self.process.wait_for_line("handed over to another process", LIMIT);
+        std::mem::replace(&mut self.process, next)
     }
 
     pub fn config(&self) -> PathBuf {
@@ -195,9 +211,12 @@ fn fill(text: &str, origins: &[(&str, SocketAddr)], folder: &Scratch) -> String 
     })
 }
 
-fn launch(folder: &Scratch) -> Running {
+fn launch(folder: &Scratch, replaceable: bool) -> Running {
     let mut command = Command::new(polis());
     command.args(["proxy", "run", "--config"]).arg(folder.join("proxy.toml"));
+    if replaceable {
+        command.arg("--handover").arg(folder.join("door"));
+    }
     command.env("NO_COLOR", "1");
     let mut process = Running::spawn(&mut command);
     process.wait_for_line("\"listener\"", LIMIT);

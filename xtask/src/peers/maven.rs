@@ -18,7 +18,7 @@ pub struct Library {
     /// Its folder below `java/`.
     pub name: &'static str,
     group: &'static str,
-    artifact: &'static str,
+    artifacts: &'static [&'static str],
     pub version: &'static str,
     /// sha-256 of what `sha256sum` says of all jars, in the order of their names.
     digest: &'static str,
@@ -28,23 +28,30 @@ pub const LIBRARIES: &[Library] = &[
     Library {
         name: "sofa",
         group: "com.alipay.sofa",
-        artifact: "sofa-rpc-all",
+        artifacts: &["sofa-rpc-all"],
         version: "5.13.2",
         digest: "2940ceaf9fa492d146cfb8e17bd4334305d4e240402a92417555670a212c0aec",
     },
     Library {
         name: "dubbo2",
         group: "org.apache.dubbo",
-        artifact: "dubbo",
+        artifacts: &["dubbo"],
         version: "2.7.23",
         digest: "2ab0df2eb7cfec131d2f4a89348badd7e05ccb30ae1164f845c3b3569d81b438",
     },
     Library {
         name: "dubbo3",
         group: "org.apache.dubbo",
-        artifact: "dubbo",
+        artifacts: &["dubbo"],
         version: "3.3.6",
         digest: "aa45b0f3355321ff630147bcfba32cd22df1b13a9bc712a7e6cac24da59a7120",
+    },
+    Library {
+        name: "grpc",
+        group: "io.grpc",
+        artifacts: &["grpc-netty-shaded", "grpc-stub"],
+        version: "1.85.1",
+        digest: "16d7889baf1453dc48e86c91f54e51b1de5479f327dc69a38e671822c5f10191",
     },
 ];
 
@@ -96,14 +103,19 @@ impl Library {
     }
 
     fn project(&self) -> String {
-        let Library { name, group, artifact, version, .. } = self;
+        let Library { name, group, artifacts, version, .. } = self;
+        let dependency = |artifact: &&str| {
+            format!(
+                "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+                 <version>{version}</version></dependency>"
+            )
+        };
+        let dependencies: String = artifacts.iter().map(dependency).collect();
         format!(
             "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\
              <modelVersion>4.0.0</modelVersion>\
              <groupId>polis</groupId><artifactId>{name}</artifactId><version>1</version>\
-             <dependencies><dependency><groupId>{group}</groupId>\
-             <artifactId>{artifact}</artifactId><version>{version}</version>\
-             </dependency></dependencies></project>"
+             <dependencies>{dependencies}</dependencies></project>"
         )
     }
 }

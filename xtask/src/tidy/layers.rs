@@ -24,8 +24,10 @@ pub struct Crate {
 
 /// Words build on words, adapters prove who they are, and what is measured
 /// without a process of its own is called.
-const SAME_LAYER: [(&str, &str); 4] = [
+const SAME_LAYER: [(&str, &str); 6] = [
     ("resources", "topology"),
+    ("merge", "schema"),
+    ("cel", "schema"),
     ("client", "identity"),
     ("kv-etcd", "identity"),
     ("bench", "ledger"),

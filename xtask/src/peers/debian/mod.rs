@@ -4,6 +4,9 @@
 //! pinned version goes away from them when a security fix replaces it; then
 //! the newest of the same release stands in, which apt's signatures vouch for.
 
+mod chromium;
+mod pins;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -35,11 +38,11 @@ pub struct Peer {
     finish: fn(&Path) -> anyhow::Result<()>,
 }
 
-pub const PEERS: [Peer; 4] = [
+pub const PEERS: [Peer; 7] = [
     Peer {
         name: "mariadb",
         title: "MariaDB and Galera",
-        packages: MARIADB,
+        packages: pins::MARIADB,
         programs: &[
             "usr/sbin/mariadbd",
             "usr/lib/galera/libgalera_smm.so",
@@ -51,207 +54,47 @@ pub const PEERS: [Peer; 4] = [
     Peer {
         name: "nftables",
         title: "nftables",
-        packages: NFTABLES,
+        packages: pins::NFTABLES,
         programs: &["usr/sbin/nft"],
-        finish: |tree| program(tree, "nft"),
+        finish: |tree| program(tree, "usr/sbin/nft"),
     },
     Peer {
         name: "nginx",
         title: "nginx",
-        packages: NGINX,
+        packages: pins::NGINX,
         programs: &["usr/sbin/nginx", "usr/lib/nginx/modules/ngx_stream_module.so"],
-        finish: |tree| program(tree, "nginx"),
+        finish: |tree| program(tree, "usr/sbin/nginx"),
     },
     Peer {
         name: "faketime",
         title: "libfaketime",
-        packages: FAKETIME,
+        packages: pins::FAKETIME,
         programs: &["usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"],
         finish: |_| Ok(()),
     },
-];
-
-/// What drills set clocks wrong with.
-const FAKETIME: &[Package] = &[Package {
-    name: "libfaketime",
-    version: "0.9.10-2.1",
-    digest: "b09481e7690680966005330c3f907bba4b5eefc35e1faaea4783cc55655d1150",
-}];
-
-/// The server, its replication and its state transfer, then the libraries
-/// that a system which only has apt may lack.
-const MARIADB: &[Package] = &[
-    Package {
-        name: "mariadb-server-core",
-        version: "1:10.11.19-0+deb12u1",
-        digest: "bda81cb1c5b538e19eed27462fa8df577684b9cdc4fe40cee8d1da9cbc0fe76b",
+    Peer {
+        name: "nghttp2",
+        title: "nghttp and h2load",
+        packages: pins::NGHTTP2,
+        programs: &["usr/bin/nghttp", "usr/bin/h2load"],
+        finish: |tree| {
+            program(tree, "usr/bin/nghttp")?;
+            program(tree, "usr/bin/h2load")
+        },
     },
-    // The scripts of the state transfer.
-    Package {
-        name: "mariadb-server",
-        version: "1:10.11.19-0+deb12u1",
-        digest: "2219efc9b1e6f7a13df8b5927ee599838876e21620c1f59ffcc64dcf1aa3bb3a",
+    Peer {
+        name: "wrk",
+        title: "wrk",
+        packages: pins::WRK,
+        programs: &["usr/bin/wrk"],
+        finish: |tree| program(tree, "usr/bin/wrk"),
     },
-    // Only what reads the server's options, which the scripts call.
-    Package {
-        name: "mariadb-client-core",
-        version: "1:10.11.19-0+deb12u1",
-        digest: "60549abde2ad55068610b2cae03af7d17a2cafb0993f16c8c2413bd1b5fe6f5f",
-    },
-    Package {
-        name: "galera-4",
-        version: "26.4.23-0+deb12u1",
-        digest: "b5049888c439d867d1054e64913f41c1488ee514c500da99242b27cc90ab6279",
-    },
-    Package {
-        name: "rsync",
-        version: "3.5.0+ds1-0+deb12u1",
-        digest: "26ea59ef1c3d05595e9637002ace6f4e00181638b438ecad0f1cf1659ebb67ed",
-    },
-    // The scripts look by it whether rsync listens.
-    Package {
-        name: "lsof",
-        version: "4.95.0-1",
-        digest: "e4b15cf8d0b9051cf7957e7ab29a67ca7d21f42ea1b2b7dad1b52e65d02d1408",
-    },
-    Package {
-        name: "libaio1",
-        version: "0.3.113-4",
-        digest: "d1476e4beab3d85f8a7d31de94c27472711ed3ef399ce70708e24b259426125b",
-    },
-    Package {
-        name: "liburing2",
-        version: "2.3-3",
-        digest: "c23077e3640e6cb4b819c134b3f41d5cf21b3edac099654b1b4142c3069a39a3",
-    },
-    Package {
-        name: "libnuma1",
-        version: "2.0.16-1",
-        digest: "639e1ab6bd66ead40db8a22c332d7199679fa22db261cac34444eb8eb4c17dda",
-    },
-    Package {
-        name: "libpopt0",
-        version: "1.19+dfsg-1",
-        digest: "6f94b488255acd996254f775c77ff3956557c61f860a3c9caeaf65457554194f",
-    },
-    Package {
-        name: "libssl3",
-        version: "3.0.22-1~deb12u2",
-        digest: "cb4784740daa9b3b0eaea2b444bbefa686794afbbf3d678d238c1fd9875f2efd",
-    },
-    // From here on for lsof.
-    Package {
-        name: "libtirpc3",
-        version: "1.3.3+ds-1",
-        digest: "2a46d5a5e9486da11ffeff5740931740d6deae4f92cd6098df060dc5dff1e1c7",
-    },
-    Package {
-        name: "libgssapi-krb5-2",
-        version: "1.20.1-2+deb12u5",
-        digest: "d8b87aea91b956b416c01a28c44ff6228315ae3b73de40acddac3dc5043607d2",
-    },
-    Package {
-        name: "libkrb5-3",
-        version: "1.20.1-2+deb12u5",
-        digest: "c90801be09701af221b54dd502a59cb378b7284ff31e480738baca317d2f7653",
-    },
-    Package {
-        name: "libk5crypto3",
-        version: "1.20.1-2+deb12u5",
-        digest: "7b6e47d15c5c9cdcd456137533d8308aeba608a54cec73b28bd59bfc4b54cf06",
-    },
-    Package {
-        name: "libkrb5support0",
-        version: "1.20.1-2+deb12u5",
-        digest: "8b9c05f2d8d461a10d657b118f572af5bf8fd6c8f93dcef81e852c5ab0f428ab",
-    },
-    Package {
-        name: "libkeyutils1",
-        version: "1.6.3-2",
-        digest: "cfac89e6a7a54ff3c6a4f843310e25efeddaa771baeae470bd98bd588c373563",
-    },
-    Package {
-        name: "libcom-err2",
-        version: "1.47.0-2+b2",
-        digest: "a2bac7015e78fbc0c504df3e441f3a22292f1d2d77f9ccda760057f3690e22f2",
-    },
-];
-
-/// The program that makes packets disappear, and its libraries.
-const NFTABLES: &[Package] = &[
-    Package {
-        name: "nftables",
-        version: "1.0.6-2+deb12u2",
-        digest: "966ff20ce58c17163a771c02ddbca264291408f94c512bd85dd18da0ebdbe88c",
-    },
-    Package {
-        name: "libnftables1",
-        version: "1.0.6-2+deb12u2",
-        digest: "3a8223f9bfba99d97bf25296ac83de307ab036e1df63e5965f88809266851947",
-    },
-    Package {
-        name: "libnftnl11",
-        version: "1.2.4-2",
-        digest: "9e619e1470a1915264e906020f3bfc046fd8458043b1342686d997b5078213af",
-    },
-    Package {
-        name: "libmnl0",
-        version: "1.0.4-3",
-        digest: "4581f42e3373cb72f9ea4e88163b17873afca614a6c6f54637e95aa75983ea7c",
-    },
-    Package {
-        name: "libxtables12",
-        version: "1.8.9-2",
-        digest: "cb841d66950a43af4a398625313d2f3da9065299c9738538de6c2c3495857040",
-    },
-    Package {
-        name: "libjansson4",
-        version: "2.14-2",
-        digest: "3fc9742f9f1a37bcb9931df6074b4d1483419ef832ad5349f47323e75fc27864",
-    },
-    Package {
-        name: "libgmp10",
-        version: "2:6.2.1+dfsg1-1.1",
-        digest: "187aedef2ed763f425c1e523753b9719677633c7eede660401739e9c893482bd",
-    },
-    Package {
-        name: "libedit2",
-        version: "3.1-20221030-2",
-        digest: "1cf14abf2716d3279db12d0657a5737cf70074a1e71d3bdf73206625e3c89ce6",
-    },
-    Package {
-        name: "libbsd0",
-        version: "0.11.7-2",
-        digest: "bb31cc8b40f962a85b2cec970f7f79cc704a1ae4bad24257a822055404b2c60b",
-    },
-    Package {
-        name: "libmd0",
-        version: "1.0.4-2",
-        digest: "03539fd30c509e27101d13a56e52eda9062bdf1aefe337c07ab56def25a13eab",
-    },
-];
-
-/// The wheels of it are built small and without its counters.
-const NGINX: &[Package] = &[
-    Package {
-        name: "nginx",
-        version: "1.22.1-9+deb12u11",
-        digest: "4e2778e675c07d0f2d8d3b6f5ff84f6483ade1d82c21c910eb9a2787e1cf1b1a",
-    },
-    Package {
-        name: "libnginx-mod-stream",
-        version: "1.22.1-9+deb12u11",
-        digest: "952570771815046276e19fc1e062ae82b4498cede0e87a7f53915a6b52705d9e",
-    },
-    Package {
-        name: "libpcre2-8-0",
-        version: "10.42-1+deb12u2",
-        digest: "d2f7edfcc7689b9e0761c2742cc824ac86a20768bc5e8057818dc6875291fe76",
-    },
-    Package {
-        name: "libssl3",
-        version: "3.0.22-1~deb12u2",
-        digest: "cb4784740daa9b3b0eaea2b444bbefa686794afbbf3d678d238c1fd9875f2efd",
+    Peer {
+        name: "chromium",
+        title: "Chromium",
+        packages: chromium::PACKAGES,
+        programs: &["usr/lib/chromium/chromium-headless-shell"],
+        finish: |tree| program(tree, "usr/lib/chromium/chromium-headless-shell"),
     },
 ];
 
@@ -263,7 +106,8 @@ const RSYNC: &str = "usr/libexec/rsync";
 const DISPENSABLE: [&str; 4] = ["usr/share/doc", "usr/share/man", "usr/share/lintian", "etc"];
 
 /// Where Debian's libraries are below the folder.
-const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+const LIBRARIES: [&str; 3] =
+    ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"];
 
 /// Raised when what is made of the same packages changes.
 const LAYOUT: u32 = 2;
@@ -319,16 +163,18 @@ fn finish_mariadb(tree: &Path) -> anyhow::Result<()> {
 }
 
 /// `bin/NAME` for the PATH, which brings its libraries along.
-fn program(tree: &Path, name: &str) -> anyhow::Result<()> {
+fn program(tree: &Path, path: &str) -> anyhow::Result<()> {
+    let libraries = LIBRARIES.map(|folder| format!("$tree/{folder}")).join(":");
     let script = format!(
         "#!/bin/sh\n\
          tree=$(dirname \"$0\")/..\n\
-         LD_LIBRARY_PATH=$tree/usr/lib/x86_64-linux-gnu exec \"$tree/usr/sbin/{name}\" \"$@\"\n"
+         LD_LIBRARY_PATH={libraries} exec \"$tree/{path}\" \"$@\"\n"
     );
-    let path = tree.join("bin").join(name);
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let place = tree.join("bin").join(name);
     fs::create_dir_all(tree.join("bin"))?;
-    fs::write(&path, script)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("make it a program")
+    fs::write(&place, script)?;
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).context("make it a program")
 }
 
 fn check_libraries(tree: &Path, programs: &[&str]) -> anyhow::Result<()> {
