@@ -30,6 +30,7 @@ usage: cargo xtask COMMAND
   bench-sql …      the store on databases, measured: [seekdb|mariadb|galera]… and options of `polis bench store`
   soak keys …      one store of very many keys, measured at each step: --count N
   soak moves …     shards moved one by one under load: --count N --rate N
+  soak databases … cities lost with their nodes of Galera and of a primary with replicas (root): --count N
   soak drills …    a plan of drills, or every kind of loss; resumable (root): [--plan FILE] --rounds N --folder FOLDER
   check-history F  judges a recorded history of a store
   gen [PART…]      writes again what is generated: protos, errors";

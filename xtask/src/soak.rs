@@ -13,7 +13,7 @@ use crate::{
 
 const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak moves-sim \
                      (--seeds N | --for MINUTESm) [--kind storm|pauses] [--from N] | soak store --minutes N | soak keys \
-                     --count N | soak moves --count N --rate N | \
+                     --count N | soak moves --count N --rate N | soak databases --count N | \
                      soak drills [--plan FILE] --rounds N --folder FOLDER";
 
 /// What is promised of each kind of loss in `xtask/plans/failover.toml`.
@@ -42,6 +42,10 @@ pub fn soak(root: &Path, words: &[&str]) -> anyhow::Result<()> {
             let count: u64 = count.parse().with_context(|| format!("--count {count:?}"))?;
             let rate: u64 = rate.parse().with_context(|| format!("--rate {rate:?}"))?;
             moves(root, count, rate)
+        }
+        ["databases", "--count", count] => {
+            let count: u64 = count.parse().with_context(|| format!("--count {count:?}"))?;
+            databases(root, count)
         }
         ["drills", "--rounds", rounds, "--folder", folder] => {
             let rounds = rounds.parse().with_context(|| format!("--rounds {rounds:?}"))?;
@@ -76,6 +80,21 @@ fn moves(root: &Path, count: u64, rate: u64) -> anyhow::Result<()> {
     command.current_dir(root).args(test);
     command.env("POLIS_PEERS", peers::fetch()?).env("POLIS_SOAK_MOVES", count.to_string());
     run(command.env("POLIS_SOAK_RATE", rate.to_string()))
+}
+
+/// So many cities lost, each with its nodes of a database: of Galera, killed
+/// and silent (root), and of a primary with its replicas.
+fn databases(root: &Path, count: u64) -> anyhow::Result<()> {
+    run(cargo().current_dir(root).args(["build", "--release", "-p", "polis"]))?;
+    let tests =
+        ["test", "--release", "-p", "e2e", "--test", "up_galera", "--test", "up_replicas"];
+    let shown = ["--no-fail-fast", "--", "--test-threads=1", "--nocapture"];
+    let mut command = cargo();
+    command.current_dir(root).args(tests).args(shown).env("POLIS_PEERS", peers::fetch()?);
+    for variable in ["POLIS_GALERA_DRILLS", "POLIS_REPLICAS_DRILLS"] {
+        command.env(variable, count.to_string());
+    }
+    run(&mut command)
 }
 
 /// Replicas over real databases with faults under load, this long over each.

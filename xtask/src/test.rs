@@ -27,7 +27,8 @@ const SECTIONS: [(&str, Step); 7] = [
     ("peers", |_| peers::fetch().map(drop)),
     ("build", |root| run_command(at(root).args(["build", "--workspace", "--all-targets"]))),
     ("test", |root| {
-        run_command(at(root).args(["test", "--workspace", "--exclude", "e2e", "--quiet"]))
+        let scope = ["test", "--workspace", "--exclude", "e2e", "--quiet", "--no-fail-fast"];
+        run_command(at(root).args(scope))
     }),
     ("e2e", end_to_end),
 ];
@@ -36,7 +37,7 @@ const SECTIONS: [(&str, Step); 7] = [
 /// choose other features and build the dependencies again.
 fn end_to_end(root: &Path) -> anyhow::Result<()> {
     let mut command = at(root);
-    command.args(["test", "--workspace"]);
+    command.args(["test", "--workspace", "--no-fail-fast"]);
     for file in std::fs::read_dir(root.join("e2e/tests")).context("list e2e/tests")? {
         let path = file.context("list e2e/tests")?.path();
         if let Some(stem) = path.file_stem().filter(|_| path.extension() == Some("rs".as_ref())) {
@@ -48,7 +49,8 @@ fn end_to_end(root: &Path) -> anyhow::Result<()> {
     run_command(&mut command)
 }
 
-/// `wanted` empty means all. Stops at the first failure.
+/// `wanted` empty means all. Stops behind the first section that fails; a
+/// section of tests runs to its end, so that one run tells of all failures.
 pub fn run(root: &Path, wanted: &[&str]) -> anyhow::Result<()> {
     if let Some(unknown) =
         wanted.iter().find(|wanted| SECTIONS.iter().all(|(name, _)| name != *wanted))
