@@ -181,7 +181,7 @@ impl Failover {
 /// What the policy says of every center that looks lost.
 pub fn verdicts(shared: &Shared, health: &Health, pace: &Pace) -> Verdicts {
     let looks_lost = health.look_lost();
-    if !health.fresh || looks_lost.is_empty() {
+    if !health.fresh || looks_lost.is_empty() || !shared.picture.knows_policy() {
         return Verdicts::new();
     }
     let now = shared.clock.now();

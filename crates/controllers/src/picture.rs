@@ -104,6 +104,12 @@ impl Picture {
         policies.get(FAILOVER_POLICY_NAME).map(|policy| policy.spec).unwrap_or_default()
     }
 
+    /// Whether it was read if there is a policy: until then nobody knows what it
+    /// forbids.
+    pub fn knows_policy(&self) -> bool {
+        self.policies.current().synced
+    }
+
     pub fn failovers(&self) -> Arc<Snapshot<Failover>> {
         self.failovers.current()
     }
