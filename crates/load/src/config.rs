@@ -18,6 +18,8 @@ pub struct Config {
     /// Payers; at least [`Config::USERS_MIN`], so that every shard has one.
     pub users: u32,
     pub run: RunId,
+    /// How long after it fell due a payment is tried; see [`Config::GIVE_UP`].
+    pub give_up: Duration,
     /// Which shard each payer is of, in the history.
     pub layout: Layout,
     /// Where the history goes.
@@ -36,7 +38,7 @@ impl Config {
     pub const USERS_MAX: u32 = 1_000_000;
     /// Beyond this one process measures itself and not the service.
     pub const RATE_MAX: u32 = 50_000;
-    /// No definite answer by then is an error.
+    /// No definite answer by then is an error, unless more is asked for.
     pub const GIVE_UP: Duration = Duration::from_secs(10);
     /// Of one try: long enough for an edge to hold the request over a failover,
     /// short enough to leave an edge that has gone silent.

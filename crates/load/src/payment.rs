@@ -57,7 +57,7 @@ enum Verdict {
 
 impl Payment {
     /// Runs it to its end. Never fails: not knowing is an outcome.
-    pub(crate) async fn run(self, edges: Arc<Edges>, run: RunId) -> Record {
+    pub(crate) async fn run(self, edges: Arc<Edges>, run: RunId, give_up: Duration) -> Record {
         let mut record = self.record(&run);
         let body = json!({
             "payer": self.user, "merchant": self.merchant(), "amount": record.amount,
@@ -65,7 +65,7 @@ impl Payment {
         });
         let body = Bytes::from(body.to_string());
         let key = self.key(&run);
-        let give_up = self.due + Config::GIVE_UP;
+        let give_up = self.due + give_up;
         let first = usize::try_from(self.number).unwrap_or(0);
         for attempt in 0.. {
             let left = give_up.saturating_duration_since(Instant::now());

@@ -116,7 +116,9 @@ impl Load {
                         let payment = Payment { number, user, shard, due, start };
                         number += 1;
                         if under_way.len() < Config::IN_FLIGHT_MAX {
-                            under_way.spawn(payment.run(self.edges.clone(), self.config.run.clone()));
+                            let Config { run, give_up, .. } = &self.config;
+                            let paying = payment.run(self.edges.clone(), run.clone(), *give_up);
+                            under_way.spawn(paying);
                         } else {
                             let record = payment.not_sent(&self.config.run);
                             stats.add(&record);

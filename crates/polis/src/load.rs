@@ -32,6 +32,9 @@ pub struct Args {
     /// Payers, spread evenly over all shards
     #[arg(long, default_value_t = 1000)]
     pub users: u32,
+    /// How long a payment is tried before its outcome counts as unknown
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub give_up: Duration,
     /// Edges to send to, http://HOST:PORT; those of the estate unless given
     #[arg(long)]
     pub edge: Vec<EdgeUrl>,
@@ -72,6 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         duration: Some(args.duration),
         users: args.users,
         run: run.clone(),
+        give_up: args.give_up,
         layout: layout(&data).await,
         history: history.clone(),
     };

@@ -104,6 +104,7 @@ impl Exercise {
             duration: None,
             users: self.plan.users,
             run: run.clone(),
+            give_up: Config::GIVE_UP,
             layout: split.clone(),
             history,
         };
