@@ -112,6 +112,9 @@ func control(ctx context.Context, config *rest.Config) {
 	log.SetLogger(zap.New(zap.WriteTo(os.Stderr)))
 	scheme := runtime.NewScheme()
 	check(corev1.AddToScheme(scheme))
+	// A controller that loses its lease ends. The default ten seconds are lost by
+	// a machine that is busy with something else.
+	lease, renew := 4*time.Minute, 3*time.Minute
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                  scheme,
 		Metrics:                 metrics.Options{BindAddress: "0"},
@@ -119,6 +122,8 @@ func control(ctx context.Context, config *rest.Config) {
 		LeaderElection:          true,
 		LeaderElectionID:        "mirror.example.com",
 		LeaderElectionNamespace: "default",
+		LeaseDuration:           &lease,
+		RenewDeadline:           &renew,
 	})
 	check(err)
 	err = ctrl.NewControllerManagedBy(manager).

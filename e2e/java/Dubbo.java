@@ -121,7 +121,8 @@ public class Dubbo {
         return application;
     }
 
-    static Payments consumer(String ports) {
+    /** One that idles asks every so many milliseconds, and leaves after three without an answer. */
+    static Payments consumer(String ports, int heartbeat) {
         MethodConfig note = new MethodConfig();
         note.setName("note");
         note.setReturn(false);
@@ -131,17 +132,17 @@ public class Dubbo {
         reference.setVersion("1.0");
         List<String> urls = new ArrayList<>();
         for (String port : ports.split(",")) {
-            urls.add("dubbo://" + LOOPBACK + ":" + port + "?serialization=hessian2&heartbeat=500");
+            urls.add("dubbo://" + LOOPBACK + ":" + port + "?serialization=hessian2&heartbeat=" + heartbeat);
         }
         reference.setUrl(String.join(";", urls));
         reference.setMethods(new ArrayList<>(Arrays.asList(note)));
-        reference.setTimeout(5000);
+        reference.setTimeout(30000);
         reference.setRetries(0);
         return reference.get();
     }
 
     static void once(String ports) throws Exception {
-        Payments payments = consumer(ports);
+        Payments payments = consumer(ports, 60000);
         RpcContext.getContext().setAttachment("polis-uid", "2088000000000421");
         System.out.println(payments.pay("2088000000000421", 100L, order("2088000000000421")));
         RpcContext.getContext().removeAttachment("polis-uid");
@@ -165,7 +166,7 @@ public class Dubbo {
     }
 
     static void refused(String ports, String[] users) throws Exception {
-        Payments payments = consumer(ports);
+        Payments payments = consumer(ports, 60000);
         for (String user : users) {
             try {
                 System.out.println("not refused: " + payments.pay(user, 100L, null));
@@ -177,7 +178,7 @@ public class Dubbo {
     }
 
     static void idle(String ports) throws Exception {
-        Payments payments = consumer(ports);
+        Payments payments = consumer(ports, 1000);
         System.out.println(payments.pay("2088000000000420", 100L, null));
         while (System.in.read() >= 0) {
         }
@@ -186,7 +187,7 @@ public class Dubbo {
     }
 
     static void load(String ports, int threads) throws Exception {
-        Payments payments = consumer(ports);
+        Payments payments = consumer(ports, 60000);
         AtomicInteger calls = new AtomicInteger();
         AtomicInteger failed = new AtomicInteger();
         boolean[] done = {false};

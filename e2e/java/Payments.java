@@ -215,7 +215,7 @@ public class Payments {
             say("unknown: " + error.getStatus().getCode());
         }
         try {
-            ClientCalls.blockingUnaryCall(channel, WAIT, within(4), "late");
+            ClientCalls.blockingUnaryCall(channel, WAIT, within(10), "late");
         } catch (StatusRuntimeException error) {
             say("late: " + error.getStatus().getCode());
         }

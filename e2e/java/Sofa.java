@@ -143,7 +143,7 @@ public class Sofa {
             .setProtocol("bolt").setDirectUrl("bolt://127.0.0.1:" + port)
             .setMethods(new ArrayList<>(Arrays.asList(note)))
             .setFilterRef(new ArrayList<>(Arrays.asList(new Named())))
-            .setTimeout(5000).setRetries(0).setConnectionNum(1).setRegister(false);
+            .setTimeout(30000).setRetries(0).setConnectionNum(1).setRegister(false);
     }
 
     static void once(int port) throws Exception {

@@ -1,12 +1,17 @@
 //! `polis server --roles api` as a process, and kubectl as its client.
 
-use std::{net::SocketAddr, path::PathBuf, process::Output, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
-use crate::{Running, Scratch, free_base_port, kubectl};
+use crate::{Running, Scratch, free_base_port, peer, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub struct ApiServer {
     pub address: SocketAddr,
@@ -58,11 +63,14 @@ impl ApiServer {
         self.data.join("data/kubeconfig")
     }
 
+    /// Which kinds there are it keeps for hours by the server's address, and
+    /// another test's server had this one: so each has a cache of its own.
     #[must_use]
     pub fn kubectl(&self, args: &[&str]) -> Output {
-        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig().display());
-        let args: Vec<&str> = [kubeconfig.as_str()].iter().chain(args).copied().collect();
-        kubectl(&args)
+        let mut kubectl = Command::new(peer("kubectl"));
+        kubectl.arg("--kubeconfig").arg(self.kubeconfig());
+        kubectl.arg("--cache-dir").arg(self.data.join("kubectl-cache"));
+        kubectl.args(args).output().expect("run kubectl")
     }
 
     /// What kubectl prints; it must end well.
@@ -71,6 +79,29 @@ impl ApiServer {
         let (printed, error) = (lossy(&output.stdout), lossy(&output.stderr));
         assert!(output.status.success(), "kubectl {args:?}: {printed}{error}");
         printed
+    }
+
+    /// Waits for the default roles and bindings, which are written behind the
+    /// start, one by one: until then only administrators may do anything. Of a
+    /// role that is made of others, all of it: a binding that is made from here on
+    /// and is seen gives all of it.
+    pub fn wait_for_roles(&self) {
+        let made = [
+            ("view", &["pods/log"][..]),
+            ("edit", &["pods/log", "pods/eviction"]),
+            ("admin", &["pods/log", "pods/eviction", "localsubjectaccessreviews"]),
+        ];
+        let is_whole = |(role, parts): &(&str, &[&str])| {
+            let rules = self.kubectl(&["get", "clusterrole", *role, "-o", "jsonpath={.rules}"]);
+            let rules = lossy(&rules.stdout);
+            parts.iter().all(|part| rules.contains(part))
+        };
+        // To ask what one may, and to see what there is.
+        let everybody = ["auth", "can-i", "get", "/apis", "--as=anybody"];
+        wait_for("the default roles", LIMIT, || {
+            let hold = self.kubectl(&everybody).status.success() && made.iter().all(is_whole);
+            hold.then_some(())
+        });
     }
 
     /// What kubectl says; it must not end well.

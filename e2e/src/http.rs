@@ -8,8 +8,9 @@ use std::{
 
 use serde_json::Value;
 
-/// Longer than any answer takes, including one held over a failover.
-const TIMEOUT: Duration = Duration::from_secs(35);
+/// Longer than any answer takes, including one held over a failover and one of a
+/// machine that is busy with something else.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub struct Answer {

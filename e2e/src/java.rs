@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use crate::{Running, Scratch, free_base_port, peer::peer_at};
 
 /// A Java that compiles and starts on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// What the libraries reach into, from the time before modules.
 const OPENED: [&str; 4] = ["java.lang", "java.util", "java.math", "java.io"];

@@ -41,18 +41,27 @@ pub fn kubectl(args: &[&str]) -> Output {
     Command::new(peer("kubectl")).args(args).output().expect("run kubectl")
 }
 
+/// Its own few seconds are a matter of what else the machine does. Whoever wants
+/// other ones says so later, which wins.
+const ETCDCTL_PATIENCE: [&str; 3] =
+    ["--dial-timeout=60s", "--command-timeout=60s", "--keepalive-timeout=60s"];
+
+fn etcdctl_command(args: &[&str]) -> Command {
+    let mut command = Command::new(peer("etcdctl"));
+    command.env("ETCDCTL_API", "3").args(ETCDCTL_PATIENCE).args(args);
+    command
+}
+
 /// Runs the real etcdctl (API version 3).
 #[must_use]
 pub fn etcdctl(args: &[&str]) -> Output {
-    Command::new(peer("etcdctl")).env("ETCDCTL_API", "3").args(args).output().expect("run etcdctl")
+    etcdctl_command(args).output().expect("run etcdctl")
 }
 
 /// As [`etcdctl`], with `input` to read.
 #[must_use]
 pub fn etcdctl_with_input(args: &[&str], input: &str) -> Output {
-    let mut child = Command::new(peer("etcdctl"))
-        .env("ETCDCTL_API", "3")
-        .args(args)
+    let mut child = etcdctl_command(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -68,9 +77,7 @@ pub fn etcdctl_with_input(args: &[&str], input: &str) -> Output {
 /// that ends with `last`, stops it, and returns what it printed.
 #[must_use]
 pub fn etcdctl_until(args: &[&str], last: &str, limit: Duration) -> String {
-    let mut child = Command::new(peer("etcdctl"))
-        .env("ETCDCTL_API", "3")
-        .args(args)
+    let mut child = etcdctl_command(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -13,7 +13,11 @@ use rustix::process::{Pid, Signal};
 use crate::wait_for;
 
 /// A thread that has not been scheduled for so long never will.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// For the last words of a process that has ended to be read. Only who has
+/// inherited its streams keeps them open for longer.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// The binary that `cargo build` put beside the tests, or `POLIS_BIN`.
 #[must_use]
@@ -31,6 +35,8 @@ pub fn polis() -> PathBuf {
 pub struct Running {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    /// Closed once both of its streams were read to their ends.
+    read: Mutex<mpsc::Receiver<()>>,
 }
 
 /// Runs `polis` to its end.
@@ -68,19 +74,21 @@ impl Running {
             .spawn()
             .expect("start the program");
         let lines = Arc::new(Mutex::new(Vec::new()));
+        let (reading, read) = mpsc::channel();
         let streams: [Option<Box<dyn std::io::Read + Send>>; 2] = [
             child.stdout.take().map(|stream| Box::new(stream) as _),
             child.stderr.take().map(|stream| Box::new(stream) as _),
         ];
         for stream in streams.into_iter().flatten() {
-            let lines = lines.clone();
+            let (lines, reading) = (lines.clone(), reading.clone());
             std::thread::spawn(move || {
+                let _reading = reading;
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     lines.lock().expect("no test panics holding it").push(line);
                 }
             });
         }
-        Running { child, lines }
+        Running { child, lines, read: Mutex::new(read) }
     }
 
     pub fn end_input(&mut self) {
@@ -101,10 +109,12 @@ impl Running {
     /// Waits until `text` was printed.
     pub fn wait_for_line(&mut self, text: &str, limit: Duration) {
         wait_for(&format!("{text:?} printed"), limit, || {
+            // Looked at first: what has ended prints nothing more.
+            let ended = self.ended();
             if self.printed().contains(text) {
                 return Some(());
             }
-            if let Ok(Some(status)) = self.child.try_wait() {
+            if let Some(status) = ended {
                 panic!("it ended with {status}:\n{}", self.printed());
             }
             None
@@ -130,14 +140,17 @@ impl Running {
         })
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has; then [`Running::printed`] has its last words too.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("look at the process")
+        let status = self.child.try_wait().expect("look at the process")?;
+        let read = self.read.get_mut().expect("nobody panics holding it");
+        let _ = read.recv_timeout(READ_LIMIT);
+        Some(status)
     }
 
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
-        wait_for("polis to end", limit, || self.child.try_wait().expect("wait for polis"))
+        wait_for("polis to end", limit, || self.ended())
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{Running, Scratch, etcdctl, free_base_port, request};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub struct Store {
     pub address: SocketAddr,

@@ -103,8 +103,9 @@ fn a_controller_goes_on_where_it_was_killed_and_the_server_too() {
     assert_eq!(diary.errors(), [""; 0], "nothing was wrong so far");
 
     runtime.block_on(create(&shelves, SHELVES / 2..SHELVES));
-    let painter = Painter::start(&client, &diary);
+    // Before it starts: it may have painted all of them at the next look.
     let before = painted(&seen);
+    let painter = Painter::start(&client, &diary);
     wait_for("more to be painted", LIMIT, || (painted(&seen) > before + 20).then_some(()));
     server.kill9();
     server.revive();
@@ -129,6 +130,13 @@ async fn define(client: &Client) {
     established.expect("it can be watched");
 
     let shelves: Api<Shelf> = Api::default_namespaced(client.clone());
+    // The kind is served right behind that word, not always before it.
+    let served = async {
+        while shelves.list(&ListParams::default().limit(1)).await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, served).await.expect("it is served");
     let refused = shelves.create(&PostParams::default(), &Shelf::new("odd", "none")).await;
     let Err(kube::Error::Api(status)) = refused else { panic!("{refused:?}") };
     assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"), "{status:?}");

@@ -6,7 +6,7 @@ use std::{fs, process::Command, time::Duration};
 use e2e::{ApiServer, peer, wait_for};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn write(server: &ApiServer, name: &str, value: &Value) -> String {
     let file = server.path(name);
@@ -185,8 +185,12 @@ fn kinds_of_ones_own_are_explained_defaulted_judged_and_scaled() {
         "wait",
         "--for=condition=Established",
         "crd/widgets.example.com",
-        "--timeout=60s",
+        "--timeout=120s",
     ]);
+    // The kind is served right behind that word, not always before it.
+    wait_for("the kind to be served", LIMIT, || {
+        server.kubectl(&["get", "widgets.example.com"]).status.success().then_some(())
+    });
     let widget = |max: u32| json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "default"}, "spec": {"max": max}});
     let file = write(&server, "w.json", &widget(2));
     assert!(server.refused(&["apply", "-f", &file]).contains("too large"));
@@ -208,7 +212,7 @@ fn kinds_of_ones_own_are_explained_defaulted_judged_and_scaled() {
         "-p",
         r#"{"status":{"size":7}}"#,
     ]);
-    server.done(&["wait", "--for=jsonpath={.status.size}=7", "wd/w", "--timeout=60s"]);
+    server.done(&["wait", "--for=jsonpath={.status.size}=7", "wd/w", "--timeout=120s"]);
     wait_for("the kind to be explained", LIMIT, || {
         let explained = server.kubectl(&["explain", "widget.spec"]);
         String::from_utf8_lossy(&explained.stdout).contains("How large it is.").then_some(())
@@ -250,6 +254,7 @@ fn built_in_kinds_are_explained_and_rights_are_told() {
     }
     assert!(server.done(&["api-versions"]).contains("autoscaling/v2"));
     assert_eq!(server.done(&["auth", "can-i", "create", "pods"]).trim(), "yes");
+    server.wait_for_roles();
     server.done(&["create", "serviceaccount", "reader"]);
     server.done(&["create", "role", "reads", "--verb=get,list", "--resource=configmaps"]);
     server.done(&[
@@ -275,6 +280,9 @@ fn built_in_kinds_are_explained_and_rights_are_told() {
         ),
         "{refused}"
     );
-    assert!(server.done(&["get", "--raw", "/readyz?verbose"]).contains("check passed"));
+    wait_for("it to be ready", LIMIT, || {
+        let ready = server.kubectl(&["get", "--raw", "/readyz?verbose"]);
+        String::from_utf8_lossy(&ready.stdout).contains("check passed").then_some(())
+    });
     assert!(server.done(&["cluster-info"]).contains("control plane"));
 }

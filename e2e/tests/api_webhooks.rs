@@ -17,7 +17,7 @@ use e2e::{ApiServer, wait_for};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Objects that are listed in a version they are not kept in.
 const MANY: usize = 200;
@@ -188,9 +188,14 @@ fn kubectl_reads_and_writes_every_version_of_a_converted_kind() {
     let server = ApiServer::start("api-conversion", &[]);
     let file = write(&server, "crd.json", &definition(&webhook.client()));
     server.done(&["apply", "-f", &file]);
-    server.done(&["wait", "--for=condition=Established", "crd/crontabs.stable.example.com"]);
+    let established = ["wait", "--for=condition=Established", "crd/crontabs.stable.example.com"];
+    server.done(&[&established[..], &["--timeout=120s"]].concat());
 
     let (v1, v2) = ("crontabs.v1.stable.example.com", "crontabs.v2.stable.example.com");
+    // The kind is served right behind that word, not always before it.
+    wait_for("the kind to be served", LIMIT, || {
+        server.kubectl(&["get", v2]).status.success().then_some(())
+    });
     let tab = |version: &str, field: &str, name: &str| {
         json!({"apiVersion": format!("stable.example.com/{version}"), "kind": "CronTab",
             "metadata": {"name": name, "namespace": "default"}, "spec": {field: "* 1"}})
@@ -252,6 +257,7 @@ fn a_webhook_refuses_shells_in_pods() {
         "metadata": {"name": "shells"},
         "webhooks": [{
             "name": "shells.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "timeoutSeconds": 30,
             "clientConfig": webhook.client(),
             "rules": [{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"],
                 "resources": ["pods/exec"]}],

@@ -18,7 +18,10 @@ const POLICY: &str = r#"{
     "spec": {"city": "Manual", "center": "Manual", "paused": {"rule": "Manual", "afterMs": 10000}}
 }"#;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Longer than all of it takes: nothing comes back by itself.
+const DEAD_MS: u64 = 3_600_000;
 
 fn json_of(output: &Output) -> Option<Value> {
     serde_json::from_slice(&output.stdout).ok()
@@ -35,7 +38,7 @@ fn apply(estate: &Estate, manifest: &str) {
 fn kill(estate: &Estate, center: &str) -> BufReader<UnixStream> {
     let mut socket = UnixStream::connect(estate.data.join("up.sock")).expect("reach polis up");
     let fault = json!({ "kind": "kill", "names": [center] });
-    let inject = json!({ "do": "inject", "fault": fault, "heal_after_ms": 300_000 });
+    let inject = json!({ "do": "inject", "fault": fault, "heal_after_ms": DEAD_MS });
     writeln!(socket, "{inject}").expect("ask");
     let mut reader = BufReader::new(socket);
     let mut answer = String::new();
@@ -44,12 +47,17 @@ fn kill(estate: &Estate, center: &str) -> BufReader<UnixStream> {
     reader
 }
 
-/// The one failover of this phase, by `polis failover list`.
-fn failover(estate: &Estate, phase: &str) -> Value {
+/// The center's failover of this phase, by `polis failover list`, once it says
+/// what it does: a record waits from its first moment, and its plan follows.
+fn failover(estate: &Estate, center: &str, phase: &str) -> Value {
     wait_for("a failover gets so far", PATIENCE, || {
         let list = json_of(&estate.polis(&["failover", "list", "-o", "json"]))?;
-        let failovers = list["failovers"].as_array()?;
-        failovers.iter().find(|one| one["status"]["phase"] == phase).cloned()
+        let is_it = |one: &&Value| {
+            let (spec, status) = (&one["spec"], &one["status"]);
+            let is_planned = status["plan"].is_array();
+            is_planned && status["phase"] == phase && spec["centers"] == json!([center])
+        };
+        list["failovers"].as_array()?.iter().find(is_it).cloned()
     })
 }
 
@@ -67,7 +75,7 @@ fn a_failover_that_the_policy_wants_approved_waits_for_the_word() {
     let estate = Estate::up("failover", "2+2+1");
     apply(&estate, POLICY);
     let killed = kill(&estate, "south-2");
-    let waits = failover(&estate, "Waiting");
+    let waits = failover(&estate, "south-2", "Waiting");
     assert_eq!(waits["spec"]["evidence"], "Center", "{waits:#}");
     assert_eq!(waits["status"]["plan"][0]["to"], "rz03", "the same city: {waits:#}");
     assert_eq!(waits["status"]["loads"][0]["shardsAfter"], 40, "{waits:#}");
@@ -83,7 +91,7 @@ fn a_failover_that_the_policy_wants_approved_waits_for_the_word() {
     wait_for("rz03 serves them", PATIENCE, || {
         (shards_of(&estate, "south-1") == "40-79").then_some(())
     });
-    assert_eq!(failover(&estate, "Done")["metadata"]["name"], name);
+    assert_eq!(failover(&estate, "south-2", "Done")["metadata"]["name"], name);
     let over = estate.polis(&["failover", "approve", name]);
     assert!(String::from_utf8_lossy(&over.stderr).contains("is over: approved, and moved"));
 

@@ -8,7 +8,10 @@ use e2e::{Estate, Running, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// No payment may be unknown, and a busy machine is no reason for one.
+const GIVE_UP: &str = "120s";
 
 fn json_of(output: &Output) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -67,8 +70,9 @@ fn another_release_serves_some_shards_is_compared_and_goes_back_under_load() {
 
     let data = estate.data.display().to_string();
     let args = ["load", "--rate", "50", "--users", "200", "--duration", "10m", "--check"];
-    let mut load = Running::start(&[args.as_slice(), &["--data", &data]].concat());
-    load.wait_for_line("P99 ms", Duration::from_secs(60));
+    let more = ["--give-up", GIVE_UP, "--data", &data];
+    let mut load = Running::start(&[args.as_slice(), &more].concat());
+    load.wait_for_line("P99 ms", LIMIT);
     good(&estate.polis(&["unit", "groups", "rz01", "--to-b", "50%"]));
     assert_eq!(groups(&estate), ("10-19".into(), "00-09".into()));
     let compare = ["unit", "groups", "rz01", "--compare", "--over", "2s", "-o", "json"];
@@ -97,7 +101,7 @@ fn another_release_serves_some_shards_is_compared_and_goes_back_under_load() {
     assert!(!String::from_utf8_lossy(&left.stdout).contains("rz01-b"), "its services are left");
 
     load.signal(Signal::INT);
-    let status = load.wait(Duration::from_secs(120));
+    let status = load.wait(LIMIT);
     let said = load.printed();
     println!("{said}");
     assert!(status.success(), "{said}");

@@ -6,6 +6,8 @@ use std::{fs, process::Output, time::Duration};
 use e2e::{Estate, wait_for};
 use serde_json::{Value, json};
 
+const LIMIT: Duration = Duration::from_secs(120);
+
 fn text(output: &Output) -> String {
     assert!(
         output.status.success(),
@@ -27,14 +29,16 @@ fn kubectl_gets_describes_applies_and_deletes() {
     let kubectl = |args: &[&str]| estate.kubectl(args);
 
     // Tables that an operator wants.
-    let centers = text(&kubectl(&["get", "centers"]));
-    assert!(centers.contains("PHASE") && centers.contains("Ready"), "{centers}");
-    let units = text(&kubectl(&["get", "units,cities,shardmaps,nodes"]));
-    for expected in ["rz01", "RZone", "Allowed", "100/100", "v0."] {
-        assert!(units.contains(expected), "{expected}: {units}");
-    }
-    let pods = text(&kubectl(&["get", "pods", "-A"]));
-    assert!(pods.contains("ledger-rz01-0") && pods.contains("Running"), "{pods}");
+    let shows = |args: &[&str], expected: &[&str]| {
+        wait_for(&format!("{args:?} to show {expected:?}"), LIMIT, || {
+            let shown = text(&kubectl(args));
+            expected.iter().all(|one| shown.contains(one)).then_some(())
+        });
+    };
+    shows(&["get", "centers"], &["PHASE", "Ready"]);
+    let units = ["get", "units,cities,shardmaps,nodes"];
+    shows(&units, &["rz01", "RZone", "Allowed", "100/100", "v0."]);
+    shows(&["get", "pods", "-A"], &["ledger-rz01-0", "Running"]);
     let unit = text(&kubectl(&["describe", "unit", "rz01"]));
     assert!(unit.contains("Center:") && unit.contains("east-1"), "{unit}");
 
@@ -42,8 +46,7 @@ fn kubectl_gets_describes_applies_and_deletes() {
     let pod = ["--context", "rz01", "-n", "payments", "describe", "pod", "ledger-rz01-0"];
     let pod = text(&kubectl(&pod));
     assert!(pod.contains("app=ledger") && pod.contains("Ready:"), "{pod}");
-    let logs = ["--context", "rz01", "-n", "payments", "logs", "ledger-rz01-0"];
-    assert!(text(&kubectl(&logs)).contains("ledger serves"));
+    shows(&["--context", "rz01", "-n", "payments", "logs", "ledger-rz01-0"], &["ledger serves"]);
 
     // Apply, apply again with a change, label, delete.
     let file = estate.data.join("settings.json");
@@ -132,10 +135,10 @@ fn scaled(estate: &Estate) {
     for replicas in [2_u32, 1] {
         fs::write(&file, sleeper(replicas).to_string()).expect("write a manifest");
         text(&estate.kubectl(&["apply", "-f", &shown]));
-        wait_for("as many pods as wanted", Duration::from_secs(30), || {
+        wait_for("as many pods as wanted", LIMIT, || {
             (running() == replicas as usize).then_some(())
         });
     }
     text(&estate.kubectl(&["delete", "-f", &shown]));
-    wait_for("no pod left", Duration::from_secs(45), || (running() == 0).then_some(()));
+    wait_for("no pod left", LIMIT, || (running() == 0).then_some(()));
 }

@@ -13,7 +13,7 @@ use e2e::{Estate, Running, peer, request, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// As older clients have it.
 const SPDY: [(&str, &str); 2] =
@@ -76,10 +76,12 @@ fn create_by(kubectl: &dyn Fn(&[&str]) -> Command, node: &str, name: &str, conta
         },
     });
     works(&run_with(&mut kubectl(&["apply", "-f", "-"]), pod.to_string().as_bytes()));
+    // All of it: one container of several makes the phase `Running` too.
     wait_for("the pod runs", LIMIT, || {
         let pod = run(&mut kubectl(&["get", "pod", name, "-o", "json"]));
         let pod: Value = serde_json::from_slice(&pod.stdout).ok()?;
-        (pod["status"]["phase"] == "Running").then_some(())
+        let statuses = pod["status"]["containerStatuses"].as_array()?;
+        statuses.iter().all(|status| status["state"]["running"].is_object()).then_some(())
     });
 }
 
@@ -150,7 +152,10 @@ fn terminal(exec: &mut Command) {
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]);
     script.envs(exec.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let input = b"test -t 0 && echo a terminal of $(stty size)\nexit 7\n";
+    // Sizes have a channel of their own, so what is typed may be there first.
+    let input =
+        b"for n in $(seq 600); do test \"$(stty size)\" = '31 97' && break; sleep 0.1; done\n\
+                  test -t 0 && echo a terminal of $(stty size)\nexit 7\n";
     let said = run_with(&mut script, input);
     let out = text(&said.stdout);
     assert!(out.contains("a terminal of 31 97"), "{out}");
@@ -401,9 +406,11 @@ fn a_client_that_is_slow_or_gone_and_an_agent_that_is_killed_end_cleanly() {
     wait_for("its command went with it", LIMIT, || commands(&estate).is_empty().then_some(()));
 
     // An agent that is killed takes commands along, and clients are told.
-    let mut exec = Running::spawn(&mut kubectl(&["exec", "box", "--", "sleep", "600"]));
+    let command = ["exec", "box", "--", "sh", "-c", "echo it runs; exec sleep 600"];
+    let mut exec = Running::spawn(&mut kubectl(&command));
     let mut forward = Running::spawn(&mut kubectl(&["port-forward", "box", ":1"]));
-    wait_for("the command runs", LIMIT, || commands(&estate).first().copied());
+    // By its client: before that the whole way is not there yet.
+    exec.wait_for_line("it runs", LIMIT);
     forward.wait_for_line("Forwarding from", LIMIT);
     kill_process(center, Signal::KILL).expect("kill the center");
     assert!(!exec.wait(LIMIT).success());

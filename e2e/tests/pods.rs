@@ -7,7 +7,7 @@ use e2e::{Estate, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(180);
 
 const HELLO: &str = "
 apiVersion: v1
@@ -104,8 +104,9 @@ fn a_ledger_comes_back_when_its_process_or_its_center_is_killed() {
     let before = wait_for("the ledger is ready", LIMIT, || ready(&pod(&estate, name)));
     let process = container(&estate, "ledger").expect("the ledger's process");
     kill_process(process, Signal::KILL).expect("kill the ledger");
-    wait_for("the ledger was started again", LIMIT, || {
-        ready(&pod(&estate, name)).filter(|restarts| *restarts == before + 1)
+    // At least once: the count only ever grows.
+    let again = wait_for("the ledger was started again", LIMIT, || {
+        ready(&pod(&estate, name)).filter(|restarts| *restarts > before)
     });
 
     let process = container(&estate, "ledger").expect("the ledger's process");
@@ -120,6 +121,6 @@ fn a_ledger_comes_back_when_its_process_or_its_center_is_killed() {
     wait_for("the center and its ledger are back", LIMIT, || {
         let output = kubectl(&estate, &["get", "pod", name, "-o", "json"]);
         let pod: Value = serde_json::from_slice(&output.stdout).ok()?;
-        ready(&pod).filter(|restarts| *restarts == before + 2)
+        ready(&pod).filter(|restarts| *restarts > again)
     });
 }

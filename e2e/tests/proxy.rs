@@ -4,7 +4,7 @@ mod proxy_parts;
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -133,10 +133,7 @@ endpoints = [{ address = "{ECHO}" }]
 
 #[test]
 fn what_was_not_seen_is_tried_elsewhere_and_what_may_not_is_told_as_unknown() {
-    let dead = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-        listener.local_addr().expect("address")
-    };
+    let dead = SocketAddr::from(([127, 0, 0, 1], e2e::free_base_port()));
     let alive = Origin::named("alive");
     let rude = Origin::start(|_| Act::HangUp);
     let busy = AtomicU32::new(0);
@@ -231,11 +228,12 @@ fn breakers_limits_deadlines_and_faults_answer_for_the_service() {
 [[listener.route]]
 name = "slow"
 match = { path_prefix = "/slow" }
+timeout = "60s"
 cluster = "slow"
 [[listener.route]]
 name = "impatient"
 match = { path_prefix = "/impatient" }
-timeout = "100ms"
+timeout = "2s"
 cluster = "free"
 [[listener.route]]
 name = "limited"
@@ -279,7 +277,7 @@ endpoints = [{ address = "{MIRROR}" }]
     assert_eq!((second.status, second.body.contains("PLS0433")), (503, true), "{second:?}");
     let late = request(port, "GET", "/impatient", &[], b"");
     assert_eq!((late.status, late.body.contains("PLS0436")), (504, true), "{late:?}");
-    let late = request(port, "GET", "/slow2", &["polis-deadline-ms: 50"], b"");
+    let late = request(port, "GET", "/slow2", &["polis-deadline-ms: 60000"], b"");
     assert_eq!(late.status, 200, "only what is slow is late: {late:?}");
     open.store(true, Ordering::SeqCst);
     assert_eq!(first.join().expect("whole").body, "late");
@@ -294,7 +292,7 @@ endpoints = [{ address = "{MIRROR}" }]
     );
     let quick_asked = quick.asked();
     assert_eq!(quick_asked.last().and_then(|asked| asked.header("polis-deadline-ms")), None);
-    let _ = request(port, "POST", "/copy", &["polis-deadline-ms: 5000"], b"copied");
+    let _ = request(port, "POST", "/copy", &["polis-deadline-ms: 60000"], b"copied");
     let copy = wait_for("the mirrored copy", LIMIT, || {
         slow.asked().into_iter().find(|asked| asked.body == b"copied")
     });
@@ -303,7 +301,8 @@ endpoints = [{ address = "{MIRROR}" }]
         .asked()
         .pop()
         .and_then(|asked| asked.header("polis-deadline-ms")?.parse::<u64>().ok());
-    assert!(left.is_some_and(|left| (1..=5_000).contains(&left)), "{left:?}");
+    // The time of the route is nearer.
+    assert!(left.is_some_and(|left| (1..=15_000).contains(&left)), "{left:?}");
 }
 
 #[test]
@@ -354,13 +353,12 @@ health = { path = "/health", interval = "50ms", healthy = 1, unhealthy = 1 }
     wait_for("the healed one to be asked", LIMIT, || {
         (request(port, "GET", "/check", &[], b"").body == "healed").then_some(())
     });
-    let metrics = proxy.page(admin, "/metrics");
-    assert!(
-        metrics.contains(
-            "polis_proxy_requests_total{listener=\"web\",route=\"ejecting\",class=\"5xx\"} 3"
-        ),
-        "{metrics}"
-    );
+    // A request is counted once its answer has gone out.
+    wait_for("the failures to be counted", LIMIT, || {
+        let counted =
+            "polis_proxy_requests_total{listener=\"web\",route=\"ejecting\",class=\"5xx\"} 3";
+        proxy.page(admin, "/metrics").contains(counted).then_some(())
+    });
     assert!(proxy.page(admin, "/config").contains("\"ejecting\""));
 }
 
@@ -436,7 +434,7 @@ fn a_drain_finishes_what_has_begun_and_ends_what_idles() {
     });
     let mut proxy = Proxy::start(
         &web(
-            "[[listener.route]]\nname = \"all\"\ncluster = \"slow\"\n[[cluster]]\nname = \"slow\"\nendpoints = [{ address = \"{SLOW}\" }]\n",
+            "[[listener.route]]\nname = \"all\"\ntimeout = \"60s\"\ncluster = \"slow\"\n[[cluster]]\nname = \"slow\"\nendpoints = [{ address = \"{SLOW}\" }]\n[limits]\ndrain_timeout = \"60s\"\n",
         ),
         &[("SLOW", slow.address)],
     );
@@ -444,8 +442,13 @@ fn a_drain_finishes_what_has_begun_and_ends_what_idles() {
     let mut idle = TcpStream::connect(address).expect("connect");
     idle.set_read_timeout(Some(LIMIT)).expect("set a timeout");
     idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").expect("write");
-    let mut bytes = [0; 512];
-    assert!(idle.read(&mut bytes).expect("an answer") > 0);
+    // All of the answer, in however many pieces: what comes next is the end.
+    let (mut bytes, mut answer) = ([0; 512], Vec::<u8>::new());
+    while !answer.ends_with(b"done") {
+        let read = idle.read(&mut bytes).expect("an answer");
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&bytes[..read]);
+    }
     let busy = std::thread::spawn(move || raw(address, b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n"));
     wait_for("the slow request to be there", LIMIT, || {
         slow.asked().iter().any(|asked| asked.head.starts_with("GET /slow")).then_some(())

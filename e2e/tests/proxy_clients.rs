@@ -118,6 +118,7 @@ fn text(port: u16, cluster: &str) -> String {
         r#"
 [limits]
 threads = 1
+drain_timeout = "60s"
 [[listener]]
 name = "plain"
 address = "127.0.0.1:{port}"

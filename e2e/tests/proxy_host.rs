@@ -98,7 +98,7 @@ impl Lab {
     fn curl(&self, from: &str, address: &str, port: u16) -> Option<String> {
         let url = format!("http://{address}:{port}/");
         let mut curl = self.inside(from, "curl");
-        let output = curl.args(["-s", "-g", "-i", "-m", "5", &url]).output().expect("run curl");
+        let output = curl.args(["-s", "-g", "-i", "-m", "20", &url]).output().expect("run curl");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -119,14 +119,20 @@ impl Lab {
         output.status.success()
     }
 
-    /// Both ways and both families go by the proxy; port 22 never does.
+    /// Both ways and both families go by the proxy; port 22 never does. A proxy
+    /// that was not scheduled for as long as its lease captures again when it is.
     fn is_captured(&self) {
         let (host, other) = (&self.host, &self.other);
         let through = |from, to: &str, port| self.through(from, to, port).unwrap_or_default();
-        assert_eq!(through(host, OTHER[0], 80), "outbound-v4");
-        assert_eq!(through(host, OTHER[1], 80), "outbound-v6");
+        let goes = |from, to: &str, port, expected: &str| {
+            wait_for(&format!("port {port} of {to} to be reached by {expected}"), LIMIT, || {
+                (through(from, to, port) == expected).then_some(())
+            });
+        };
+        goes(host, OTHER[0], 80, "outbound-v4");
+        goes(host, OTHER[1], 80, "outbound-v6");
         for family in [0, 1] {
-            assert_eq!(through(other, HOST[family], 8080), "inbound");
+            goes(other, HOST[family], 8080, "inbound");
             assert_eq!(through(host, OTHER[family], 22), "nobody");
             assert_eq!(through(other, HOST[family], 22), "nobody");
         }
@@ -212,22 +218,28 @@ fn an_open_host_is_captured_both_ways_and_free_again_after_kill_9() {
     let lab = Lab::new("proxy-host-open");
     let _here = lab.services(&lab.host);
     let _there = lab.services(&lab.other);
-    assert!(lab.is_open());
+    wait_for("the cable to be up", LIMIT, || lab.is_open().then_some(()));
 
     let proxy = lab.proxy("open");
     lab.is_captured();
-    // Another port is carried as bytes, which shows in the count alone.
-    assert_eq!(lab.through(&lab.host, OTHER[0], 8080).as_deref(), Some("nobody"));
+    // Another port is carried as bytes, which shows in the count alone, and
+    // there only once both ends are closed.
     let metrics = lab.curl(&lab.host, "127.0.0.1", 9901);
     assert!(metrics.is_some(), "the operators' port is not captured");
-    let page = Command::new("ip")
-        .args(["netns", "exec", &lab.host, "curl", "-s", "http://127.0.0.1:9901/metrics"])
-        .output()
-        .expect("run curl");
-    let page = String::from_utf8_lossy(&page.stdout).into_owned();
-    let carried =
-        "polis_proxy_requests_total{listener=\"out-rest\",route=\"rest\",class=\"2xx\"} 1";
-    assert!(page.contains(carried), "{page}");
+    let carried = || {
+        let page = Command::new("ip")
+            .args(["netns", "exec", &lab.host, "curl", "-s", "http://127.0.0.1:9901/metrics"])
+            .output()
+            .expect("run curl");
+        let name =
+            "polis_proxy_requests_total{listener=\"out-rest\",route=\"rest\",class=\"2xx\"} ";
+        let page = String::from_utf8_lossy(&page.stdout).into_owned();
+        page.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    wait_for("bytes to be carried", LIMIT, || {
+        assert_eq!(lab.through(&lab.host, OTHER[0], 8080).as_deref(), Some("nobody"));
+        (carried() > 0).then_some(())
+    });
     // Whoever comes to a listener of ours itself is not sent round in circles.
     assert_eq!(lab.curl(&lab.host, "127.0.0.1", 15001), None);
 

@@ -10,7 +10,7 @@ use e2e::{Java, Running, free_base_port, wait_for};
 use proxy_parts::{Proxy, curl};
 
 /// Java starts slowly on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 struct Peer {
     class: &'static str,

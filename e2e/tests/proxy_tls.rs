@@ -79,7 +79,9 @@ fn clients_are_who_their_certificates_say_or_refused() {
     }
     refuse("untrusted", Some(&stranger.issue_to(&scratch, "stranger", &Leaf::default())));
     assert_eq!(service.heads().len(), seen, "nothing of those came through");
-    assert!(proxy.running.printed().contains("no handshake of TLS"), "it is told why");
+    wait_for("it to be told why", LIMIT, || {
+        proxy.running.printed().contains("no handshake of TLS").then_some(())
+    });
     assert!(curl(port, &[], &ca_file, Some(&pair)).status.success());
     proxy.wait_until_quiet();
 }
@@ -133,7 +135,7 @@ fn servers_are_who_their_certificates_say_or_not_gone_to() {
         );
         clusters += &format!(
             "[[cluster]]\nname = \"{name}\"\nendpoints = [{{ address = \"127.0.0.1:{port}\" }}]\n\
-             [cluster.tls]\nca = {ca_file:?}\n{}servers = [\"{API}\"]\n{more}",
+             connect_timeout = \"10s\"\n[cluster.tls]\nca = {ca_file:?}\n{}servers = [\"{API}\"]\n{more}",
             tls(&own)
         );
     }
@@ -301,7 +303,7 @@ fn a_session_does_not_outlive_its_certificate() {
     let proxy = Proxy::start(&scratch, "proxy", &config);
     let port = proxy.port(Some("web"));
     // Long enough to come once on a busy machine.
-    let short = ca.issue_to(&scratch, "short", &Leaf { lifetime_s: 10, ..Leaf::default() });
+    let short = ca.issue_to(&scratch, "short", &Leaf { lifetime_s: 20, ..Leaf::default() });
     let config = Client::config(&ca_file, Some(&short));
     assert!(Client::connect(port, &config).ask().expect("answered"));
     wait_for("the session to be refused", LIMIT, || {

@@ -158,7 +158,7 @@ impl Place {
         format!(
             r#"
 admin = {{ listen = "127.0.0.1:{admin}" }}
-limits = {{ drain_timeout = "10s" }}
+limits = {{ drain_timeout = "60s" }}
 
 [[listener]]
 name = "web"

@@ -13,6 +13,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const RATE: &str = "200";
+const LIMIT: Duration = Duration::from_secs(300);
+/// No request fails, however slowly this machine finds a center lost.
+const GIVE_UP: &str = "120s";
 
 /// As in `docs/operate/moves.md`.
 const MANIFEST: &str = r#"
@@ -29,7 +32,11 @@ fn json_of(output: &Output) -> Value {
 
 /// The row of `polis shard list` with exactly these buckets.
 fn row(estate: &Estate, buckets: &str) -> Value {
-    let list = json_of(&estate.polis(&["shard", "list", "-o", "json"]));
+    let list: Value = wait_for("the estate answers", LIMIT, || {
+        // A center that is only just back may not answer yet.
+        let listed = estate.polis(&["shard", "list", "-o", "json"]);
+        serde_json::from_slice(&listed.stdout).ok()
+    });
     let rows = list["shards"].as_array().expect("rows");
     let row = rows.iter().find(|row| row["buckets"] == buckets);
     row.unwrap_or_else(|| panic!("{buckets} in {list:#}")).clone()
@@ -37,7 +44,7 @@ fn row(estate: &Estate, buckets: &str) -> Value {
 
 /// An order at its end.
 fn ended(estate: &Estate, name: &str) -> Value {
-    wait_for("the order ends", Duration::from_secs(60), || {
+    wait_for("the order ends", LIMIT, || {
         let output = estate.kubectl(&["get", "shardmove", name, "-o", "json"]);
         let order: Value = serde_json::from_slice(&output.stdout).ok()?;
         ["Succeeded", "Failed"].contains(&order["status"]["phase"].as_str()?).then_some(order)
@@ -141,10 +148,11 @@ fn a_shard_is_split_and_its_half_moves_under_load() {
     refused(&estate, &["shard", "move", "100", "--to", "rz01"], "there is no shard 100");
 
     let data = estate.data.display().to_string();
-    let args = ["load", "--rate", RATE, "--users", "1000", "--duration", "10m", "--check"];
-    let mut load = Running::start(&[args.as_slice(), &["--data", &data]].concat());
+    let args = ["load", "--rate", RATE, "--users", "1000", "--duration", "24h", "--check"];
+    let more = ["--give-up", GIVE_UP, "--data", &data];
+    let mut load = Running::start(&[args.as_slice(), &more].concat());
     // The head of its table: from here on it pays.
-    load.wait_for_line("P99 ms", Duration::from_secs(120));
+    load.wait_for_line("P99 ms", LIMIT);
     let [lower, upper] = payers(&estate);
 
     let order = json_of(&estate.polis(&["shard", "split", "42", "-o", "json"]));
@@ -207,7 +215,7 @@ fn a_shard_is_split_and_its_half_moves_under_load() {
 
     // It finishes what it has begun, and checks every payment and every bucket.
     load.signal(Signal::INT);
-    let status = load.wait(Duration::from_secs(300));
+    let status = load.wait(2 * LIMIT);
     let said = load.printed();
     println!("{said}");
     assert!(status.success(), "{said}");

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use e2e::{Store, wait_for};
 use testkit::MariaDb;
+use tokio::time::Instant;
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 
@@ -24,8 +25,12 @@ fn is_compacted(store: &Store, revision: u64) -> bool {
     !success
 }
 
+/// As soon as somebody leads.
 fn revision(store: &Store) -> u64 {
-    let told = store.done(&["get", "k", "--write-out=fields"]);
+    let told = wait_for("a read", LIMIT, || {
+        let (success, told) = store.ctl(&["get", "k", "--write-out=fields"]);
+        success.then_some(told)
+    });
     let line = told.lines().find_map(|line| line.strip_prefix("\"Revision\" : "));
     line.unwrap_or_else(|| panic!("no revision in {told}")).parse().expect("a number")
 }
@@ -49,10 +54,14 @@ fn by_revision_the_newest_are_kept_and_older_ones_are_answered_as_etcd_does() {
 
 #[test]
 fn by_age_what_is_old_goes_and_what_is_young_stays() {
+    const RETENTION: Duration = Duration::from_secs(3);
     let options = ["--auto-compaction-mode=periodic", "--auto-compaction-retention=3s"];
     let store = Store::start("compaction-periodic", &options);
+    let written = Instant::now();
     assert!(put(&store, 2) && put(&store, 3));
-    assert!(!is_compacted(&store, 2), "it is young");
+    let compacted = is_compacted(&store, 2);
+    // On a busy machine it may have grown old meanwhile.
+    assert!(!compacted || written.elapsed() >= RETENTION, "it is young");
     // Whoever writes finds out what is old.
     wait_for("a compaction", LIMIT, || {
         assert!(put(&store, 0));
@@ -78,7 +87,8 @@ fn whoever_leads_next_compacts_on() {
         let before = revision(&stores[0]);
         wait_for("what came before is compacted", LIMIT, || {
             let _ = put(&stores[0], round);
-            is_compacted(&stores[0], before).then_some(())
+            let (success, text) = read(&stores[0], before);
+            (!success && text.contains(COMPACTED)).then_some(())
         });
         // At every replica, from its own copy.
         for store in &stores {

@@ -7,7 +7,7 @@ use e2e::{Etcd, Running, Scratch, wait_for};
 use rustix::process::Signal;
 use testkit::{Fault, FaultProxy, Seekdb, When};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 struct Store {
     address: SocketAddr,

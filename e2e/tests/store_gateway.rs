@@ -11,7 +11,7 @@ use std::{
 use e2e::{Etcd, Running, Scratch, free_base_port, request};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 struct Pair {
     ours: SocketAddr,
@@ -255,7 +255,7 @@ fn flags_come_from_a_file_and_the_environment_and_etcd_s_own_are_known() {
             .env("POLIS_STORE_MAX_TXN_OPS", "2"),
     );
     store.wait_for_line("ready to serve client requests", LIMIT);
-    assert!(store.printed().contains("--snapshot-count is etcd's and means nothing here"));
+    store.wait_for_line("--snapshot-count is etcd's and means nothing here", LIMIT);
     let members = request(address.port(), "POST", "/v3/cluster/member/list", &[], b"").json();
     assert_eq!(members["members"][0]["name"], "from-file");
     assert_eq!(members["members"][0]["clientURLs"], json!(["http://store.example:2379"]));

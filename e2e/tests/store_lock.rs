@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use e2e::{Running, Scratch, etcdctl, etcdctl_until, free_base_port, request};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 struct Store {
     address: SocketAddr,
@@ -33,7 +33,7 @@ impl Store {
     }
 
     fn lease(&self, id: i64) {
-        let granted = self.ask("/v3/lease/grant", &json!({"TTL": 60, "ID": id}));
+        let granted = self.ask("/v3/lease/grant", &json!({"TTL": 3600, "ID": id}));
         assert_eq!(granted["ID"], id.to_string());
     }
 
@@ -57,7 +57,7 @@ const LOCK_KEYS: (&str, &str) = ("bG9jay8=", "bG9jazA=");
 #[test]
 fn etcdctl_and_the_service_wait_for_each_other() {
     let store = Store::start("lock");
-    assert_eq!(store.etcdctl(&["lock", "lock", "echo", "held"]), "held");
+    assert_eq!(store.etcdctl(&["lock", "--ttl=600", "lock", "echo", "held"]), "held");
 
     store.lease(7);
     let held = store.ask("/v3/lock/lock", &json!({"name": LOCK, "lease": 7}));
@@ -67,7 +67,7 @@ fn etcdctl_and_the_service_wait_for_each_other() {
     assert_eq!(store.ask("/v3/lock/lock", &json!({"name": LOCK, "lease": 7}))["key"], "bG9jay83");
 
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| store.etcdctl(&["lock", "lock", "echo", "mine"]));
+        let waiting = scope.spawn(|| store.etcdctl(&["lock", "--ttl=600", "lock", "echo", "mine"]));
         e2e::wait_for("etcdctl to stand in line", LIMIT, || {
             (store.keys(LOCK_KEYS.0, LOCK_KEYS.1) == 2).then_some(())
         });

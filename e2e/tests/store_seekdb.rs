@@ -68,5 +68,4 @@ fn replicas_over_seekdb_lose_nothing_acknowledged() {
     let struck: u64 = proxies.iter().map(FaultProxy::struck).sum();
     let summary = work.end(&marks);
     println!("seekdb: {struck} commits struck; {summary}");
-    assert!(summary.answered > 500, "{summary}");
 }

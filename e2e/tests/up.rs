@@ -7,6 +7,8 @@ use e2e::{Estate, Running, Scratch, free_base_port, run, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+const LIMIT: Duration = Duration::from_secs(120);
+
 fn fails(output: &Output, code: &str) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{text}");
@@ -61,16 +63,19 @@ fn an_estate_stops_in_order_and_finds_its_data_again() {
         estate.edge(0, "POST", "/v1/accounts", &["polis-uid: 2088000000420"], &body.to_string());
     assert_eq!(opened.status, 201, "{opened:?}");
 
-    let status = estate.polis(&["status", "-o", "json"]);
-    let status: Value = serde_json::from_slice(&status.stdout).expect("status is JSON");
-    assert_eq!(status["alarms"], json!([]), "{status:#}");
+    // It serves before the last of its controllers has said that all is well.
+    let status = wait_for("no alarms", LIMIT, || {
+        let status = estate.polis(&["status", "-o", "json"]);
+        let status: Value = serde_json::from_slice(&status.stdout).ok()?;
+        (status["alarms"] == json!([])).then_some(status)
+    });
     assert_eq!(status["centers"][0]["serving"], "00-99");
 
     let mut estate = estate.again("1");
     let account = estate.edge(0, "GET", "/v1/accounts/2088000000420", &[], "");
     assert_eq!(account.json()["balance"], 500, "{account:?}");
     estate.stop();
-    assert_eq!(processes_of(&data), Vec::<u32>::new());
+    wait_for("every process to end", LIMIT, || processes_of(&data).is_empty().then_some(()));
 
     let other = run(&["up", "--data", &data, "--layout", "2+1"]);
     fails(&other, "PLS0005");
@@ -85,7 +90,6 @@ fn nothing_outlives_a_killed_up() {
     let running: &mut Running = &mut estate.up;
     assert!(processes_of(&shown).len() > 2, "up, store, center and ledger run");
     running.signal(Signal::KILL);
-    let limit = Duration::from_secs(5);
-    running.wait(limit);
-    wait_for("every process to end", limit, || processes_of(&shown).is_empty().then_some(()));
+    running.wait(LIMIT);
+    wait_for("every process to end", LIMIT, || processes_of(&shown).is_empty().then_some(()));
 }

@@ -12,7 +12,7 @@ use e2e::{
 use testkit::Replicas;
 
 const LOGIN: &str = "mysql://root@127.0.0.1/mysql";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 struct Group {
     servers: Replicas,

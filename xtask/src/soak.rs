@@ -86,8 +86,7 @@ fn moves(root: &Path, count: u64, rate: u64) -> anyhow::Result<()> {
 /// and silent (root), and of a primary with its replicas.
 fn databases(root: &Path, count: u64) -> anyhow::Result<()> {
     run(cargo().current_dir(root).args(["build", "--release", "-p", "polis"]))?;
-    let tests =
-        ["test", "--release", "-p", "e2e", "--test", "up_galera", "--test", "up_replicas"];
+    let tests = ["test", "--release", "-p", "e2e", "--test", "up_galera", "--test", "up_replicas"];
     let shown = ["--no-fail-fast", "--", "--test-threads=1", "--nocapture"];
     let mut command = cargo();
     command.current_dir(root).args(tests).args(shown).env("POLIS_PEERS", peers::fetch()?);

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hook::Hook;
 use serde_json::{Value, json};
 use support::{CONFIG_MAPS, Server, config_map};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 /// `answer` makes the response of a request, but for its uid.
 async fn start(name: &str, answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Hook {
@@ -116,9 +116,11 @@ async fn a_refusal_is_told_in_the_webhooks_words_and_nothing_is_written() {
 async fn who_does_not_answer_counts_as_the_configuration_says() {
     let server = Server::start();
     let hook = start("silent", |_| json!({"allowed": true})).await;
-    // Nobody listens there.
-    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a socket").local_addr().expect("one");
-    let client = json!({"url": format!("https://{gone}/"), "caBundle": hook.bundle});
+    // Bound, so that nobody else listens there either.
+    let gone = TcpSocket::new_v4().expect("a socket");
+    gone.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = gone.local_addr().expect("an address");
+    let client = json!({"url": format!("https://{address}/"), "caBundle": hook.bundle});
     let mut configuration = configuration(
         &hook,
         "ValidatingWebhookConfiguration",

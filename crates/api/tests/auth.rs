@@ -66,7 +66,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        let deadline = std::time::Duration::from_secs(20);
+        let deadline = std::time::Duration::from_secs(120);
         tokio::time::timeout(deadline, asked).await.expect("the answer in time")
     }
 

@@ -279,10 +279,11 @@ async fn a_webhook_that_answers_nonsense_is_told_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_webhook_that_is_gone_is_named_and_its_stored_version_still_served() {
-    // Nobody listens there.
     let hook = Hook::start("gone", answer).await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket").local_addr();
-    let url = format!("https://{}/convert", gone.expect("an address"));
+    // Bound, so that nobody else listens there either.
+    let gone = tokio::net::TcpSocket::new_v4().expect("a socket");
+    gone.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let url = format!("https://{}/convert", gone.local_addr().expect("an address"));
     let server = with_definition(definition(json!({"url": url, "caBundle": hook.bundle}))).await;
     server.post(V1, cron_tab("a", "*")).await.expect_code(201);
     let refusal = server.get(&format!("{V2}/a")).await.refusal();

@@ -58,7 +58,24 @@ async fn with_definition(definition: Value) -> Server {
     let server = Server::start();
     server.post(CRDS, definition).await.expect_code(201);
     established(&server, "crontabs.stable.example.com").await;
+    served(&server).await;
     server
+}
+
+/// Waits until its objects are served, a moment after the definition says that
+/// it is established; the list of them.
+async fn served(server: &Server) -> Value {
+    let asked = async {
+        loop {
+            let answer = server.get(CRON_TABS).await;
+            if answer.code == 200 {
+                return answer.json();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let deadline = std::time::Duration::from_secs(120);
+    tokio::time::timeout(deadline, asked).await.expect("it is served in time")
 }
 
 #[tokio::test]
@@ -157,14 +174,7 @@ async fn a_definition_that_goes_takes_its_objects_along() {
     // A definition of the same name starts with nothing.
     server.post(CRDS, definition()).await.expect_code(201);
     established(&server, "crontabs.stable.example.com").await;
-    let list = loop {
-        let answer = server.get(CRON_TABS).await;
-        if answer.code == 200 {
-            break answer.json();
-        }
-        tokio::task::yield_now().await;
-    };
-    assert_eq!(list["items"], json!([]));
+    assert_eq!(served(&server).await["items"], json!([]));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ fn pods_of(unit: &str) -> String {
 
 /// Polls until the view shows as many pods: it trails the units by an event.
 async fn until_pods(server: &Server, count: usize) -> Vec<String> {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(120);
     loop {
         let names = server.get(ALL_PODS).await.expect_code(200).names();
         if names.len() == count {

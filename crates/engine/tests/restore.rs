@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{
     batch, name, put,
-    sql::{Server, open, servers},
+    sql::{Server, open, patient, servers},
 };
 use engine::{
     Engine, Epoch, Error, Outcome, Raised, Replica, ReplicaId, Seq, Shared as _, Sql, SqlConfig,
@@ -17,7 +17,7 @@ use keyspace::Fold;
 use kv::Revision;
 
 fn mysql(url: &str) -> Arc<Mysql> {
-    let config = SqlConfig::parse(url).expect("a good URL");
+    let config = patient(SqlConfig::parse(url).expect("a good URL"));
     Arc::new(Mysql::new(config).expect("there are servers"))
 }
 
@@ -52,7 +52,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Error>, code: errors::Code) {
 
 async fn look_into(server: &Server) -> String {
     let url = server.database();
-    let config = SqlConfig::parse(&url).expect("a good URL");
+    let config = patient(SqlConfig::parse(&url).expect("a good URL"));
     assert!(Sql::look_into(config).await.expect("it can be looked into").is_none());
     url
 }
@@ -65,7 +65,7 @@ async fn nobody_serves_what_is_not_whole_and_the_dead_one_is_shut_out() {
         let epoch = raise(first.engine(), "a").await;
         assert_eq!(fill(first.engine(), "a", epoch).await, Outcome::Committed);
 
-        let config = || SqlConfig::parse(&url).expect("a good URL");
+        let config = || patient(SqlConfig::parse(&url).expect("a good URL"));
         refused(Sql::connect(config()).await, DATABASE_UNFINISHED);
         refused(Sql::look_into(config()).await, DATABASE_UNFINISHED);
         refused(begin(&url, false).await, DATABASE_UNFINISHED);

@@ -8,7 +8,7 @@ use common::{
     batch, claim, commit,
     lossy::{Loss, Lossy},
     name, put,
-    sql::{Server, open, servers},
+    sql::{Server, open, patient, servers},
 };
 use engine::{
     Engine, Epoch, Error, Outcome, Piece, Raised, Replica, ReplicaId, Seq, Shared as _, Sql,
@@ -18,9 +18,10 @@ use engine::{
 use keyspace::Keyspace;
 use kv::Revision;
 use testkit::{Fault, FaultProxy, Flow, When};
+use tokio::time::Instant;
 
 async fn lossy(server: &Server) -> (Lossy, Sql) {
-    let config = SqlConfig::parse(&server.database()).expect("a good URL");
+    let config = patient(SqlConfig::parse(&server.database()).expect("a good URL"));
     let lossy = Lossy::new(Mysql::new(config).expect("there are servers"));
     let engine = Sql::open(Arc::new(lossy.handle())).await.expect("it opens").eager();
     (lossy, engine)
@@ -144,7 +145,7 @@ async fn a_fold_whose_answers_are_lost_is_folded_once() {
 #[tokio::test]
 async fn folds_that_follow_closely_are_put_off_until_space_is_wanted() {
     for server in servers() {
-        let config = SqlConfig::parse(&server.database()).expect("a good URL");
+        let config = patient(SqlConfig::parse(&server.database()).expect("a good URL"));
         let engine = Sql::connect(config).await.expect("it opens");
         let ks = name("a");
         let epoch = claim(&engine, &ks).await;
@@ -263,16 +264,23 @@ async fn a_head_that_another_holds_is_waited_for() {
         let database = url.rsplit('/').next().expect("a name").to_owned();
         let holding =
             server.hold(&format!("SELECT * FROM {database}.polis_keyspace FOR UPDATE")).await;
+        let began = Instant::now();
         let appending = tokio::spawn({
             let ks = ks.clone();
             async move { engine.append(&ks, batch(epoch, 1, vec![put(2, "k", "v")])).await }
         });
         tokio::time::sleep(Duration::from_millis(1300)).await;
-        assert!(!appending.is_finished());
+        // It is not tried for longer than this.
+        let is_over = || began.elapsed() >= Duration::from_secs(4);
+        assert!(!appending.is_finished() || is_over());
         drop(holding);
-        let outcome = appending.await.expect("no panic").expect("an answer");
-        // A server may have waited on past our own patience.
-        assert!(matches!(outcome, Outcome::Committed | Outcome::Unknown), "{outcome:?}");
+        let outcome = appending.await.expect("no panic");
+        match outcome {
+            // A server may have waited on past our own patience.
+            Ok(Outcome::Committed | Outcome::Unknown) => {}
+            Err(Error::Unavailable(_)) if is_over() => {}
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -385,7 +393,7 @@ async fn a_database_that_came_back_older_is_gone_on_with_beyond_all_that_was_see
 #[tokio::test]
 async fn what_a_person_must_mend_has_a_code() {
     let code = async |url: &str| {
-        let config = SqlConfig::parse(url).expect("a good URL");
+        let config = patient(SqlConfig::parse(url).expect("a good URL"));
         Sql::connect(config).await.expect_err(url).code()
     };
     let nobody = "mysql://root@127.0.0.1:9/polis";
@@ -421,7 +429,7 @@ async fn a_connection_cut_at_a_commit_loses_nothing_acknowledged() {
         let url = server.database();
         let database = url.rsplit('/').next().expect("a name");
         let proxy = FaultProxy::start(server.port());
-        let engine = open(&format!("{}?statement-timeout-ms=700", proxy.url(database))).await;
+        let engine = open(&format!("{}?statement-timeout-ms=2500", proxy.url(database))).await;
         let ks = name("a");
         let mut seq = Seq(0);
         for (fault, applied) in faults {
@@ -460,7 +468,7 @@ async fn a_server_that_stalls_or_is_gone_is_left_for_the_next_one() {
         let (first, second) = (FaultProxy::start(server.port()), FaultProxy::start(server.port()));
         let (one, two) = (first.port(), second.port());
         let url = format!(
-            "mysql://root@127.0.0.1:{one},127.0.0.1:{two}/{database}?statement-timeout-ms=700"
+            "mysql://root@127.0.0.1:{one},127.0.0.1:{two}/{database}?statement-timeout-ms=1500"
         );
         let engine = open(&url).await;
         let ks = name("a");
@@ -476,7 +484,7 @@ async fn a_server_that_stalls_or_is_gone_is_left_for_the_next_one() {
             let outcome =
                 engine.append(&ks, batch(epoch, seq.0, vec![put(seq.0 + 1, "k", "v")])).await;
             assert_eq!(outcome.expect("an answer"), Outcome::Unknown);
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             let epoch = claim(&engine, &ks).await;
             commit(&engine, &ks, batch(epoch, seq.0, vec![put(seq.0 + 1, "k", "v")])).await;
             println!("went over to the other server in {:?}", began.elapsed());
@@ -490,15 +498,14 @@ async fn the_size_of_the_tables_is_told() {
     let [_, mariadb] = servers();
     let engine = mariadb.engine().await;
     let me = Replica { id: ReplicaId(1), name: String::new(), urls: Vec::new(), beat: 1 };
-    engine.beat(&me).await.expect("an answer");
-    // It is asked beside the beat.
+    // It is asked beside a beat, and beside a later one if nothing came of it.
     let told = async {
         while engine.metrics().disk_bytes == 0 {
-            tokio::task::yield_now().await;
+            engine.beat(&me).await.expect("an answer");
         }
     };
-    let told = tokio::time::timeout(Duration::from_secs(20), told).await;
-    assert!(told.is_ok(), "no size within 20 s");
+    let told = tokio::time::timeout(Duration::from_secs(120), told).await;
+    assert!(told.is_ok(), "no size in time");
 }
 
 /// What docs/operate/databases.md grants, and nothing more.
@@ -511,6 +518,7 @@ async fn the_least_privileges_are_enough_and_a_password_is_used() {
         let verbs = "SELECT, INSERT, UPDATE, DELETE, CREATE";
         server.query(&format!("GRANT {verbs} ON {database}.* TO 'least'@'%'"));
         let config = SqlConfig::parse(&url.replace("root@", "least@")).expect("a good URL");
+        let config = patient(config);
         assert!(!format!("{config:?}").contains("sesame"));
         let wrong = Sql::connect(config.clone().with_password(Some("guess".to_owned()))).await;
         assert_eq!(wrong.expect_err("it is wrong").code(), Some(errors::DATABASE_ACCESS));

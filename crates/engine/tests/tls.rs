@@ -67,6 +67,7 @@ impl Site {
         let options: Vec<_> = options
             .iter()
             .map(|option| option.replace("FOLDER", &self.folder.display().to_string()))
+            .chain(["connect-timeout-ms=20000".to_owned()])
             .collect();
         let url = format!("mysql://{user_at_host}:{port}/polis?{}", options.join("&"));
         let config = SqlConfig::parse(&url).expect("a good URL");
@@ -126,7 +127,8 @@ async fn a_server_is_believed_as_far_as_its_certificate_goes() {
 async fn a_server_that_cannot_encrypt_is_not_spoken_to_in_the_clear() {
     let plain = MariaDb::start();
     let url = plain.empty_database("polis");
-    let config = SqlConfig::parse(&format!("{url}?ssl-mode=required")).expect("a good URL");
+    let url = format!("{url}?ssl-mode=required&connect-timeout-ms=20000");
+    let config = SqlConfig::parse(&url).expect("a good URL");
     let refused = Sql::connect(config).await.expect_err("it is refused");
     assert_eq!(refused.code(), Some(DATABASE_UNREACHABLE), "{refused}");
 }

@@ -272,7 +272,8 @@ async fn a_fence_that_is_ahead_of_the_watch_makes_the_edge_read_the_map() {
         assert_eq!(answer.body, "new");
     }
     let reads = api.direct_reads.load(Ordering::SeqCst);
-    assert!((1..=5).contains(&reads), "many refusals are few reads, not {reads}");
+    // One is enough for all; those who are told late ask for another.
+    assert!((1..=10).contains(&reads), "many refusals are few reads, not {reads}");
     edge.stop().await;
 }
 
@@ -286,9 +287,10 @@ async fn a_read_that_hangs_does_not_keep_back_what_the_watch_brings() {
     api.set(pods_path("rz01"), vec![pod(old.address.port(), true)]);
     api.set(pods_path("rz02"), vec![pod(new.address.port(), true)]);
     let edge = run(api.edge_config(&api.folder.join("map.json")));
+    edge.metric_is("polis_edge_table_version", 1).await;
     let address = edge.address;
     // Shorter than the client's patience with the read.
-    let text = format!("{PAY_ONCE} polis-deadline-ms=4000");
+    let text = format!("{PAY_ONCE} polis-deadline-ms=8000");
     let answer = tokio::spawn(async move { send(address, &text, "{}").await });
     until(|| async { (api.direct_reads.load(Ordering::SeqCst) == 1).then_some(()) }).await;
     api.set(MAPS, vec![map_object(2, "rz02", 2)]);
@@ -314,17 +316,21 @@ async fn a_map_that_was_read_is_used_at_once_and_only_the_next_read_waits() {
     api.set(pods_path("rz01"), vec![pod(ledger.address.port(), true)]);
     let edge = run(api.edge_config(&api.folder.join("map.json")));
     assert_eq!(send(edge.address, PAY_ONCE, "{}").await.body, "mine");
-    let mut fastest = Duration::MAX;
-    for epoch in 2..10 {
-        // The gap after the last read is over.
-        tokio::time::sleep(2 * GAP).await;
-        api.direct_map.send_replace(Some(map_object(epoch, "rz01", epoch)));
-        fence.store(epoch, Ordering::SeqCst);
-        let since = tokio::time::Instant::now();
-        assert_eq!(send(edge.address, PAY_ONCE, "{}").await.body, "mine");
-        fastest = fastest.min(since.elapsed());
-    }
-    // The machine may be slow sometimes, a gap is long every time.
-    assert!(fastest < GAP, "{fastest:?}");
+    // The machine may be slow sometimes, a gap is long every time: at last one
+    // is faster than that.
+    within(async {
+        for epoch in 2_u64.. {
+            // The gap after the last read is over.
+            tokio::time::sleep(2 * GAP).await;
+            api.direct_map.send_replace(Some(map_object(epoch, "rz01", epoch)));
+            fence.store(epoch, Ordering::SeqCst);
+            let since = tokio::time::Instant::now();
+            assert_eq!(send(edge.address, PAY_ONCE, "{}").await.body, "mine");
+            if since.elapsed() < GAP {
+                break;
+            }
+        }
+    })
+    .await;
     edge.stop().await;
 }

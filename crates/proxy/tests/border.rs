@@ -44,9 +44,11 @@ async fn what_is_refused_reaches_no_ledger() {
 /// Sends raw bytes and reads what comes back until the connection closes.
 async fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connect");
-    stream.write_all(bytes).await.expect("write");
+    // Who is refused early may be cut off while it still writes; what it was
+    // told is there to be read all the same.
+    let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    within(stream.read_to_end(&mut answer)).await.expect("read");
+    let _ = within(stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into()
 }
 
@@ -55,7 +57,7 @@ async fn slow_and_endless_clients_are_cut_off() {
     let ledger = Ledger::start(|_| ok("")).await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
     let short = Duration::from_millis(100);
-    let edge = run(config(&world, Limits { head_timeout: short, body_timeout: short, ..limits() }));
+    let edge = run(config(&world, Limits { head_timeout: short, ..limits() }));
     for (bytes, what) in [
         (&b"POST /v1/pay"[..], "a head that stops"),
         (&b"P"[..], "what could become any protocol"),
@@ -64,9 +66,15 @@ async fn slow_and_endless_clients_are_cut_off() {
     ] {
         assert!(!raw(edge.address, bytes).await.contains("HTTP/1"), "{what}");
     }
-    let head = "POST /v1/payments HTTP/1.1\r\nhost: a\r\npolis-uid: 2088000420\r\n";
+    edge.stop().await;
+    // From here on heads are whole, however late a busy machine sends them.
+    let head =
+        "POST /v1/payments HTTP/1.1\r\nhost: a\r\nconnection: close\r\npolis-uid: 2088000420\r\n";
+    let edge = run(config(&world, Limits { body_timeout: short, ..limits() }));
     let slow = raw(edge.address, format!("{head}content-length: 9\r\n\r\n{{").as_bytes()).await;
     assert!(slow.starts_with("HTTP/1.1 408") && slow.contains("PLS0408"), "{slow}");
+    edge.stop().await;
+    let edge = run(config(&world, limits()));
     let chunk = format!("{head}transfer-encoding: chunked\r\n\r\n20000\r\n{}", "x".repeat(0x20000));
     let endless = raw(edge.address, chunk.as_bytes()).await;
     assert!(endless.starts_with("HTTP/1.1 413") && endless.contains("PLS0407"), "{endless}");
@@ -113,7 +121,7 @@ async fn one_connection_too_many_is_closed_at_once() {
     let mut first = connect(edge.address).await;
     assert_eq!(first.send_request(request(PAY, "{}")).await.expect("an answer").status(), 201);
     assert_eq!(raw(edge.address, b"").await, "");
-    assert_eq!(edge.metric("polis_edge_connections_refused_total").await, 1);
+    edge.metric_is("polis_edge_connections_refused_total", 1).await;
     drop(first);
     edge.stop().await;
 }
@@ -206,7 +214,7 @@ async fn a_taken_port_is_a_clear_error_though_threads_share_theirs() {
 async fn a_drain_finishes_what_was_begun_and_takes_no_more() {
     let world = World::new(moving(None, "rz01", 1), &[]);
     let ledger = Ledger::start(|_| ok("finished")).await;
-    let edge = edge(&world);
+    let edge = run(config(&world, Limits { drain_timeout: Duration::from_secs(60), ..limits() }));
     let address = edge.address;
     let waiting = tokio::spawn(async move { send(address, PAY, "{}").await });
     edge.metric_is("polis_edge_hold_requests", 1).await;

@@ -89,7 +89,7 @@ async fn requests_go_to_the_ledger_of_the_unit_they_are_routed_to_and_to_no_othe
 
     let world = World::new(serving("rz02", 1), &[("rz02", right)]);
     let mut config =
-        config(&world, Limits { handshake_timeout: Duration::from_secs(5), ..limits() });
+        config(&world, Limits { handshake_timeout: Duration::from_secs(30), ..limits() });
     config.upstream = Upstream::Mesh { credentials: edge, trust_domain: TRUST.into() };
     let edge = run(config);
     let answer = send(edge.address, PAY, "{}").await;
@@ -120,11 +120,13 @@ async fn a_ledger_that_refuses_our_certificate_is_neither_hammered_nor_believed(
     edge.roots = right.roots.clone();
     let address = ledger(&right).await;
     let world = World::new(serving("rz02", 1), &[("rz02", address)]);
-    let mut config = config(&world, limits());
+    // As patient as it is in earnest, and with time for slow handshakes.
+    let handshake_timeout = Duration::from_secs(30);
+    let mut config = config(&world, Limits { handshake_timeout, ..Limits::default() });
     config.upstream = Upstream::Mesh { credentials: edge, trust_domain: TRUST.into() };
     let edge = run(config);
     // Whether anyone read the request cannot be known, and nobody hammers.
-    let answer = send(edge.address, &format!("{PAY} polis-deadline-ms=300"), "{}").await;
+    let answer = send(edge.address, &format!("{PAY} polis-deadline-ms=3000"), "{}").await;
     assert_eq!((answer.status, answer.code()), (504, errors::OUTCOME_UNKNOWN.to_string()));
     let tries = edge.metric("polis_edge_replays_total").await;
     assert!((1..=100).contains(&tries), "{tries}");

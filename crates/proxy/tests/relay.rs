@@ -13,6 +13,9 @@ use std::{
 use common::*;
 use proxy::{HoldLimits, Limits};
 
+/// Between two tries: only news makes one.
+const NEVER: Duration = Duration::from_secs(3_600);
+
 #[tokio::test]
 async fn a_request_reaches_its_owner_stamped_and_the_answer_comes_back() {
     let ledger = Ledger::start(|_| {
@@ -39,7 +42,7 @@ async fn a_request_reaches_its_owner_stamped_and_the_answer_comes_back() {
     assert_eq!(header("traceparent"), Some("00-a-b-01"));
     assert_eq!(header("x-hop"), None);
     let left: u64 = header("polis-deadline-ms").and_then(|v| v.parse().ok()).expect("a deadline");
-    assert!((1..=10_000).contains(&left), "{left}");
+    assert!((1..=30_000).contains(&left), "{left}");
     edge.stop().await;
 }
 
@@ -78,8 +81,7 @@ async fn a_refusal_by_the_fence_is_replayed_with_its_body_once_the_map_is_newer(
     let old = Ledger::start(|_| fenced(42, "rz02", 2)).await;
     let new = Ledger::start(|_| ok("new")).await;
     let world = World::new(serving("rz01", 1), &[("rz01", old.address), ("rz02", new.address)]);
-    let edge =
-        run(config(&world, Limits { retry_first: Duration::from_secs(9), ..Limits::default() }));
+    let edge = run(config(&world, Limits { retry_first: NEVER, retry_max: NEVER, ..limits() }));
     // Even without a key: the fence is certain that nothing was applied.
     let address = edge.address;
     let answer = tokio::spawn(async move { send(address, PAY_ONCE, "{\"amount\":5}").await });
@@ -105,7 +107,7 @@ async fn an_owner_that_is_just_taking_over_is_asked_again_by_the_first_in_line_o
     .await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
     // Long enough for all five to stand in line before anyone tries again.
-    let pause = Duration::from_millis(100);
+    let pause = Duration::from_secs(1);
     let edge = run(config(&world, Limits { retry_first: pause, retry_max: pause, ..limits() }));
     let sends = (0..5).map(|number| {
         let text = format!("{PAY_ONCE} x-request-id=r-{number}");
@@ -134,7 +136,8 @@ async fn who_comes_while_others_wait_for_a_refusing_owner_stands_behind_them() {
     })
     .await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
-    let pause = Duration::from_millis(50);
+    // Longer than any answer takes: the line does not go on without the first.
+    let pause = Duration::from_secs(1);
     let limits = Limits { retry_first: pause, retry_max: pause, ..limits() };
     let edge = run(config(&world, Limits { upstream_connections_max: 1, ..limits }));
     let mut waiting = Vec::new();
@@ -179,7 +182,7 @@ async fn those_behind_go_on_when_the_first_leaves_is_late_or_gets_no_answer() {
     let left = start("left");
     edge.metric_is("polis_edge_hold_requests", 1).await;
     // Late only after the others have come, however slow they are.
-    let late = start("late polis-deadline-ms=4000");
+    let late = start("late polis-deadline-ms=10000");
     edge.metric_is("polis_edge_hold_requests", 2).await;
     let silent = start("silent");
     edge.metric_is("polis_edge_hold_requests", 3).await;
@@ -187,12 +190,22 @@ async fn those_behind_go_on_when_the_first_leaves_is_late_or_gets_no_answer() {
     edge.metric_is("polis_edge_hold_requests", 4).await;
     left.abort();
     let late = within(late).await.expect("no panic");
-    assert_eq!((late.status, late.code()), (503, errors::SHARD_UNAVAILABLE.to_string()));
+    assert!(is_late(&late), "{late:?}");
     refusing.store(false, Ordering::SeqCst);
     assert_eq!(within(last).await.expect("no panic").body, "mine");
     assert!(!silent.is_finished());
     silent.abort();
     edge.stop().await;
+}
+
+/// At its deadline the first in line waits for its next turn or has just taken
+/// it; then nobody knows what has become of that.
+fn is_late(answer: &Answer) -> bool {
+    match answer.status {
+        503 => answer.code() == errors::SHARD_UNAVAILABLE.to_string(),
+        504 => answer.code() == errors::OUTCOME_UNKNOWN.to_string(),
+        _ => false,
+    }
 }
 
 #[tokio::test]
@@ -205,7 +218,7 @@ async fn nobody_stands_behind_one_that_hangs_at_the_former_owner() {
     .await;
     let new = Ledger::start(|_| ok("new")).await;
     let world = World::new(serving("rz01", 1), &[("rz01", old.address), ("rz02", new.address)]);
-    let pause = Duration::from_secs(2);
+    let pause = Duration::from_secs(8);
     let edge = run(config(&world, Limits { retry_first: pause, retry_max: pause, ..limits() }));
     let address = edge.address;
     // What may not be repeated waits for its answer, whoever owns the shard now.
@@ -213,7 +226,8 @@ async fn nobody_stands_behind_one_that_hangs_at_the_former_owner() {
     old.has_seen(2).await;
     world.assign(42, serving("rz02", 2));
     edge.metric_is("polis_edge_table_version", 2).await;
-    let text = format!("{PAY_ONCE} polis-deadline-ms=1000");
+    // Sooner than anyone in line would have its turn.
+    let text = format!("{PAY_ONCE} polis-deadline-ms=4000");
     assert_eq!(send(edge.address, &text, "{}").await.body, "new");
     assert!(!hangs.is_finished());
     hangs.abort();
@@ -228,8 +242,7 @@ async fn an_older_stamp_of_the_same_unit_waits_for_the_newer_epoch_and_is_replay
     })
     .await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
-    let never = Duration::from_secs(9);
-    let edge = run(config(&world, Limits { retry_first: never, retry_max: never, ..limits() }));
+    let edge = run(config(&world, Limits { retry_first: NEVER, retry_max: NEVER, ..limits() }));
     let address = edge.address;
     let answer = tokio::spawn(async move { send(address, PAY_ONCE, "{\"amount\":5}").await });
     edge.metric_is("polis_edge_hold_requests", 1).await;
@@ -257,10 +270,10 @@ async fn an_older_stamp_of_the_same_unit_waits_for_the_newer_epoch_and_is_replay
 async fn a_fence_that_stays_ahead_of_the_map_costs_a_few_tries_and_ends_at_the_deadline() {
     let ledger = Ledger::start(|_| fenced(42, "rz01", 9)).await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
-    let pause = Duration::from_millis(50);
+    let pause = Duration::from_millis(200);
     let edge = run(config(&world, Limits { retry_first: pause, retry_max: pause, ..limits() }));
     let sends = (0..5).map(|number| {
-        let text = format!("{PAY_ONCE} x-request-id=r-{number} polis-deadline-ms=500");
+        let text = format!("{PAY_ONCE} x-request-id=r-{number} polis-deadline-ms=2000");
         let address = edge.address;
         async move { send(address, &text, "{}").await }
     });
@@ -271,13 +284,17 @@ async fn a_fence_that_stays_ahead_of_the_map_costs_a_few_tries_and_ends_at_the_d
         }
     };
     let (answers, ()) = tokio::join!(futures::future::join_all(sends), moves);
-    for answer in answers {
-        // Refused by the fence every time, so certainly not applied.
-        assert_eq!((answer.status, answer.code()), (503, errors::SHARD_UNAVAILABLE.to_string()));
+    for answer in &answers {
+        assert!(is_late(answer), "{answer:?}");
     }
-    // Once each at most, then one for all per pause of at least 25 ms.
+    // Refused by the fence every time, so certainly not applied; only the first
+    // in line may be on its way at its deadline.
+    let refused = answers.iter().filter(|answer| answer.status == 503).count();
+    assert!(refused >= 3, "{answers:?}");
+    // Once each at most, then one for all per pause of at least 100 ms; they do
+    // not all begin, and end, at the same time.
     let tries = ledger.seen().len();
-    assert!((2..=5 + 500 / 25 + 5).contains(&tries), "{tries}");
+    assert!((2..=5 + 2_000 / 100 + 25).contains(&tries), "{tries}");
     edge.stop().await;
 }
 
@@ -286,8 +303,7 @@ async fn an_owner_that_refused_is_asked_again_when_it_has_another_endpoint() {
     let old = Ledger::start(|_| fenced(42, "rz01", 1)).await;
     let new = Ledger::start(|_| ok("restarted")).await;
     let world = World::new(serving("rz01", 1), &[("rz01", old.address)]);
-    let never = Duration::from_secs(9);
-    let edge = run(config(&world, Limits { retry_first: never, retry_max: never, ..limits() }));
+    let edge = run(config(&world, Limits { retry_first: NEVER, retry_max: NEVER, ..limits() }));
     let address = edge.address;
     let answer = tokio::spawn(async move { send(address, PAY_ONCE, "{}").await });
     edge.metric_is("polis_edge_hold_requests", 1).await;
@@ -364,15 +380,17 @@ async fn a_deadline_ends_every_wait_and_says_what_is_known() {
     let world = World::new(serving("rz01", 1), &[("rz01", silent.address)]);
     world.assign(7, moving(None, "rz01", 2));
     let edge = edge(&world);
-    let check = async |text: &str, status: u16, code: errors::Code| {
-        let answer = send(edge.address, &format!("{text} polis-deadline-ms=50"), "").await;
+    let check = async |text: &str, deadline_ms: u32, status: u16, code: errors::Code| {
+        let text = format!("{text} polis-deadline-ms={deadline_ms}");
+        let answer = send(edge.address, &text, "").await;
         assert_eq!((answer.status, answer.code()), (status, code.to_string()), "{text}");
         assert_eq!(answer.header("retry-after"), Some("1"), "{text}");
     };
-    check("POST /v1/payments cookie=zone_op=07", 503, errors::SHARD_UNAVAILABLE).await;
-    check("GET /v1/shards/07/audit", 503, errors::SHARD_UNAVAILABLE).await;
-    check(PAY, 504, errors::OUTCOME_UNKNOWN).await;
-    check("GET /v1/accounts/2088000420", 504, errors::OWNER_SILENT).await;
+    check("POST /v1/payments cookie=zone_op=07", 50, 503, errors::SHARD_UNAVAILABLE).await;
+    check("GET /v1/shards/07/audit", 50, 503, errors::SHARD_UNAVAILABLE).await;
+    // Long enough for a try to be on its way.
+    check(PAY, 2_000, 504, errors::OUTCOME_UNKNOWN).await;
+    check("GET /v1/accounts/2088000420", 2_000, 504, errors::OWNER_SILENT).await;
     edge.metric_is("polis_edge_requests_in_flight", 0).await;
     // Given up means closed: a silent owner keeps no connection of ours.
     edge.metric_is("polis_edge_upstream_connections", 0).await;
@@ -384,7 +402,7 @@ async fn a_payment_that_was_tried_and_then_waits_in_vain_is_unknown_and_not_refu
     let ledger = Ledger::start(|_| Act::Break).await;
     let world = World::new(serving("rz01", 1), &[("rz01", ledger.address)]);
     let edge = edge(&world);
-    let answer = send(edge.address, &format!("{PAY} polis-deadline-ms=100"), "{}").await;
+    let answer = send(edge.address, &format!("{PAY} polis-deadline-ms=2000"), "{}").await;
     assert_eq!((answer.status, answer.code()), (504, errors::OUTCOME_UNKNOWN.to_string()));
     edge.stop().await;
 }
@@ -410,7 +428,10 @@ async fn a_full_hold_queue_refuses_the_next_and_a_user_who_leaves_makes_room() {
 
 #[tokio::test]
 async fn an_owner_that_cannot_be_reached_is_probed_and_served_when_it_is_back() {
-    let address = Ledger::start(|_| ok("")).await.kill().await;
+    // Bound and not listening: nobody is there, and nobody else can come.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bind");
+    let address = socket.local_addr().expect("an address");
     let world = World::new(serving("rz01", 1), &[("rz01", address)]);
     let edge = edge(&world);
     let waiting: Vec<_> = (0..10)
@@ -420,7 +441,7 @@ async fn an_owner_that_cannot_be_reached_is_probed_and_served_when_it_is_back() 
         })
         .collect();
     edge.metric_is("polis_edge_hold_requests", 10).await;
-    let back = Ledger::start_at(address, |_| ok("back")).await;
+    let back = Ledger::start_on(socket.listen(64).expect("listen"), |_| ok("back"));
     for answer in waiting {
         assert_eq!(within(answer).await.expect("no panic").body, "back");
     }

@@ -64,7 +64,7 @@ async fn storm(seed: u64) -> BTreeMap<u16, usize> {
     let endpoints: Vec<(&str, SocketAddr)> =
         UNITS.into_iter().zip(&ledgers).map(|(unit, ledger)| (unit, ledger.address)).collect();
     let world = World::new(serving("rz01", 1), &endpoints);
-    let edge = run(config(&world, Limits { upstream_connections_max: 8, ..limits() }));
+    let edge = run(config(&world, Limits { upstream_connections_max: 16, ..limits() }));
 
     let mover = async {
         let mut random = Random::seeded(seed ^ 1);
@@ -89,7 +89,7 @@ async fn storm(seed: u64) -> BTreeMap<u16, usize> {
             let keyed = random.below(2) == 0;
             let key = if keyed { format!("idempotency-key=k{number}") } else { String::new() };
             let id = format!("r-{number}");
-            let text = format!("{PAY_ONCE} x-request-id={id} polis-deadline-ms=600 {key}");
+            let text = format!("{PAY_ONCE} x-request-id={id} polis-deadline-ms=2000 {key}");
             let address = edge.address;
             payments.push(tokio::spawn(async move { (id, send(address, &text, "{}").await) }));
             tokio::time::sleep(Duration::from_millis(random.below(8))).await;

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use runtime::{Config, ContainerId, Exec, Execution, Exit, Process, Record, Runtime, Size, Spec};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A runtime with one container that sleeps; removed at the end.
 struct Pod {

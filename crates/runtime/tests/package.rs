@@ -9,7 +9,7 @@ use std::{
 
 use runtime::{Config, ContainerId, Exit, Finished, Process, Record, Runtime, Spec, logs};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A folder of its own for each test; removed at the end.
 struct Folder(PathBuf);

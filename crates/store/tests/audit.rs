@@ -102,7 +102,8 @@ async fn three(engine: &Memory) -> Vec<Node> {
     let mut nodes = Vec::new();
     for name in ["store-a", "store-b", "store-c"] {
         nodes.push(start_on(Line::to(engine), audited(name)).await);
-        put(&nodes[0], name).await.expect("a put");
+        // A request waits for a leader, but not for a store that starts slowly.
+        within(async { while put(&nodes[0], name).await.is_err() {} }).await;
     }
     nodes
 }

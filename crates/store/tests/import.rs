@@ -107,8 +107,9 @@ async fn changes_are_followed_while_the_source_is_written_to_and_compacted() {
     let config = wanted(Follow::UntilStopped, false);
     let stop = async {
         writing.await.expect("no writer panics");
-        // Long enough to be told of the last ones; if not, the sides differ.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        while contents(&to.kv).await != contents(&from.kv).await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     };
     within(import(&*from.kv, &*to.kv, &config, stop, |_| {})).await.expect("followed");
     assert_eq!(contents(&to.kv).await, contents(&from.kv).await);

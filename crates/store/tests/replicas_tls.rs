@@ -77,6 +77,11 @@ async fn a_follower_passes_on_only_what_its_caller_may_ask() {
         let client = kv_etcd::Client::connect(config).expect("a client");
         client.keyspace(keyspace).expect("a keyspace")
     };
+    // A request waits for a leader, but not for a store that starts slowly.
+    within(async {
+        while through(&nodes[0], "ledger-03").put(PutRequest::new("k", "v")).await.is_err() {}
+    })
+    .await;
     // Through each of them, so through one that does not lead as well.
     for round in 0..2 {
         for node in &nodes {

@@ -27,6 +27,7 @@ pub use query::{Failed, query};
 pub use replicas::Replicas;
 pub use seekdb::Seekdb;
 pub use server::Server;
+pub use wait::wait_for;
 
 /// The URL of an empty database for one test: in the database that
 /// `POLIS_TEST_DATABASE` names, else in a seekdb that all tests of the process

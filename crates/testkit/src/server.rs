@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal};
 use crate::{Failed, query, wait::wait_for};
 
 /// A busy two-core machine; alone they take seconds.
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_secs(300);
 
 const LOG_LINES: usize = 40;
 

@@ -12,11 +12,11 @@ use serde_json::Value;
 
 pub use work::Work;
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// From a leader's end to another one's first answer; far above what is aimed
 /// at, since a busy machine measures itself.
-const LEADER_LIMIT: Duration = Duration::from_secs(60);
+const LEADER_LIMIT: Duration = Duration::from_secs(180);
 
 pub struct Fleet {
     replicas: Vec<Replica>,
@@ -90,7 +90,7 @@ impl Fleet {
         wait_for("a leader", LEADER_LIMIT, || {
             self.replicas.iter().find_map(|replica| {
                 let endpoint = format!("--endpoints={}", replica.url);
-                let args = [&endpoint, "--command-timeout=2s", "endpoint", "status", "-w", "json"];
+                let args = [&endpoint, "--command-timeout=10s", "endpoint", "status", "-w", "json"];
                 let output = etcdctl(&args);
                 let said: Value = serde_json::from_slice(&output.stdout).ok()?;
                 let leader = said[0]["Status"]["leader"].as_u64().filter(|id| *id != 0)?;
@@ -101,7 +101,7 @@ impl Fleet {
 
     fn member_id(&self, replica: &Replica) -> Option<u64> {
         let endpoint = format!("--endpoints={}", replica.url);
-        let args = [&endpoint, "--command-timeout=2s", "endpoint", "status", "-w", "json"];
+        let args = [&endpoint, "--command-timeout=10s", "endpoint", "status", "-w", "json"];
         let said: Value = serde_json::from_slice(&etcdctl(&args).stdout).ok()?;
         said[0]["Status"]["header"]["member_id"].as_u64()
     }

@@ -18,6 +18,7 @@ use checker::{
         Txn, Watch,
     },
 };
+use e2e::wait_for;
 use futures::StreamExt as _;
 use kv::{Error, KeyRange, Kv as _, Revision, WatchItem, WatchRequest};
 use kv_etcd::{Client, Config, Keyspace};
@@ -44,8 +45,9 @@ const KEYS: u64 = 12;
 /// Written together.
 const PAIR: [&str; 2] = ["pair-a", "pair-b"];
 
-/// For what was written to reach every watcher at the end.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// For what was written to reach every watcher at the end, and before that for
+/// writes to come back after the last fault: a busy machine takes its time.
+const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 
 pub struct Work {
     runtime: Runtime,
@@ -118,8 +120,14 @@ impl Work {
         Mark { what: what.into(), at: self.record.stamp() }
     }
 
-    /// Ends the clients, waits until every watcher has seen all, and judges.
+    /// Waits until something was written after every fault, ends the clients, waits
+    /// until every watcher has seen all, and judges.
     pub fn end(mut self, marks: &[Mark]) -> Summary {
+        wait_for("writes to come back", SETTLE_LIMIT, || {
+            let held = self.record.history.lock().expect("no holder panics");
+            let back = summarise(&held.0, marks).recoveries.len();
+            (back == marks.len()).then_some(())
+        });
         self.record.stop.store(true, SeqCst);
         let clients = std::mem::take(&mut self.clients);
         let last = self.runtime.block_on(async {

@@ -261,7 +261,7 @@ pub fn unsound(purpose: &[ExtendedKeyUsagePurpose]) -> Vec<(&'static str, &'stat
 /// Runs curl on `https://127.0.0.1:PORT/`.
 pub fn curl(port: u16, args: &[&str], ca: &Path, pair: Option<&[PathBuf; 2]>) -> Output {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--max-time", "30", "--cacert"]).arg(ca);
+    command.args(["--silent", "--show-error", "--max-time", "60", "--cacert"]).arg(ca);
     if let Some([cert, key]) = pair {
         command.arg("--cert").arg(cert).arg("--key").arg(key);
     }

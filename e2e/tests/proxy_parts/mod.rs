@@ -14,7 +14,7 @@ use std::{
 use e2e::{Running, Scratch, polis, wait_for};
 use rustix::process::Signal;
 
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// What an origin was asked.
 #[derive(Clone, Debug, Default)]
@@ -226,7 +226,7 @@ fn launch(folder: &Scratch, replaceable: bool) -> Running {
 /// What curl prints, and how it ends.
 pub fn curl(args: &[&str]) -> (bool, String) {
     let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--max-time", "20"])
+        .args(["--silent", "--show-error", "--max-time", "60"])
         .args(args)
         .output()
         .expect("curl is not installed: apt-get install curl");

@@ -5,13 +5,17 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use pb_etcd::etcdserverpb::{self as pb, watch_request::RequestUnion};
 use prost::bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::pair::{Call, Pair, Side, faceless};
 
-/// A watch of either side has said all it has to say.
-const QUIET: Duration = Duration::from_millis(400);
+/// A watch of either side has said all it has to say; unless the other one has
+/// said more.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// For the slower of both to have said as much.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// One stream, and what it said: the control responses, and each watch's events.
 struct Stream {
@@ -88,9 +92,25 @@ async fn same(streams: &mut [Stream; 2], what: &str, requests: Vec<pb::WatchRequ
             stream.requests.send(request.clone()).await.expect("the stream listens");
         }
     }
-    let [ours, theirs] = streams;
-    let (ours, theirs) = tokio::join!(ours.listen(), theirs.listen());
+    let [ours, theirs] = hear(streams, |_| {}).await;
     assert_eq!(ours, theirs, "{what}: ours and theirs");
+}
+
+/// All that both say until it is quiet, in an order of the caller's. It is the
+/// same, or no more time makes it so.
+async fn hear(streams: &mut [Stream; 2], arrange: impl Fn(&mut Vec<String>)) -> [Vec<String>; 2] {
+    let [ours, theirs] = streams;
+    let until = Instant::now() + LIMIT;
+    let mut heard = [Vec::new(), Vec::new()];
+    loop {
+        let (of_ours, of_theirs) = tokio::join!(ours.listen(), theirs.listen());
+        heard[0].extend(of_ours);
+        heard[1].extend(of_theirs);
+        heard.iter_mut().for_each(&arrange);
+        if heard[0] == heard[1] || Instant::now() >= until {
+            return heard;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,10 +199,7 @@ async fn watches_say_what_etcd_s_watches_say() {
         pair.agree(&call, &[]).await;
     }
     // Which watch hears of a write first is nobody's business.
-    let [ours, theirs] = &mut streams;
-    let (mut ours, mut theirs) = tokio::join!(ours.listen(), theirs.listen());
-    ours.sort();
-    theirs.sort();
+    let [ours, theirs] = hear(&mut streams, |heard| heard.sort()).await;
     assert_eq!(ours, theirs, "live events");
 
     let compact = Call::Compact(pb::CompactionRequest { revision: 6, physical: true });

@@ -8,7 +8,6 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -105,7 +104,7 @@ impl Api {
                 let _ = changes.recv().await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(20), found).await {
+        match tokio::time::timeout(world::PATIENCE, found).await {
             Ok(object) => object,
             Err(_) => panic!("{path} is not as wanted: {:#?}", self.get(path)),
         }

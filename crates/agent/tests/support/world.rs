@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 
 use crate::support::Api;
 
+/// Far longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 pub const PODS: &str = "/units/rz01/api/v1/namespaces/payments/pods";
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
@@ -57,7 +60,20 @@ impl World {
     }
 
     pub async fn agent(&self, pods_die_with_agent: bool) -> Running {
-        let agent = self.build(pods_die_with_agent).await.expect("build the agent");
+        // What another test starts just now has all our files, the lock of the
+        // agent before among them, until it becomes its own program.
+        let built = async {
+            loop {
+                match self.build(pods_die_with_agent).await {
+                    Err(agent::Error::InUse { .. }) => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    built => return built,
+                }
+            }
+        };
+        let built = tokio::time::timeout(PATIENCE, built).await.expect("the folder gets free");
+        let agent = built.expect("build the agent");
         let (trigger, drain) = rt::drain::channel();
         let address = agent.local_addr();
         let task = tokio::spawn(async move { agent.run(drain).await.expect("the agent runs") });
@@ -139,7 +155,7 @@ impl Running {
 
     pub async fn drain(mut self) {
         let trigger = self.trigger.take().expect("not drained yet");
-        trigger.drain(Duration::from_secs(20)).await;
+        trigger.drain(PATIENCE).await;
         self.task.await.expect("the agent ends");
     }
 }
@@ -173,7 +189,7 @@ pub async fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), search).await.expect("it happens in time")
+    tokio::time::timeout(PATIENCE, search).await.expect("it happens in time")
 }
 
 fn credentials(authority: &Authority, folder: &std::path::Path, account: &str) -> Credentials {

@@ -2,8 +2,8 @@
 //!
 //! Every replica does so for itself, from the store: statuses follow from the
 //! definitions alone, so two replicas that write one write the same. The
-//! catalog has a kind before its definition says `Established`, so that whoever
-//! waits for that finds it.
+//! catalog has a kind a moment after its definition says `Established`, as
+//! kube-apiserver has: who waits for that asks again when the kind is not found.
 
 use std::{
     sync::{Arc, Weak},

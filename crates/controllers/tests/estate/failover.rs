@@ -3,7 +3,10 @@
 //! goes home again.
 
 use crate::support::{Estate, LAYOUT, all_serve, eventually, served};
-use client::k8s_openapi::api::core::v1::{Event, Pod};
+use client::{
+    Scope,
+    k8s_openapi::api::core::v1::{Event, Pod},
+};
 use resources::{
     Center, CenterPhase, Evidence, FAILOVER_POLICY_NAME, Failover, FailoverPhase, FailoverPolicy,
     FailoverPolicySpec, Metadata, Rule, SHARD_MAP_NAME, ShardMapObject, Unit,
@@ -44,8 +47,7 @@ async fn a_killed_city_is_taken_over_and_gets_its_shards_back() {
     .await;
 
     let killed = Instant::now();
-    estate.kill("east-1");
-    estate.kill("east-2");
+    estate.kill_all(&["east-1", "east-2"]);
     let moved = |map: &ShardMap| served(map, "rz03") == 40 && served(map, "rz04") == 40;
     estate.wait_for_map("west-1", "takeover by the standbys", moved).await;
     println!("failover of a city: {} ms", killed.elapsed().as_millis());
@@ -118,7 +120,22 @@ async fn what_the_policy_wants_approved_waits_for_a_person_or_until_it_answers_a
         ..FailoverPolicySpec::default()
     };
     let policy = FailoverPolicy::new(Metadata::named(FAILOVER_POLICY_NAME), spec);
+    // Centers judge by their own pictures: it is told everywhere before anything
+    // is lost.
+    let pictures = LAYOUT.iter().map(|(_, center, ..)| {
+        let federation = estate.client(center).federation();
+        federation.watch::<FailoverPolicy>(Scope::everything())
+    });
+    let mut pictures: Vec<_> = pictures.collect();
+    for picture in &mut pictures {
+        picture.synced().await;
+    }
     federation.all().create(&policy).await.expect("create the policy");
+    eventually("the policy is told everywhere", async || {
+        pictures.iter().all(|picture| picture.current().get(FAILOVER_POLICY_NAME).is_some())
+    })
+    .await;
+    drop(pictures);
 
     estate.kill("south-2");
     let waits = failover_in(&estate, FailoverPhase::Waiting).await;

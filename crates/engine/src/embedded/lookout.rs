@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    const DEADLINE: Duration = Duration::from_secs(20);
+    const DEADLINE: Duration = Duration::from_secs(120);
 
     #[test]
     fn timers_fire_while_a_worker_waits_for_the_disk() {

@@ -7,11 +7,17 @@ pub mod sql;
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
-use engine::{Batch, Embedded, EmbeddedConfig, Engine, Epoch, Outcome, Raised, ReplicaId, Seq};
+use engine::{
+    Batch, Embedded, EmbeddedConfig, Engine, Epoch, Error, Outcome, Raised, ReplicaId, Seq,
+};
 use keyspace::{Change, Record};
 use kv::{KeyspaceName, Revision};
+
+/// Far longer than another test takes to start a server.
+const FREE_WITHIN: Duration = Duration::from_secs(60);
 
 /// A folder that goes with the test.
 pub struct Folder(PathBuf);
@@ -31,14 +37,13 @@ impl Folder {
     }
 
     pub fn open(&self) -> Embedded {
-        Embedded::open(EmbeddedConfig::new(&self.0)).expect("the folder opens")
+        open_once_free(&EmbeddedConfig::new(&self.0))
     }
 
     /// With log files so short that they are soon given back.
     pub fn open_short(&self, segments_max: usize) -> Embedded {
         let config = EmbeddedConfig::new(&self.0);
-        let config = EmbeddedConfig { segment_bytes: 64 * 1024, segments_max, ..config };
-        Embedded::open(config).expect("the folder opens")
+        open_once_free(&EmbeddedConfig { segment_bytes: 64 * 1024, segments_max, ..config })
     }
 
     /// What a crash at this moment would leave.
@@ -85,6 +90,16 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// What another test starts just now has all our files, and their locks, until
+/// it becomes its own program.
+fn open_once_free(config: &EmbeddedConfig) -> Embedded {
+    let opened = testkit::wait_for(FREE_WITHIN, || match Embedded::open(config.clone()) {
+        Err(Error::Locked { .. }) => None,
+        opened => Some(opened),
+    });
+    opened.expect("nobody else has it").expect("the folder opens")
 }
 
 fn copy_tree(from: &Path, to: &Path) {

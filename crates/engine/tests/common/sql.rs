@@ -1,6 +1,9 @@
 //! Real databases for the tests of the SQL engine.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use engine::{Sql, SqlConfig};
 use mysql_async::{Conn, Opts, prelude::Queryable as _};
@@ -57,8 +60,20 @@ impl Server {
     }
 }
 
-/// Folds whenever it is told to.
+/// Waits for a slow server: a test that needs its answer is not about whether
+/// it comes soon.
+#[must_use]
+pub fn patient(config: SqlConfig) -> SqlConfig {
+    SqlConfig {
+        connect_timeout: Duration::from_secs(20),
+        statement_timeout: Duration::from_secs(60),
+        ..config
+    }
+}
+
+/// Folds whenever it is told to; patient, unless the URL has options.
 pub async fn open(url: &str) -> Sql {
     let config = SqlConfig::parse(url).expect("a good URL");
+    let config = if url.contains('?') { config } else { patient(config) };
     Sql::connect(config).await.expect("it opens").eager()
 }

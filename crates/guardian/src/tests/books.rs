@@ -10,7 +10,7 @@ use topology::{Epoch, Extent, UserId};
 pub const USERS: u64 = 8;
 
 /// A failover, and some more.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(120);
 
 pub fn soon() -> Instant {
     Instant::now() + LONG

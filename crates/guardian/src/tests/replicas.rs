@@ -65,12 +65,12 @@ impl World {
         let promoted = async {
             loop {
                 match self.group.fail_over(seen, None).await {
-                    Err(Error::Busy { .. }) => tokio::task::yield_now().await,
+                    Err(error) if is_passing(&error) => tokio::task::yield_now().await,
                     done => return done,
                 }
             }
         };
-        timeout(LIMIT, promoted).await.expect("sessions end")
+        timeout(LIMIT, promoted).await.expect("sessions end, and members answer")
     }
 
     /// Tends once, by the same patience.
@@ -78,12 +78,12 @@ impl World {
         let tended = async {
             loop {
                 match self.group.tend(leader).await {
-                    Err(Error::Busy { .. }) => tokio::task::yield_now().await,
+                    Err(error) if is_passing(&error) => tokio::task::yield_now().await,
                     done => return done.expect("the leader is there"),
                 }
             }
         };
-        timeout(LIMIT, tended).await.expect("sessions end")
+        timeout(LIMIT, tended).await.expect("sessions end, and the leader answers")
     }
 
     /// Tends until a member acknowledges, or is found to have too much.
@@ -129,6 +129,11 @@ fn guardian(servers: &[testkit::MariaDb]) -> Replicas {
     Replicas::new(members.collect(), login, replication)
 }
 
+/// Another attempt is not over, or somebody did not answer in time.
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Busy { .. } | Error::Member { .. })
+}
+
 fn is_read_only(server: &Server) -> bool {
     server.query("SELECT @@global.read_only").expect("it may be asked")[0][0] == "1"
 }
@@ -152,12 +157,14 @@ async fn a_killed_primary_is_followed_by_a_replica_with_every_acknowledged_payme
     println!("1,500 payments more after {:?}", killed.elapsed());
     drop(paying);
     assert!(["b1", "c1"].contains(&leader.name.as_str()), "{leader:?}");
+    trigger.drain(Duration::from_secs(60)).await;
+    guarding.await.expect("no panic");
+    // Who leads by now: one that was slow to answer has been followed, too.
+    let leader = world.led(leader.epoch.0).await;
     let present = world.present(&leader.name);
     let lost: Vec<_> = acknowledged.iter().filter(|id| !present.contains(id)).collect();
     assert!(lost.is_empty(), "of {} lost: {lost:?}", acknowledged.len());
     books::audit(&books).await;
-    trigger.drain(Duration::from_secs(10)).await;
-    guarding.await.expect("no panic");
 
     // It is back: whatever it has, it takes no writes.
     world.servers[0].restart();
@@ -184,19 +191,18 @@ async fn of_two_guardians_that_promote_at_once_one_wins() {
                     tokio::join!(world.group.fail_over(seen, None), other.fail_over(seen, None));
                 match (one, two) {
                     (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => return (won, lost),
-                    // By the sessions of the round before.
-                    (Err(Error::Busy { .. }), Err(Error::Busy { .. })) => {}
+                    // By the sessions of the round before, or a slow member.
+                    (Err(one), Err(two)) if is_passing(&one) && is_passing(&two) => {}
                     both => panic!("one wins, and not {both:?}"),
                 }
             }
         };
         let (won, lost) = timeout(LIMIT, contest).await.expect("somebody wins");
-        assert!(matches!(lost, Error::Busy { .. } | Error::Moved { .. }), "{lost}");
+        assert!(is_passing(&lost) || matches!(lost, Error::Moved { .. }), "{lost}");
         assert_eq!(won.leader.epoch, seen.next());
         let writable: Vec<_> = world.servers.iter().map(|s| !is_read_only(s)).collect();
         assert_eq!(writable.iter().filter(|writable| **writable).count(), 1, "{writable:?}");
-        let survey = world.group.survey().await;
-        assert_eq!(survey.leader, Some(won.leader));
+        assert_eq!(world.led(won.leader.epoch.0).await, won.leader);
     }
 }
 
@@ -214,7 +220,9 @@ async fn a_primary_that_was_only_silent_acknowledges_nothing_when_it_wakes() {
     assert!(!is_read_only(&world.servers[0]));
     let soon = Instant::now() + Duration::from_secs(4);
     let paid = stale.execute(books::order(&books::user(0), "k1"), None, soon).await;
-    assert!(matches!(paid, Err(ledger::Error::OutcomeUnknown)), "{paid:?}");
+    // On a slow machine the time is up before anything is sent.
+    let unpaid = matches!(paid, Err(ledger::Error::OutcomeUnknown | ledger::Error::Deadline));
+    assert!(unpaid, "{paid:?}");
     let stands = |one: &Tended| match one {
         Tended::Stuck { member, .. } | Tended::Errant { member, .. } => *member == name("a1"),
         _ => false,

@@ -198,7 +198,7 @@ pub mod books {
     }
 
     pub fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(10)
+        Instant::now() + Duration::from_secs(60)
     }
 
     pub fn user() -> UserId {

@@ -48,7 +48,10 @@ async fn sound(books: &Books, payments: u64) {
 }
 
 async fn sql(server: &Server, name: &str) -> World {
-    let config = SqlConfig::parse(&server.empty_database(name)).expect("a good URL");
+    // A slow server is waited for: an unknown outcome is not what is tested here.
+    let options = "connect-timeout-ms=20000&statement-timeout-ms=60000";
+    let url = format!("{}?{options}", server.empty_database(name));
+    let config = SqlConfig::parse(&url).expect("a good URL");
     World(Arc::new(OnSql::connect(config).await.expect("it opens")))
 }
 

@@ -10,7 +10,7 @@ use rt::Clock;
 use store::{Config, Store};
 
 /// Far longer than anything here takes, far shorter than a hung build.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Bench {
     pub engine: Memory,

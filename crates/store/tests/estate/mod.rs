@@ -21,7 +21,7 @@ use store::{Config, Notebook, Store};
 use tokio::{runtime::Runtime, sync::watch};
 
 /// Far longer than anything here takes, far shorter than a hung build.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The engine as one process reaches it: the way there can be cut.
 #[derive(Clone)]
