@@ -3,12 +3,10 @@
 use std::{
     ffi::OsString,
     net::TcpListener,
+    ops::Range,
     path::PathBuf,
     process::{Command, Output},
-    sync::{
-        Mutex,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::Mutex,
     time::Duration,
 };
 
@@ -25,11 +23,17 @@ const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// Ports that one estate takes, from its base port on.
 const PORTS: u16 = 260;
 
-static NEXT_BASE: AtomicU16 = AtomicU16::new(21_000);
+/// Blocks of ports are between these.
+const BASES: Range<u16> = 21_000..32_000;
 
-/// On the port behind every block that was given out: another test program that
-/// looks for a block at the same time passes over it.
-static CLAIMS: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+static BLOCKS: Mutex<Blocks> = Mutex::new(Blocks { next: BASES.start, claims: Vec::new() });
+
+struct Blocks {
+    next: u16,
+    /// On the port behind every block that was given out: another test program
+    /// that looks for a block at the same time passes over it.
+    claims: Vec<TcpListener>,
+}
 
 pub struct Estate {
     pub up: Running,
@@ -161,17 +165,24 @@ pub fn path_with_nft() -> OsString {
     std::env::join_paths(nft.chain(std::env::split_paths(&path))).expect("a path without colons")
 }
 
-/// A base port whose whole block is free, and ours until the test program ends.
+/// A base port whose whole block is free, and ours until all have been given
+/// out, which the first are not used any more by then.
 #[must_use]
 pub fn free_base_port() -> u16 {
-    loop {
-        let base = NEXT_BASE.fetch_add(PORTS + 1, Ordering::Relaxed);
-        assert!(base < 32_000, "no block of ports is free");
+    let mut blocks = BLOCKS.lock().expect("nobody panics holding it");
+    for _ in BASES {
+        let base = blocks.next;
+        blocks.next += PORTS + 1;
+        if blocks.next > BASES.end {
+            (blocks.next, blocks.claims) = (BASES.start, Vec::new());
+            continue;
+        }
         let Ok(claim) = TcpListener::bind(("127.0.0.1", base + PORTS)) else { continue };
         let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
         if (base..base + PORTS).step_by(5).all(free) && free(base) && free(base + 1) {
-            CLAIMS.lock().expect("nobody panics holding it").push(claim);
+            blocks.claims.push(claim);
             return base;
         }
     }
+    panic!("no block of ports is free between {} and {}", BASES.start, BASES.end)
 }
