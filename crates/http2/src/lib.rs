@@ -6,7 +6,7 @@
 //! stream as a server's, with one task: whatever one read brings is answered
 //! with one write, and a call that is answered at once costs no task, no channel
 //! and no lock. Whoever has streams of both kinds to move bytes between them
-//! drives connections itself, as crate `mesh` does.
+//! drives connections itself, as crate `hop` does.
 //!
 //! Why not hyper here: `docs/decisions/0006`. HTTP/1 stays with it.
 //!

@@ -4,14 +4,12 @@ use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
+use hop::{After, Io, Reply, Request};
 use http::{HeaderName, HeaderValue, header, request};
 
 use crate::{
     access_log::Line,
-    flow::Source,
-    io::Io,
     refusal::Refusal,
-    reply::Reply,
     tls::{FORWARDED_CLIENT_CERT, Peer},
     trace,
     upstream::Busy,
@@ -39,20 +37,8 @@ pub(crate) struct Client {
     pub(crate) destination: Option<SocketAddr>,
 }
 
-pub(crate) struct Request<'a> {
-    pub(crate) head: request::Parts,
-    pub(crate) body: Source<'a>,
-    /// The protocol to go over to.
-    pub(crate) upgrade: Option<HeaderValue>,
-}
-
-/// What becomes of the client's connection.
-pub(crate) enum Ended {
-    Keep,
-    Close,
-    /// The connection is a tunnel to this one from here on.
-    Tunnel(Box<Io>, Busy),
-}
+/// A tunnel's other side, and its place among those of its cluster.
+pub(crate) type Tunnel = (Box<Io>, Busy);
 
 /// What a request says of its deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,8 +56,11 @@ pub(crate) async fn relay(
     client: &Client,
     mut request: Request<'_>,
     mut reply: Reply<'_>,
-) -> Ended {
+) -> After<Tunnel> {
     let began = Instant::now();
+    if reply.go_on().await.is_err() {
+        return After::Close;
+    }
     let head = &mut request.head;
     let grpc = head.headers.get(header::CONTENT_TYPE).is_some_and(is_grpc);
     let found = crate::route::find(&plan.shared.listeners[listener].routes, head, client);
@@ -85,18 +74,18 @@ pub(crate) async fn relay(
         (Ok(()), None) => Err(Refusal::no_route()),
         (Ok(()), Some((_, route))) => walk.run(route, request, &mut reply).await,
     };
-    let (status, ended) = match walked {
+    let (status, after) = match walked {
         Ok(Walked { status, tunnel: Some((io, busy)) }) => {
-            (status, Ended::Tunnel(Box::new(io), busy))
+            (status, After::Tunnel((Box::new(io), busy)))
         }
         Ok(Walked { status, tunnel: None }) => {
             let keep = status != CLIENT_GONE && reply.keeps();
-            (status, if keep { Ended::Keep } else { Ended::Close })
+            (status, if keep { After::Keep } else { After::Close })
         }
         Err(refusal) => {
-            let sent = reply.refuse(&refusal, grpc, walk.request_is_read());
+            let sent = reply.own(refusal.answer(grpc), walk.request_is_read());
             let keep = sent.is_ok() && reply.keeps();
-            (refusal.status.as_u16(), if keep { Ended::Keep } else { Ended::Close })
+            (refusal.status.as_u16(), if keep { After::Keep } else { After::Close })
         }
     };
     let took = began.elapsed();
@@ -105,7 +94,7 @@ pub(crate) async fn relay(
         let route = found.map(|(_, route)| route.name.as_str());
         log.write(line.finish(route, walk.endpoint(), status, walk.tries(), took));
     }
-    ended
+    after
 }
 
 /// Refuses what is no request to a service, and paths that the service could

@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 use bytes::BytesMut;
 use http::{HeaderMap, Method, header};
 
+use hop::{
+    Malformed, Piece,
+    h1::{self, Bounds, Coder, Connection, Decoded, Decoder, Framing, RequestHead, Version},
+};
+
 use crate::{
     config::model,
-    flow::Piece,
-    h1::{
-        self, Bounds, Coder, Connection, Decoded, Decoder, Framing, Malformed, RequestHead, Version,
-    },
     key::KeyRule,
     tcp::{Heard, Hello},
 };

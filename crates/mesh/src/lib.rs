@@ -7,9 +7,9 @@
 //! request are a few atomic counts, never a lock.
 //!
 //! Reading order: [`config`] is what people write, [`plan`] what it means,
-//! [`route`] picks the way of a request, [`exchange`] walks it, [`flow`] moves
-//! bodies, [`h1`] and [`h2`] are the wires, [`upstream`] the other side; [`call`]
-//! is the same for Bolt and Dubbo.
+//! [`route`] picks the way of a request, [`exchange`] walks it, [`upstream`] is
+//! the other side, crate `hop` the wires; [`call`] is the same for Bolt and
+//! Dubbo.
 //!
 //! What this crate must never know: who owns a shard, and what a payment is.
 
@@ -23,30 +23,24 @@ mod intercept;
 mod key;
 mod route;
 
-mod io;
 mod seldom;
 mod tls;
-mod transport;
-
-mod flow;
-mod h1;
-mod h2;
-mod patience;
 
 mod upstream;
 
 mod exchange;
 mod refusal;
-mod reply;
 mod rules;
 mod trace;
 mod walk;
 
 mod tcp;
+mod tunnel;
 
 mod call;
 
 mod listen;
+mod origin;
 mod serve;
 mod worker;
 

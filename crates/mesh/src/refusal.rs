@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use errors::Code;
+use hop::Own;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// The code again, for scripts and logs that do not read bodies.
@@ -39,7 +40,15 @@ impl Refusal {
         Refusal::new(StatusCode::GATEWAY_TIMEOUT, code, message)
     }
 
-    pub(crate) fn head(&self) -> HeaderMap {
+    /// As whoever asked reads it.
+    pub(crate) fn answer(&self, grpc: bool) -> Own {
+        if grpc {
+            return Own { status: StatusCode::OK, headers: self.grpc_head(), body: Bytes::new() };
+        }
+        Own { status: self.status, headers: self.head(), body: self.body() }
+    }
+
+    fn head(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -50,7 +59,7 @@ impl Refusal {
         headers
     }
 
-    pub(crate) fn body(&self) -> Bytes {
+    fn body(&self) -> Bytes {
         let error = serde_json::json!({"error": {
             "code": self.code.to_string(),
             "message": self.message,
@@ -60,7 +69,7 @@ impl Refusal {
     }
 
     /// For gRPC an error is a head alone, with status 200.
-    pub(crate) fn grpc_head(&self) -> HeaderMap {
+    fn grpc_head(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         // As gRPC maps HTTP's statuses to its own.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use hop::{Io, Stream};
 use rpc::{Detected, Protocol as Spoken, detect};
 use tokio::{
     io::AsyncReadExt as _,
@@ -20,12 +21,11 @@ use crate::{
     call::{self, frame::Wire},
     config::model::Protocol,
     exchange::Client,
-    h1, h2, intercept,
-    io::Io,
+    intercept,
+    origin::Origin,
     plan::Listener,
     tcp,
     tls::Why,
-    transport::Stream,
     worker::Worker,
 };
 
@@ -151,15 +151,8 @@ async fn carry(
             {
                 return Box::pin(call::serve(worker, name, client, io, wire)).await;
             }
-            let h2 = match alpn.as_deref() {
-                Some(alpn) => alpn == b"h2",
-                None => is_h2(&worker, &mut io, patience).await?,
-            };
-            if !h2 {
-                return h1::serve(worker, name, client, io).await;
-            }
-            let served = Box::pin(h2::serve(worker, name, client, io)).await;
-            served.map_err(io::Error::other)
+            let origin = Rc::new(Origin { worker, listener: name, client });
+            hop::serve(origin, io, alpn.as_deref()).await.map_err(io::Error::other)
         }
     }
 }
@@ -213,34 +206,6 @@ async fn wire(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<Op
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
     }
-}
-
-/// Whether the client begins with HTTP/2's preface.
-async fn is_h2(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<bool> {
-    let look = async {
-        loop {
-            match detect(&io.input) {
-                Detected::Is(spoken) => return Ok(spoken == Spoken::Http2),
-                // One that is no prefix of the preface needs no more bytes.
-                Detected::NeedMore
-                    if !b"PRI * HTTP/2.0".starts_with(&io.input[..io.input.len().min(14)]) =>
-                {
-                    return Ok(false);
-                }
-                Detected::NeedMore => {}
-            }
-            let read = tokio::select! {
-                biased;
-                read = std::future::poll_fn(|cx| io.poll_fill(cx)) => read?,
-                () = worker.idle_over(true) => 0,
-            };
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-    };
-    // Who says nothing at all is closed like one that idles.
-    timeout(patience, look).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 // === impl Counted ===

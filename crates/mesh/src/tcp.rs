@@ -2,15 +2,13 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use tokio::time::Instant;
-
-use tokio::time::timeout;
+use hop::Io;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     exchange::Client,
-    flow::both_ways,
-    io::Io,
     route::To,
+    tunnel::both_ways,
     upstream::Local,
     worker::{Plan, Worker},
 };

@@ -12,22 +12,22 @@ use std::{borrow::Cow, net::SocketAddr, rc::Rc, task::Poll, time::Duration};
 use tokio::time::Instant;
 
 use bytes::Bytes;
+use hop::{
+    Body, Bounds, Broken, Cut, End, Io, Malformed, Outgoing, Own, Pump, Reply, Request, Sink,
+    Source,
+};
 use http::{HeaderMap, Method, StatusCode, Uri, header, request};
 use http2::Code;
 use tokio::time::timeout_at;
 
 use crate::{
     config::model::{RateBy, Retry},
-    exchange::{Client, Deadline, Request, is_grpc},
-    flow::{Body, Broken, Cut, Pump, Source},
-    io::Io,
+    exchange::{Client, Deadline, is_grpc},
     key::JSON_BYTES_MAX,
-    patience::End,
     refusal::Refusal,
-    reply::Reply,
     route::{Route, To},
     rules,
-    upstream::{Busy, ConnectError, Lease, Local, LocalEndpoint, Outgoing, UnderWay},
+    upstream::{Busy, ConnectError, Lease, Local, LocalEndpoint, UnderWay},
     worker::{Plan, Worker},
 };
 
@@ -380,7 +380,7 @@ impl<'w> Walk<'w> {
             reply.broke_off(&mut down_sink);
         } else if !body.is_taken() {
             // It was answered before it was sent: nobody reads the rest.
-            reply.broke_off(&mut crate::flow::Sink::Nowhere);
+            reply.broke_off(&mut Sink::Nowhere);
         }
         let whole = code == status.as_u16() && answer.keep && up.is_done();
         drop((sink, down_body));
@@ -478,7 +478,7 @@ impl<'w> Walk<'w> {
         route: &Route,
     ) -> Result<Walked, Refusal> {
         route.response_headers.apply(&mut headers);
-        let sent = reply.own(status, headers, body, self.request_is_read);
+        let sent = reply.own(Own { status, headers, body }, self.request_is_read);
         let status = sent.map_or(CLIENT_GONE, |()| status.as_u16());
         Ok(Walked { status, tunnel: None })
     }
@@ -503,7 +503,7 @@ impl<'w> Walk<'w> {
                 self.refuse(StatusCode::SERVICE_UNAVAILABLE, errors::MESH_UNREACHABLE, message)
             }
             Failed::TimedOut { sent } => Refusal::deadline(sent),
-            Failed::Lost(Broken::Malformed(why)) if why != crate::h1::Malformed::CutOff => {
+            Failed::Lost(Broken::Malformed(why)) if why != Malformed::CutOff => {
                 let message = format!("the endpoint's answer is not HTTP: {why}");
                 self.refuse(gateway, errors::MESH_BAD_ANSWER, message)
             }
@@ -592,7 +592,7 @@ fn mirror(
     cluster: Rc<Local>,
     outbound: Outbound,
     body: Bytes,
-    bounds: crate::h1::Bounds,
+    bounds: Bounds,
     destination: Option<SocketAddr>,
 ) {
     const PATIENCE: Duration = Duration::from_secs(15);
@@ -613,9 +613,7 @@ fn mirror(
         let answer = answer.await.ok()?;
         let (keep, mut rest) = (answer.keep, Body::once(answer.source));
         let mut down = Pump::new(rest.is_end());
-        let read =
-            std::future::poll_fn(|cx| down.poll(&mut rest, &mut crate::flow::Sink::Nowhere, cx))
-                .await;
+        let read = std::future::poll_fn(|cx| down.poll(&mut rest, &mut Sink::Nowhere, cx)).await;
         drop((sink, rest));
         if read.is_ok() && keep && up.is_done() {
             lease.finish(&endpoint, Instant::now());

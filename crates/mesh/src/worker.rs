@@ -9,12 +9,12 @@ use std::{
 
 use tokio::time::Instant;
 
+use hop::Bounds;
 use rt::random::Random;
 use tokio::sync::Notify;
 
 use crate::{
     access_log::AccessLog,
-    h1::Bounds,
     metrics::{Registry, RouteMetrics, ThreadMetrics},
     plan,
     upstream::Local,

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use hop::Io;
 use http::StatusCode;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -20,7 +21,7 @@ use super::{
     frame::{Frame, Lane, What, Wire},
     walk,
 };
-use crate::{exchange::Client, io::Io, refusal::Refusal, upstream::keep_waker, worker::Worker};
+use crate::{exchange::Client, refusal::Refusal, upstream::keep_waker, worker::Worker};
 
 /// Calls of one connection under way; a pool of threads in Java has hundreds.
 const CALLS_MAX: usize = 2_048;

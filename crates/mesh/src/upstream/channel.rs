@@ -17,16 +17,14 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use hop::Io;
 use tokio::{
     sync::{Mutex, Notify, oneshot},
     time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::{Busy, Endpoint, Local, LocalEndpoint, connect};
-use crate::{
-    call::frame::{Frame, Lane, What},
-    io::Io,
-};
+use crate::call::frame::{Frame, Lane, What};
 
 /// Between two looks at how quiet the endpoint has been.
 const TICK: Duration = Duration::from_secs(5);

@@ -2,19 +2,14 @@
 
 use std::{io, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed};
 
+use hop::{Io, Sender, Stream};
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 
 use super::{Cluster, LocalEndpoint};
-use crate::{
-    h2::{Sender, client},
-    intercept,
-    io::Io,
-    tls::Why,
-    transport::Stream,
-};
+use crate::{intercept, tls::Why};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -86,7 +81,7 @@ pub(super) async fn h2(
             return Err(Error::NotH2);
         }
         let address = endpoint.shared.address;
-        let sender = client::start(io, move |ended| {
+        let sender = hop::start(io, move |ended| {
             if let Err(error) = ended {
                 tracing::debug!(endpoint = %address, %error, "HTTP/2 connection to an endpoint ended");
             }

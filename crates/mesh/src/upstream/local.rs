@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
+use hop::{Io, Sender};
+use rt::random::Random;
 use tokio::time::{Instant, timeout};
 
-use rt::random::Random;
-
 use super::{Busy, Cluster, Endpoint, balance, channel::Channels, connect, lease::Lease};
-use crate::{config::model::Upstream, h2::Sender, io::Io};
+use crate::config::model::Upstream;
 
 /// A latency counts for so long, falling off.
 const DECAY: Duration = Duration::from_secs(10);
@@ -194,7 +194,7 @@ impl LocalEndpoint {
         let mut idle = self.idle.borrow_mut();
         let mut cx = Context::from_waker(Waker::noop());
         while let Some(next) = idle.pop() {
-            if next.io.borrow().is_quiet(&mut cx) {
+            if next.io.borrow_mut().is_quiet(&mut cx) {
                 return Some(next);
             }
         }

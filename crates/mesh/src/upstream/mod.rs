@@ -18,5 +18,5 @@ pub(crate) use channel::{Lost, keep as keep_waker};
 pub(crate) use cluster::{Busy, Cluster, Endpoint};
 pub(crate) use connect::Error as ConnectError;
 pub(crate) use health::watch;
-pub(crate) use lease::{Lease, Outgoing};
+pub(crate) use lease::Lease;
 pub(crate) use local::{Local, LocalEndpoint, UnderWay};

@@ -1,9 +1,9 @@
-//! How slowly a client may send or take a body.
+//! How slowly an end of a body's way may send or take it.
 //!
-//! A route's timeout bounds a whole request, and streams have none. What bounds
-//! those is that the client makes headway while it is the client that we wait
-//! for: [`BYTES_PER_S_MIN`] over each `limits.stall_timeout`, as Apache's
-//! mod_reqtimeout has it. Waiting for the service does not count.
+//! A deadline bounds a whole request, and streams have none. What bounds those
+//! is that an end makes headway while it is that end that we wait for:
+//! [`BYTES_PER_S_MIN`] over each stall timeout, as Apache's mod_reqtimeout has
+//! it. Waiting for the other end does not count.
 
 use std::{
     pin::Pin,
@@ -18,14 +18,13 @@ const BYTES_PER_S_MIN: u64 = 16;
 
 /// An end of a body's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     Source,
     Sink,
 }
 
-pub(crate) struct Patience {
-    /// Where the client is.
-    pub(crate) client: End,
+pub struct Patience {
+    whom: End,
     window: Duration,
     /// The end of this window, and how many bytes had moved at its beginning.
     until: Option<(Pin<Box<Sleep>>, u64)>,
@@ -34,14 +33,14 @@ pub(crate) struct Patience {
 // === impl Patience ===
 
 impl Patience {
-    pub(crate) fn new(client: End, window: Duration) -> Patience {
-        Patience { client, window, until: None }
+    pub fn new(whom: End, window: Duration) -> Patience {
+        Patience { whom, window, until: None }
     }
 
     /// Asked whenever the way stands still. Ready when it has done so for too
-    /// long because of the client; `moved` is all that has got across so far.
-    pub(crate) fn poll_out(&mut self, awaited: End, moved: u64, cx: &mut Context<'_>) -> Poll<()> {
-        if awaited != self.client || self.window.is_zero() {
+    /// long because of that end; `moved` is all that has got across so far.
+    pub fn poll_out(&mut self, awaited: End, moved: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if awaited != self.whom || self.window.is_zero() {
             self.until = None;
             return Poll::Pending;
         }
@@ -65,7 +64,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(60);
 
-    /// Whether the client is given up at the end of a window in which so much
+    /// Whether the source is given up at the end of a window in which so much
     /// has moved.
     async fn is_out(awaited: End, moved: u64) -> bool {
         let mut patience = Patience::new(End::Source, WINDOW);
@@ -81,10 +80,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_client_that_is_waited_for_is_given_up() {
+    async fn only_an_end_that_is_waited_for_is_given_up() {
         assert!(is_out(End::Source, 0).await);
         assert!(is_out(End::Source, 60).await, "a byte a second");
         assert!(!is_out(End::Source, 16 * 60).await);
-        assert!(!is_out(End::Sink, 0).await, "it is the service that is slow");
+        assert!(!is_out(End::Sink, 0).await, "it is the other end that is slow");
     }
 }

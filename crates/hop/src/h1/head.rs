@@ -15,32 +15,32 @@ const HEADERS_MAX: usize = 256;
 const HEADERS_USUAL: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     V10,
     V11,
 }
 
-pub(crate) struct RequestHead {
-    pub(crate) parts: request::Parts,
-    pub(crate) version: Version,
-    pub(crate) body: Decoder,
-    pub(crate) keep_alive: bool,
-    pub(crate) expects_continue: bool,
+pub struct RequestHead {
+    pub parts: request::Parts,
+    pub version: Version,
+    pub body: Decoder,
+    pub keep_alive: bool,
+    pub expects_continue: bool,
     /// The protocol to go over to, if the client asks for one.
-    pub(crate) upgrade: Option<HeaderValue>,
+    pub upgrade: Option<HeaderValue>,
 }
 
-pub(crate) struct ResponseHead {
-    pub(crate) parts: response::Parts,
-    pub(crate) body: Decoder,
-    pub(crate) keep_alive: bool,
+pub struct ResponseHead {
+    pub parts: response::Parts,
+    pub body: Decoder,
+    pub keep_alive: bool,
 }
 
 /// Bounds of one head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) bytes: usize,
-    pub(crate) headers: usize,
+pub struct Bounds {
+    pub bytes: usize,
+    pub headers: usize,
 }
 
 /// What the headers of a connection say, removed from those of the message.
@@ -54,7 +54,7 @@ struct Hop {
 
 /// Takes a request's head off `input`; none if it is not whole yet. `scanned`
 /// is how far the last call has looked.
-pub(crate) fn request(
+pub fn request(
     input: &mut BytesMut,
     scanned: &mut usize,
     bounds: Bounds,
@@ -105,7 +105,7 @@ pub(crate) fn request(
 }
 
 /// Takes the head of an answer to `method` off `input`.
-pub(crate) fn response(
+pub fn response(
     input: &mut BytesMut,
     scanned: &mut usize,
     bounds: Bounds,

@@ -13,7 +13,7 @@ use tokio::{
 
 /// TLS is boxed: its state is large, and most streams of a mesh idle.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub enum Stream {
     Plain(TcpStream),
     Accepted(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     Connected(Box<tokio_rustls::client::TlsStream<TcpStream>>),
@@ -33,7 +33,7 @@ macro_rules! each {
 // === impl Stream ===
 
 impl Stream {
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    pub fn tcp(&self) -> &TcpStream {
         match self {
             Stream::Plain(stream) => stream,
             Stream::Accepted(stream) => stream.get_ref().0,

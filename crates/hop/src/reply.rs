@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    io,
     task::{Context, Poll},
 };
 
@@ -14,14 +15,23 @@ use crate::{
     flow::{Broken, Sink},
     h1::{self, Coder, Connection, Framing, Version},
     h2::Held,
-    io::Io,
-    refusal::Refusal,
+    io::{Io, flush},
 };
 
 /// Pipelined requests are read ahead so far, to see whether the client is there.
 const AHEAD_BYTES_MAX: usize = 64 << 10;
 
-pub(crate) enum Reply<'a> {
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// An answer that is whole.
+#[derive(Clone, Debug)]
+pub struct Own {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+pub enum Reply<'a> {
     H1 {
         io: &'a RefCell<Io>,
         version: Version,
@@ -31,6 +41,8 @@ pub(crate) enum Reply<'a> {
         keep: bool,
         /// Asked when the answer begins: a drain may have begun meanwhile.
         draining: &'a Cell<bool>,
+        /// The client waits for a word before it sends the body.
+        expects_continue: bool,
     },
     H2(Held),
 }
@@ -38,16 +50,23 @@ pub(crate) enum Reply<'a> {
 // === impl Reply ===
 
 impl<'a> Reply<'a> {
+    /// Has a client send the body that asked whether it may.
+    pub async fn go_on(&mut self) -> io::Result<()> {
+        let Reply::H1 { io, expects_continue: true, .. } = self else { return Ok(()) };
+        io.borrow_mut().output.extend_from_slice(CONTINUE);
+        flush(io).await
+    }
+
     /// Sends the head. `length` is that of the body, if known; `whole` says
     /// that the request has been read to its end.
-    pub(crate) fn head(
+    pub fn head(
         &mut self,
         parts: response::Parts,
         length: Option<u64>,
         whole: bool,
     ) -> Result<Sink<'a>, Broken> {
         match self {
-            Reply::H1 { io, version, head_only, keep, draining } => {
+            Reply::H1 { io, version, head_only, keep, draining, .. } => {
                 *keep &= whole && !draining.get();
                 let framing = self::framing(&parts, length, *version, *head_only);
                 if framing.coder == Coder::Plain && length.is_none() && !*head_only {
@@ -71,7 +90,7 @@ impl<'a> Reply<'a> {
     }
 
     /// The answer that takes the connection over to another protocol.
-    pub(crate) fn switch(&mut self, mut parts: response::Parts) -> bool {
+    pub fn switch(&mut self, mut parts: response::Parts) -> bool {
         let Reply::H1 { io, keep, .. } = self else { return false };
         let protocol = parts.headers.remove(header::UPGRADE);
         let protocol = protocol.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
@@ -89,13 +108,8 @@ impl<'a> Reply<'a> {
     }
 
     /// Answers ourselves.
-    pub(crate) fn own(
-        &mut self,
-        status: StatusCode,
-        headers: HeaderMap,
-        body: Bytes,
-        whole: bool,
-    ) -> Result<(), Broken> {
+    pub fn own(&mut self, own: Own, whole: bool) -> Result<(), Broken> {
+        let Own { status, headers, body } = own;
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = status;
         parts.headers = headers;
@@ -109,20 +123,8 @@ impl<'a> Reply<'a> {
         Ok(())
     }
 
-    pub(crate) fn refuse(
-        &mut self,
-        refusal: &Refusal,
-        grpc: bool,
-        whole: bool,
-    ) -> Result<(), Broken> {
-        if grpc {
-            return self.own(StatusCode::OK, refusal.grpc_head(), Bytes::new(), whole);
-        }
-        self.own(refusal.status, refusal.head(), refusal.body(), whole)
-    }
-
     /// Ready when the client will not take an answer any more.
-    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Reply::H1 { io, .. } => {
                 let mut io = io.borrow_mut();
@@ -140,7 +142,7 @@ impl<'a> Reply<'a> {
     }
 
     /// Whether the client's connection serves another request.
-    pub(crate) fn keeps(&self) -> bool {
+    pub fn keeps(&self) -> bool {
         match self {
             Reply::H1 { keep, .. } => *keep,
             Reply::H2(_) => true,
@@ -148,7 +150,7 @@ impl<'a> Reply<'a> {
     }
 
     /// The answer broke off: its client must not take it for the whole.
-    pub(crate) fn broke_off(&mut self, sink: &mut Sink<'_>) {
+    pub fn broke_off(&mut self, sink: &mut Sink<'_>) {
         sink.break_off(Code::INTERNAL_ERROR);
         if let Reply::H1 { keep, .. } = self {
             *keep = false;

@@ -21,13 +21,13 @@ const STREAMS_MAX: u32 = 10_000;
 const HEAD_BYTES_MAX: u32 = 64 << 10;
 
 /// Whoever asks holds one; with the last, the connection ends.
-pub(crate) struct Sender {
+pub struct Sender {
     wire: Rc<Wire>,
 }
 
 /// Takes the connection up; what it needs for that goes out with the first
 /// request. Calls `over` when it is.
-pub(crate) fn start(io: Io, over: impl FnOnce(Result<(), Ended>) + 'static) -> Rc<Sender> {
+pub fn start(io: Io, over: impl FnOnce(Result<(), Ended>) + 'static) -> Rc<Sender> {
     let limits = Limits {
         streams: STREAMS_MAX,
         stream_window_bytes: STREAM_WINDOW_BYTES,
@@ -71,7 +71,7 @@ async fn run(wire: Rc<Wire>, mut drive: Drive, over: impl FnOnce(Result<(), Ende
 
 impl Sender {
     /// False if this connection takes no request any more.
-    pub(crate) async fn ready(&self) -> bool {
+    pub async fn ready(&self) -> bool {
         loop {
             {
                 let state = self.wire.state.borrow();
@@ -87,13 +87,7 @@ impl Sender {
     }
 
     /// Begins a request; its stream takes the body, unless there is none.
-    pub(crate) fn ask(
-        &self,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        end: bool,
-    ) -> Option<Held> {
+    pub fn ask(&self, method: &Method, uri: &Uri, headers: &HeaderMap, end: bool) -> Option<Held> {
         let host = headers.get(header::HOST).map_or(&b"localhost"[..], |host| host.as_bytes());
         let asked = Asked {
             method: method.as_str().as_bytes(),

@@ -22,17 +22,17 @@ const READS_MAX: usize = 4;
 /// What an output may keep while nothing is under way.
 const KEPT_BYTES: usize = 4 * 1024;
 /// A peer that does not take our farewell does without.
-pub(super) const CLOSE_MAX: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// What the streams of a connection share.
-pub(crate) struct Wire {
-    pub(super) state: RefCell<State>,
+pub struct Wire {
+    pub(crate) state: RefCell<State>,
     /// A client's: a stream is over, and another may begin.
-    pub(super) freed: Notify,
+    pub(crate) freed: Notify,
 }
 
-pub(super) struct State {
-    pub(super) connection: Connection,
+pub(crate) struct State {
+    pub(crate) connection: Connection,
     streams: HashMap<StreamId, Rc<Stream>, BuildHasherDefault<Spread>>,
     /// Streams that wait for room.
     blocked: Vec<StreamId>,
@@ -41,12 +41,12 @@ pub(super) struct State {
     /// A client's: nobody asks on it any more.
     is_unused: bool,
     /// Nothing comes or goes any more.
-    pub(super) is_over: bool,
+    pub(crate) is_over: bool,
 }
 
 /// The driver's side: the stream, and what is on its way out.
-pub(super) struct Drive {
-    pub(super) io: Io,
+pub(crate) struct Drive {
+    pub(crate) io: Io,
     outbox: Vec<u8>,
     /// Of `outbox`, what is written already.
     written: usize,
@@ -57,7 +57,7 @@ pub(super) struct Drive {
 
 /// How a turn's reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// For more to come, or for room to answer it.
     Waits,
     Gone,
@@ -65,7 +65,7 @@ pub(super) enum Turn {
 
 /// Why a connection ended before it was finished.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub enum Ended {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -75,7 +75,7 @@ pub(crate) enum Ended {
 // === impl Wire ===
 
 impl Wire {
-    pub(super) fn new(connection: Connection) -> Rc<Wire> {
+    pub(crate) fn new(connection: Connection) -> Rc<Wire> {
         let state = State {
             connection,
             streams: HashMap::default(),
@@ -88,19 +88,19 @@ impl Wire {
     }
 
     /// A stream that has just begun.
-    pub(super) fn add(self: &Rc<Wire>, id: StreamId, began: Instant) -> Rc<Stream> {
+    pub(crate) fn add(self: &Rc<Wire>, id: StreamId, began: Instant) -> Rc<Stream> {
         let stream = Rc::new(Stream::new(self.clone(), id, began));
         self.state.borrow_mut().streams.insert(id, stream.clone());
         stream
     }
 
     /// Streams that somebody relays.
-    pub(super) fn streams(&self) -> usize {
+    pub(crate) fn streams(&self) -> usize {
         self.state.borrow().streams.len()
     }
 
     /// Says something on the connection, and has it written.
-    pub(super) fn say<T>(&self, say: impl FnOnce(&mut Connection) -> T) -> T {
+    pub(crate) fn say<T>(&self, say: impl FnOnce(&mut Connection) -> T) -> T {
         let mut state = self.state.borrow_mut();
         let said = say(&mut state.connection);
         state.tell();
@@ -108,19 +108,19 @@ impl Wire {
     }
 
     /// Nobody asks on it any more.
-    pub(super) fn leave_unused(&self) {
+    pub(crate) fn leave_unused(&self) {
         let mut state = self.state.borrow_mut();
         state.is_unused = true;
         state.wake();
     }
 
     /// Nothing is under way, and nothing more is to be.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state.borrow().is_done()
     }
 
     /// Looks again at a stream when some of what it waits with has gone.
-    pub(super) fn block(&self, id: StreamId) {
+    pub(crate) fn block(&self, id: StreamId) {
         let blocked = &mut self.state.borrow_mut().blocked;
         if !blocked.contains(&id) {
             blocked.push(id);
@@ -128,7 +128,7 @@ impl Wire {
     }
 
     /// Nobody relays it any more; what was not taken of it is given back.
-    pub(super) fn forget(&self, id: StreamId, credit: u32) {
+    pub(crate) fn forget(&self, id: StreamId, credit: u32) {
         let state = &mut *self.state.borrow_mut();
         state.streams.remove(&id);
         if credit > 0 {
@@ -144,7 +144,7 @@ impl Wire {
     }
 
     /// What came for a stream goes into its mail.
-    pub(super) fn deliver(&self, event: Event) {
+    pub(crate) fn deliver(&self, event: Event) {
         let mut state = self.state.borrow_mut();
         let id = match &event {
             Event::Response { stream, .. }
@@ -173,7 +173,7 @@ impl Wire {
 
 impl Ended {
     /// The peer meant to make work for nothing.
-    pub(super) fn is_flood(&self) -> bool {
+    pub(crate) fn is_flood(&self) -> bool {
         matches!(self, Ended::Fault(fatal) if fatal.code == Code::ENHANCE_YOUR_CALM)
     }
 }
@@ -181,7 +181,7 @@ impl Ended {
 // === impl State ===
 
 impl State {
-    pub(super) fn stream(&self, id: StreamId) -> Option<&Rc<Stream>> {
+    pub(crate) fn stream(&self, id: StreamId) -> Option<&Rc<Stream>> {
         self.streams.get(&id)
     }
 
@@ -217,12 +217,12 @@ impl State {
 // === impl Drive ===
 
 impl Drive {
-    pub(super) fn new(io: Io, now: Instant) -> Drive {
+    pub(crate) fn new(io: Io, now: Instant) -> Drive {
         Drive { io, outbox: Vec::new(), written: 0, has_stepped_back: false, rested: now }
     }
 
     /// Reads, hands `each` what came, and writes what there is to say.
-    pub(super) fn turn(
+    pub(crate) fn turn(
         &mut self,
         wire: &Rc<Wire>,
         mut each: impl FnMut(Event, Instant) -> Result<(), Fatal>,
@@ -334,7 +334,7 @@ impl Drive {
     }
 
     /// Ends the connection, with what is still to be said.
-    pub(super) async fn close(&mut self, wire: &Rc<Wire>) {
+    pub(crate) async fn close(&mut self, wire: &Rc<Wire>) {
         wire.end();
         self.has_stepped_back = true;
         let said = std::future::poll_fn(|cx| {

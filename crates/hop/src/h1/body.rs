@@ -15,7 +15,7 @@ const TRAILERS_MAX: usize = 32;
 
 /// What is left of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Decoder(State);
+pub struct Decoder(State);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -33,7 +33,7 @@ enum State {
 
 /// How a body is framed on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coder {
+pub enum Coder {
     /// As it is: its length was said, or the connection's end tells it.
     Plain,
     Chunked,
@@ -41,7 +41,7 @@ pub(crate) enum Coder {
 
 /// What a look at the input gave.
 #[derive(Debug)]
-pub(crate) enum Decoded {
+pub enum Decoded {
     Piece(Piece),
     NeedMore,
     End,
@@ -50,28 +50,28 @@ pub(crate) enum Decoded {
 // === impl Decoder ===
 
 impl Decoder {
-    pub(crate) const fn none() -> Decoder {
+    pub const fn none() -> Decoder {
         Decoder(State::Done)
     }
 
-    pub(crate) const fn length(length: u64) -> Decoder {
+    pub const fn length(length: u64) -> Decoder {
         Decoder(if length == 0 { State::Done } else { State::Length(length) })
     }
 
-    pub(crate) const fn chunked() -> Decoder {
+    pub const fn chunked() -> Decoder {
         Decoder(State::Size)
     }
 
-    pub(crate) const fn until_end() -> Decoder {
+    pub const fn until_end() -> Decoder {
         Decoder(State::UntilEnd)
     }
 
-    pub(crate) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.0 == State::Done
     }
 
     /// What was said about the length.
-    pub(crate) fn said(&self) -> Option<u64> {
+    pub fn said(&self) -> Option<u64> {
         match self.0 {
             State::Done => Some(0),
             State::Length(length) => Some(length),
@@ -80,11 +80,7 @@ impl Decoder {
     }
 
     /// The next piece of what is in `input`; `ended` if no more will come.
-    pub(crate) fn decode(
-        &mut self,
-        input: &mut BytesMut,
-        ended: bool,
-    ) -> Result<Decoded, Malformed> {
+    pub fn decode(&mut self, input: &mut BytesMut, ended: bool) -> Result<Decoded, Malformed> {
         loop {
             match self.0 {
                 State::Done => return Ok(Decoded::End),
@@ -217,7 +213,7 @@ fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
 // === impl Coder ===
 
 impl Coder {
-    pub(crate) fn data(self, bytes: &[u8], output: &mut BytesMut) {
+    pub fn data(self, bytes: &[u8], output: &mut BytesMut) {
         match self {
             _ if bytes.is_empty() => {}
             Coder::Plain => output.extend_from_slice(bytes),
@@ -229,7 +225,7 @@ impl Coder {
         }
     }
 
-    pub(crate) fn end(self, trailers: Option<&HeaderMap>, output: &mut BytesMut) {
+    pub fn end(self, trailers: Option<&HeaderMap>, output: &mut BytesMut) {
         if self == Coder::Plain {
             return;
         }

@@ -7,7 +7,7 @@ use super::Coder;
 
 /// What the head says about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection<'a> {
+pub enum Connection<'a> {
     Keep,
     /// Said to a client of HTTP/1.0, which would close.
     KeepSaid,
@@ -17,13 +17,13 @@ pub(crate) enum Connection<'a> {
 
 /// A length that is said, or chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Framing {
-    pub(crate) coder: Coder,
+pub struct Framing {
+    pub coder: Coder,
     /// Of a body whose length is known and not in the headers already.
-    pub(crate) length: Option<u64>,
+    pub length: Option<u64>,
 }
 
-pub(crate) fn write_request(
+pub fn write_request(
     output: &mut BytesMut,
     method: &Method,
     uri: &Uri,
@@ -40,7 +40,7 @@ pub(crate) fn write_request(
     rest(output, headers, framing, connection);
 }
 
-pub(crate) fn write_response(
+pub fn write_response(
     output: &mut BytesMut,
     status: StatusCode,
     headers: &HeaderMap,

@@ -10,16 +10,16 @@ mod head;
 mod server;
 mod write;
 
-pub(crate) use body::{Coder, Decoded, Decoder};
-pub(crate) use head::{Bounds, RequestHead, Version, request, response};
+pub use body::{Coder, Decoded, Decoder};
+pub use head::{Bounds, RequestHead, Version, request, response};
 pub(crate) use server::serve;
-pub(crate) use write::{Connection, Framing, write_request, write_response};
+pub use write::{Connection, Framing, write_request, write_response};
 
 use http::StatusCode;
 
 /// Why a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
+pub enum Malformed {
     #[error("the head is larger than allowed")]
     HeadTooLarge,
     #[error("there are more headers than allowed")]
@@ -48,7 +48,7 @@ pub(crate) enum Malformed {
 
 impl Malformed {
     /// What to tell a client.
-    pub(crate) fn status(self) -> StatusCode {
+    pub fn status(self) -> StatusCode {
         match self {
             Malformed::HeadTooLarge | Malformed::TooManyHeaders => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE

@@ -12,7 +12,6 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http2::Code;
-use tokio::time::{Instant, sleep};
 
 use crate::{
     h1::{Coder, Decoded, Decoder, Malformed},
@@ -27,13 +26,13 @@ const OUTPUT_BYTES_MAX: usize = 64 << 10;
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Clone, Debug)]
-pub(crate) enum Piece {
+pub enum Piece {
     Data(Bytes),
     Trailers(HeaderMap),
 }
 
 /// Where a body comes from.
-pub(crate) enum Source<'a> {
+pub enum Source<'a> {
     Empty,
     Whole(Bytes),
     H1 { io: &'a RefCell<Io>, decoder: Decoder },
@@ -42,7 +41,7 @@ pub(crate) enum Source<'a> {
 
 /// A body that may be sent again: what was taken of it is kept while it is
 /// small enough.
-pub(crate) struct Body<'a> {
+pub struct Body<'a> {
     source: Source<'a>,
     kept: Vec<Piece>,
     kept_bytes: usize,
@@ -53,7 +52,7 @@ pub(crate) struct Body<'a> {
 }
 
 /// Where a body goes.
-pub(crate) enum Sink<'a> {
+pub enum Sink<'a> {
     Nowhere,
     H1 { io: &'a RefCell<Io>, coder: Coder },
     H2 { stream: Rc<Stream> },
@@ -61,7 +60,7 @@ pub(crate) enum Sink<'a> {
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub enum Broken {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -76,27 +75,28 @@ pub(crate) enum Broken {
 
 /// Which end broke.
 #[derive(Debug)]
-pub(crate) enum Cut {
+pub enum Cut {
     Source(Broken),
     Sink,
 }
 
 /// Moves pieces until the source has ended and the sink has all of it.
-pub(crate) struct Pump {
+pub struct Pump {
     ended: bool,
     done: bool,
     /// Bytes that the source has given.
     taken: u64,
     /// Whom it stands still for.
     awaited: End,
-    patience: Option<Patience>,
+    /// With either end, if it is one that may not be slow.
+    patience: [Option<Patience>; 2],
 }
 
 // === impl Source ===
 
 impl Source<'_> {
     /// Whether nothing is to come, as far as is known without looking.
-    pub(crate) fn is_end(&self) -> bool {
+    pub fn is_end(&self) -> bool {
         match self {
             Source::Empty => true,
             Source::Whole(bytes) => bytes.is_empty(),
@@ -106,7 +106,7 @@ impl Source<'_> {
     }
 
     /// The length, if it was said.
-    pub(crate) fn said(&self) -> Option<u64> {
+    pub fn said(&self) -> Option<u64> {
         match self {
             Source::Empty => Some(0),
             Source::Whole(bytes) => Some(bytes.len() as u64),
@@ -116,10 +116,7 @@ impl Source<'_> {
         }
     }
 
-    pub(crate) fn poll_piece(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Piece>, Broken>> {
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Broken>> {
         match self {
             Source::Empty => Poll::Ready(Ok(None)),
             Source::Whole(bytes) => {
@@ -148,42 +145,42 @@ impl Source<'_> {
 
 impl<'a> Body<'a> {
     /// Given once.
-    pub(crate) fn once(source: Source<'a>) -> Body<'a> {
+    pub fn once(source: Source<'a>) -> Body<'a> {
         Body { source, kept: Vec::new(), kept_bytes: 0, given: 0, keeping: false, touched: false }
     }
 
     /// Given again as long as it has at most [`KEPT_BYTES_MAX`].
-    pub(crate) fn again(source: Source<'a>) -> Body<'a> {
+    pub fn again(source: Source<'a>) -> Body<'a> {
         Body { keeping: true, ..Body::once(source) }
     }
 
     /// Begins anew; false if that cannot be.
-    pub(crate) fn rewind(&mut self) -> bool {
+    pub fn rewind(&mut self) -> bool {
         self.given = 0;
         self.keeping
     }
 
     /// Whether [`Body::rewind`] would be true.
-    pub(crate) fn rewind_is_possible(&self) -> bool {
+    pub fn rewind_is_possible(&self) -> bool {
         self.keeping
     }
 
     /// Whether anything of it has been given out.
-    pub(crate) fn was_given(&self) -> bool {
+    pub fn was_given(&self) -> bool {
         self.touched
     }
 
     /// Whether all has been taken from where it comes.
-    pub(crate) fn is_taken(&self) -> bool {
+    pub fn is_taken(&self) -> bool {
         self.source.is_end()
     }
 
-    pub(crate) fn is_end(&self) -> bool {
+    pub fn is_end(&self) -> bool {
         self.given == self.kept.len() && self.source.is_end()
     }
 
     /// The length as a whole, if it is known, as long as nothing of it is gone.
-    pub(crate) fn said(&self) -> Option<u64> {
+    pub fn said(&self) -> Option<u64> {
         if matches!(self.kept.last(), Some(Piece::Trailers(_))) {
             return None;
         }
@@ -192,7 +189,7 @@ impl<'a> Body<'a> {
 
     /// Takes all of it in; none if it is larger than what is kept, and then
     /// nothing of it is lost either.
-    pub(crate) async fn whole(&mut self) -> Result<Option<Bytes>, Broken> {
+    pub async fn whole(&mut self) -> Result<Option<Bytes>, Broken> {
         while self.keeping {
             let piece = std::future::poll_fn(|cx| self.source.poll_piece(cx)).await?;
             let Some(piece) = piece else {
@@ -293,7 +290,7 @@ impl Sink<'_> {
         Ok(())
     }
 
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         match self {
             Sink::Nowhere => Poll::Ready(Ok(())),
             Sink::H1 { io, .. } => io.borrow_mut().poll_flush(cx).map_err(Broken::Io),
@@ -312,7 +309,7 @@ impl Sink<'_> {
 
     /// Gives up in the middle, so that the other side does not take what it
     /// has for the whole.
-    pub(crate) fn break_off(&mut self, code: Code) {
+    pub fn break_off(&mut self, code: Code) {
         if let Sink::H2 { stream } = self {
             stream.reset(code);
         }
@@ -323,38 +320,41 @@ impl Sink<'_> {
 
 impl Pump {
     /// `nothing` if there is no body at all and the head has said so.
-    pub(crate) fn new(nothing: bool) -> Pump {
-        Pump { ended: nothing, done: false, taken: 0, awaited: End::Source, patience: None }
+    pub fn new(nothing: bool) -> Pump {
+        Pump { ended: nothing, done: false, taken: 0, awaited: End::Source, patience: [None, None] }
     }
 
-    /// With a client at one end, who may be slow, but not too slow.
-    pub(crate) fn patiently(self, client: End, stall: std::time::Duration) -> Pump {
-        Pump { patience: Some(Patience::new(client, stall)), ..self }
+    /// With somebody at this end who may be slow, but not too slow.
+    pub fn patiently(mut self, end: End, stall: Duration) -> Pump {
+        self.patience[end as usize] = Some(Patience::new(end, stall));
+        self
     }
 
-    pub(crate) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.done
     }
 
-    pub(crate) fn poll(
+    pub fn poll(
         &mut self,
         source: &mut Body<'_>,
         sink: &mut Sink<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Cut>> {
         let polled = self.advance(source, sink, cx);
-        if let Poll::Pending = polled
-            && let Some(patience) = &mut self.patience
-        {
-            let moved = match self.awaited {
-                End::Source => self.taken,
-                End::Sink => self.taken.saturating_sub(sink.held()),
-            };
-            ready!(patience.poll_out(self.awaited, moved, cx));
-            return Poll::Ready(Err(match patience.client {
-                End::Source => Cut::Source(Broken::TooSlow),
-                End::Sink => Cut::Sink,
-            }));
+        if polled.is_ready() {
+            return polled;
+        }
+        let moved = match self.awaited {
+            End::Source => self.taken,
+            End::Sink => self.taken.saturating_sub(sink.held()),
+        };
+        for patience in self.patience.iter_mut().flatten() {
+            if patience.poll_out(self.awaited, moved, cx).is_ready() {
+                return Poll::Ready(Err(match self.awaited {
+                    End::Source => Cut::Source(Broken::TooSlow),
+                    End::Sink => Cut::Sink,
+                }));
+            }
         }
         polled
     }
@@ -395,64 +395,5 @@ impl Pump {
                 }
             }
         }
-    }
-}
-
-/// Copies bytes both ways until both have ended, or until none have moved for
-/// `idle`. Gives how many went each way.
-pub(crate) async fn both_ways(
-    left: &mut Io,
-    right: &mut Io,
-    idle: Duration,
-) -> io::Result<(u64, u64)> {
-    let mut there = Way::default();
-    let mut back = Way::default();
-    // What was read before the tunnel began goes first.
-    there.bytes += left.input.len() as u64;
-    right.output.unsplit(left.input.split());
-    back.bytes += right.input.len() as u64;
-    left.output.unsplit(right.input.split());
-    let mut alarm = std::pin::pin!(sleep(idle));
-    let mut seen = 0;
-    std::future::poll_fn(|cx| {
-        let first = there.poll(left, right, cx)?;
-        let second = back.poll(right, left, cx)?;
-        if first.is_ready() && second.is_ready() {
-            return Poll::Ready(Ok((there.bytes, back.bytes)));
-        }
-        while alarm.as_mut().poll(cx).is_ready() {
-            let moved = there.bytes + back.bytes;
-            if moved == seen {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            seen = moved;
-            alarm.as_mut().reset(Instant::now() + idle);
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// One direction of a tunnel.
-#[derive(Default)]
-struct Way {
-    bytes: u64,
-    done: bool,
-}
-
-// === impl Way ===
-
-impl Way {
-    fn poll(&mut self, from: &mut Io, to: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.done {
-            ready!(to.poll_flush(cx))?;
-            if from.ended {
-                ready!(to.poll_shutdown(cx))?;
-                self.done = true;
-                break;
-            }
-            self.bytes += ready!(from.poll_pass(to, cx))? as u64;
-        }
-        Poll::Ready(Ok(()))
     }
 }

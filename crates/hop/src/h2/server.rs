@@ -16,17 +16,11 @@ use super::{
     wire::{Drive, Ended, Turn, Wire},
 };
 use crate::{
-    exchange::{Client, Request, relay},
     flow::Source,
     io::Io,
-    refusal::Refusal,
     reply::Reply,
-    worker::Worker,
+    serve::{Handler, Request, Unread},
 };
-
-/// What one stream, and all of a connection, may have on its way to us.
-const STREAM_WINDOW_BYTES: u32 = 128 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 
 /// Streams that a client resets within so short a time, and how many of those,
 /// if they are more than every second stream, end its connection: each may have
@@ -39,13 +33,6 @@ const PREMATURE_STREAMS_MAX: u64 = 500;
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 const BAD_REQUEST: u16 = 400;
-
-/// Whose streams they are.
-struct Origin {
-    worker: Rc<Worker>,
-    listener: Rc<str>,
-    client: Client,
-}
 
 /// What has become of the streams of a connection so far.
 #[derive(Default)]
@@ -65,41 +52,34 @@ struct Clock {
     farewell: Option<Instant>,
 }
 
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    listener: Rc<str>,
-    client: Client,
-    io: Io,
-) -> Result<(), Ended> {
-    let metrics = worker.metrics.clone();
-    let limits = worker.plan().shared.config.limits.clone();
+pub(crate) async fn serve<H: Handler>(handler: &Rc<H>, io: Io) -> Result<(), Ended> {
+    let limits = handler.limits();
     let now = Instant::now();
-    let clock = Clock::new(now, limits.idle_timeout.0, limits.head_timeout.0);
+    let clock = Clock::new(now, limits.idle_timeout, limits.head_timeout);
     let wire = Wire::new(Connection::new(Limits {
         streams: limits.streams,
-        stream_window_bytes: STREAM_WINDOW_BYTES,
-        connection_window_bytes: CONNECTION_WINDOW_BYTES,
-        head_bytes: u32::try_from(limits.head_bytes).unwrap_or(u32::MAX),
+        stream_window_bytes: limits.stream_window_bytes,
+        connection_window_bytes: limits.connection_window_bytes,
+        head_bytes: u32::try_from(limits.head.bytes).unwrap_or(u32::MAX),
         ..Limits::default()
     }));
     let mut drive = Drive::new(io, now);
-    let origin = Rc::new(Origin { worker, listener, client });
-    let served = carry(&origin, &wire, &mut drive, clock).await;
+    let served = carry(handler, &wire, &mut drive, clock).await;
     if served.as_ref().is_err_and(Ended::is_flood) {
-        metrics.floods.add(1);
+        handler.flooded();
         wire.say(|connection| connection.go_away_now(Code::ENHANCE_YOUR_CALM));
     }
     drive.close(&wire).await;
     served
 }
 
-async fn carry(
-    origin: &Rc<Origin>,
+async fn carry<H: Handler>(
+    handler: &Rc<H>,
     wire: &Rc<Wire>,
     drive: &mut Drive,
     mut clock: Clock,
 ) -> Result<(), Ended> {
-    let mut drained = pin!(origin.worker.drained());
+    let mut drained = pin!(handler.drained());
     let mut is_draining = false;
     let mut streams = Streams::default();
     std::future::poll_fn(|cx| {
@@ -111,7 +91,7 @@ async fn carry(
             if let Event::Request { .. } = &event {
                 clock.idle_since = now;
             }
-            streams.event(origin, wire, event, now)
+            streams.event(handler, wire, event, now)
         };
         match drive.turn(wire, each, cx) {
             Err(ended) => return Poll::Ready(Err(ended)),
@@ -124,12 +104,48 @@ async fn carry(
     .await
 }
 
+fn begin<H: Handler>(
+    handler: &Rc<H>,
+    wire: &Rc<Wire>,
+    id: StreamId,
+    head: &Head,
+    end: bool,
+    now: Instant,
+) {
+    let Some(request) = http2::request(head, ()) else {
+        return wire.say(|connection| connection.respond(id, BAD_REQUEST, [], true));
+    };
+    let stream = wire.add(id, now);
+    if end {
+        stream.is_heard();
+    }
+    let held = Held::new(stream);
+    let handler = handler.clone();
+    tokio::task::spawn_local(async move { answer(&*handler, request.into_parts().0, held).await });
+}
+
+async fn answer(handler: &impl Handler, mut head: http::request::Parts, held: Held) {
+    if held.stream().is_lost() {
+        return;
+    }
+    let stream = held.stream().clone();
+    let mut reply = Reply::H2(held);
+    if let Err((status, why)) = plain(&mut head, handler.limits().head.headers) {
+        let own = handler.refuse(Unread::Malformed { status, why: why.into() });
+        let _ = own.map(|own| reply.own(own, true));
+        return;
+    }
+    let body = if stream.is_end() { Source::Empty } else { Source::H2 { stream } };
+    let request = Request { head, body, upgrade: None };
+    handler.answer(request, reply).await;
+}
+
 // === impl Streams ===
 
 impl Streams {
-    fn event(
+    fn event<H: Handler>(
         &mut self,
-        origin: &Rc<Origin>,
+        handler: &Rc<H>,
         wire: &Rc<Wire>,
         event: Event,
         now: Instant,
@@ -147,7 +163,7 @@ impl Streams {
                     return self.check();
                 }
                 drop(state);
-                origin.begin(wire, stream, &head, end, now);
+                begin(handler, wire, stream, &head, end, now);
                 Ok(())
             }
             Event::Reset { stream, .. } => {
@@ -175,50 +191,6 @@ impl Streams {
             return Err(Fatal { code: Code::ENHANCE_YOUR_CALM, reason });
         }
         Ok(())
-    }
-}
-
-// === impl Origin ===
-
-impl Origin {
-    fn begin(
-        self: &Rc<Origin>,
-        wire: &Rc<Wire>,
-        id: StreamId,
-        head: &Head,
-        end: bool,
-        now: Instant,
-    ) {
-        let Some(request) = http2::request(head, ()) else {
-            return wire.say(|connection| connection.respond(id, BAD_REQUEST, [], true));
-        };
-        let stream = wire.add(id, now);
-        if end {
-            stream.is_heard();
-        }
-        let held = Held::new(stream);
-        let origin = self.clone();
-        tokio::task::spawn_local(async move { origin.answer(request.into_parts().0, held).await });
-    }
-
-    async fn answer(&self, mut head: http::request::Parts, held: Held) {
-        let Origin { worker, listener, client } = self;
-        if held.stream().is_lost() {
-            return;
-        }
-        let plan = worker.plan();
-        let Some(at) = plan.listener(listener) else { return };
-        let stream = held.stream().clone();
-        let mut reply = Reply::H2(held);
-        if let Err((status, message)) = plain(&mut head, worker.bounds().headers) {
-            worker.metrics.malformed.add(1);
-            let refusal = Refusal::new(status, errors::MESH_MALFORMED, message);
-            let _ = reply.refuse(&refusal, false, true);
-            return;
-        }
-        let body = if stream.is_end() { Source::Empty } else { Source::H2 { stream } };
-        let request = Request { head, body, upgrade: None };
-        relay(worker, &plan, at, client, request, reply).await;
     }
 }
 

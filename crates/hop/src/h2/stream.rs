@@ -22,19 +22,19 @@ const PENDING_BYTES_MAX: usize = 64 << 10;
 /// piece costs its place, whatever its size.
 const CRUMB_BYTES_MAX: usize = 1024;
 
-pub(crate) struct Stream {
+pub struct Stream {
     wire: Rc<Wire>,
     id: StreamId,
-    pub(super) began: Instant,
+    pub(crate) began: Instant,
     mail: RefCell<Mail>,
 }
 
 /// Whose it is: when it goes, the stream ends.
-pub(crate) struct Held(Rc<Stream>);
+pub struct Held(Rc<Stream>);
 
 /// How a stream ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     Reset(Code),
     Connection,
 }
@@ -56,13 +56,13 @@ struct Mail {
 // === impl Stream ===
 
 impl Stream {
-    pub(super) fn new(wire: Rc<Wire>, id: StreamId, began: Instant) -> Stream {
+    pub(crate) fn new(wire: Rc<Wire>, id: StreamId, began: Instant) -> Stream {
         Stream { wire, id, began, mail: RefCell::default() }
     }
 
     // === in ===
 
-    pub(super) fn take(&self, event: Event) {
+    pub(crate) fn take(&self, event: Event) {
         let mut mail = self.mail.borrow_mut();
         match event {
             Event::Response { head, end, .. } => (mail.head, mail.is_whole) = (Some(head), end),
@@ -85,23 +85,23 @@ impl Stream {
         mail.wake();
     }
 
-    pub(super) fn lose(&self, lost: Lost) {
+    pub(crate) fn lose(&self, lost: Lost) {
         let mut mail = self.mail.borrow_mut();
         mail.lost.get_or_insert(lost);
         mail.wake();
     }
 
     /// There is no body.
-    pub(super) fn is_heard(&self) {
+    pub(crate) fn is_heard(&self) {
         self.mail.borrow_mut().is_whole = true;
     }
 
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.mail.borrow().lost.is_some()
     }
 
     /// The answer's head, and whether there is a body.
-    pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<(Response, bool), Broken>> {
+    pub fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<(Response, bool), Broken>> {
         let mut mail = self.mail.borrow_mut();
         match (mail.head.take(), mail.lost) {
             (Some(head), _) => Poll::Ready(Ok((head, !mail.is_end()))),
@@ -110,7 +110,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Broken>> {
+    pub fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Broken>> {
         let mut mail = self.mail.borrow_mut();
         while let Some((bytes, credit)) = mail.data.pop_front() {
             self.wire.say(|connection| connection.release(self.id, credit));
@@ -133,19 +133,19 @@ impl Stream {
     }
 
     /// Whether nothing is to come, as far as is known without looking.
-    pub(crate) fn is_end(&self) -> bool {
+    pub fn is_end(&self) -> bool {
         self.mail.borrow().is_end()
     }
 
     /// Ready when the peer has taken it back.
-    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut mail = self.mail.borrow_mut();
         if mail.lost.is_some() { Poll::Ready(()) } else { mail.wait(cx) }
     }
 
     // === out ===
 
-    pub(crate) fn respond(
+    pub fn respond(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -158,13 +158,13 @@ impl Stream {
     }
 
     /// More of the body; `end` if it is the last.
-    pub(crate) fn data(&self, bytes: Bytes, end: bool) -> Result<(), Broken> {
+    pub fn data(&self, bytes: Bytes, end: bool) -> Result<(), Broken> {
         self.sound()?;
         self.wire.say(|connection| connection.data(self.id, bytes, end));
         Ok(())
     }
 
-    pub(crate) fn trailers(&self, trailers: &HeaderMap) -> Result<(), Broken> {
+    pub fn trailers(&self, trailers: &HeaderMap) -> Result<(), Broken> {
         self.sound()?;
         let fields = http2::trailers(trailers);
         self.wire.say(|connection| connection.trailers(self.id, fields));
@@ -172,12 +172,12 @@ impl Stream {
     }
 
     /// Whether more may be said.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         self.poll_room(PENDING_BYTES_MAX, cx)
     }
 
     /// Whether all that was said has gone.
-    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         self.poll_room(0, cx)
     }
 
@@ -193,12 +193,12 @@ impl Stream {
     }
 
     /// Bytes that wait for the peer's windows.
-    pub(crate) fn pending(&self) -> usize {
+    pub fn pending(&self) -> usize {
         self.wire.state.borrow().connection.pending(self.id)
     }
 
     /// So many wait now; wakes who waited for that.
-    pub(super) fn has_room(&self, pending: usize) -> bool {
+    pub(crate) fn has_room(&self, pending: usize) -> bool {
         let mut mail = self.mail.borrow_mut();
         let has_room = mail.room.is_none_or(|room| pending <= room);
         if has_room {
@@ -208,7 +208,7 @@ impl Stream {
         has_room
     }
 
-    pub(crate) fn reset(&self, code: Code) {
+    pub fn reset(&self, code: Code) {
         self.wire.say(|connection| connection.reset(self.id, code));
     }
 
@@ -224,11 +224,11 @@ impl Stream {
 // === impl Held ===
 
 impl Held {
-    pub(super) fn new(stream: Rc<Stream>) -> Held {
+    pub(crate) fn new(stream: Rc<Stream>) -> Held {
         Held(stream)
     }
 
-    pub(crate) fn stream(&self) -> &Rc<Stream> {
+    pub fn stream(&self) -> &Rc<Stream> {
         &self.0
     }
 }

@@ -13,12 +13,10 @@ use tokio::time::timeout;
 
 use super::{Malformed, RequestHead, Version, request};
 use crate::{
-    exchange::{Client, Ended, Request, relay},
-    flow::{Source, both_ways},
+    flow::Source,
     io::{Io, fill, flush},
-    refusal::Refusal,
-    reply::Reply,
-    worker::Worker,
+    reply::{Own, Reply},
+    serve::{After, Handler, Request, Unread},
 };
 
 /// What is not read any more is waited for so long, so that a refusal arrives
@@ -33,43 +31,29 @@ enum NoRequest {
     TooSlow,
 }
 
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    listener: Rc<str>,
-    client: Client,
-    io: Io,
-) -> io::Result<()> {
+pub(crate) async fn serve<H: Handler>(handler: &Rc<H>, io: Io) -> io::Result<()> {
     let io = RefCell::new(io);
     let mut fresh = true;
     loop {
-        let head = match next(&worker, &io, fresh).await {
+        let head = match next(&**handler, &io, fresh).await {
             Ok(head) => head,
             Err(NoRequest::Ended) => return Ok(()),
             Err(NoRequest::Malformed(why)) => {
-                worker.metrics.malformed.add(1);
-                let refusal = Refusal::new(why.status(), errors::MESH_MALFORMED, why.to_string());
-                return refuse(&io, &refusal).await;
+                let unread = Unread::Malformed { status: why.status(), why: why.to_string() };
+                return refuse(&io, handler.refuse(unread)).await;
             }
-            Err(NoRequest::TooSlow) => {
-                let status = http::StatusCode::REQUEST_TIMEOUT;
-                let message = "the head did not arrive in time";
-                return refuse(&io, &Refusal::new(status, errors::BODY_TOO_SLOW, message)).await;
-            }
+            Err(NoRequest::TooSlow) => return refuse(&io, handler.refuse(Unread::TooSlow)).await,
         };
         fresh = false;
-        let plan = worker.plan();
-        // Its listener is gone, and it with it.
-        let Some(at) = plan.listener(&listener) else { return Ok(()) };
-        if head.expects_continue && !head.body.is_done() && io.borrow().input.is_empty() {
-            io.borrow_mut().output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            flush(&io).await?;
-        }
         let reply = Reply::H1 {
             io: &io,
             version: head.version,
             head_only: head.parts.method == Method::HEAD,
             keep: head.keep_alive,
-            draining: &worker.draining,
+            draining: handler.draining(),
+            expects_continue: head.expects_continue
+                && !head.body.is_done()
+                && io.borrow().input.is_empty(),
         };
         let body = if head.body.is_done() {
             Source::Empty
@@ -78,50 +62,41 @@ pub(crate) async fn serve(
         };
         let request = Request { head: head.parts, body, upgrade: head.upgrade };
         // Boxed: a connection that waits for its next request is small.
-        let ended = Box::pin(relay(&worker, &plan, at, &client, request, reply)).await;
-        drop(plan);
+        let after = Box::pin(handler.answer(request, reply)).await;
         // Our own answers are small: who does not take one is not waited for.
-        let stall = worker.plan().shared.config.limits.stall_timeout.0;
-        match ended {
-            Ended::Keep => within(stall, flush(&io)).await?,
-            Ended::Close => {
-                within(stall, flush(&io)).await?;
-                return linger(&io).await;
-            }
-            Ended::Tunnel(mut upstream, _busy) => {
-                within(stall, flush(&io)).await?;
-                let mut io = io.into_inner();
-                worker.metrics.tunnels.add(1);
-                let idle = worker.plan().shared.config.limits.idle_timeout.0;
-                let (bytes_in, bytes_out) = both_ways(&mut io, &mut upstream, idle).await?;
-                worker.metrics.bytes_in.add(bytes_in);
-                worker.metrics.bytes_out.add(bytes_out);
-                return Ok(());
-            }
+        within(handler.limits().stall_timeout, flush(&io)).await?;
+        match after {
+            After::Keep => {}
+            After::Close => return linger(&io).await,
+            After::Tunnel(tunnel) => return handler.tunnel(io.into_inner(), tunnel).await,
         }
     }
 }
 
 /// The next head. A connection may idle long, a head that has begun may not
 /// take long.
-async fn next(worker: &Worker, io: &RefCell<Io>, fresh: bool) -> Result<RequestHead, NoRequest> {
-    let bounds = worker.bounds();
+async fn next(
+    handler: &impl Handler,
+    io: &RefCell<Io>,
+    fresh: bool,
+) -> Result<RequestHead, NoRequest> {
+    let limits = handler.limits();
     let mut scanned = 0;
     if io.borrow().input.is_empty() {
-        let idle = worker.plan().shared.config.limits.idle_timeout.0;
         let read = async {
             tokio::select! {
                 biased;
                 read = fill(io) => read.unwrap_or(0),
-                () = worker.idle_over(fresh) => 0,
+                () = handler.idle_over(fresh) => 0,
             }
         };
-        if timeout(idle, read).await.unwrap_or(0) == 0 {
+        if timeout(limits.idle_timeout, read).await.unwrap_or(0) == 0 {
             return Err(NoRequest::Ended);
         }
     }
-    let mut look =
-        || request(&mut io.borrow_mut().input, &mut scanned, bounds).map_err(NoRequest::Malformed);
+    let mut look = || {
+        request(&mut io.borrow_mut().input, &mut scanned, limits.head).map_err(NoRequest::Malformed)
+    };
     if let Some(head) = look()? {
         return Ok(head);
     }
@@ -135,8 +110,7 @@ async fn next(worker: &Worker, io: &RefCell<Io>, fresh: bool) -> Result<RequestH
             }
         }
     };
-    let patience = worker.plan().shared.config.limits.head_timeout.0;
-    timeout(patience, rest).await.unwrap_or(Err(NoRequest::TooSlow))
+    timeout(limits.head_timeout, rest).await.unwrap_or(Err(NoRequest::TooSlow))
 }
 
 async fn within(stall: Duration, flushed: impl Future<Output = io::Result<()>>) -> io::Result<()> {
@@ -146,15 +120,17 @@ async fn within(stall: Duration, flushed: impl Future<Output = io::Result<()>>) 
     timeout(stall, flushed).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn refuse(io: &RefCell<Io>, refusal: &Refusal) -> io::Result<()> {
+async fn refuse(io: &RefCell<Io>, own: Option<Own>) -> io::Result<()> {
+    let Some(own) = own else { return Ok(()) };
     let mut reply = Reply::H1 {
         io,
         version: Version::V11,
         head_only: false,
         keep: false,
         draining: &Cell::new(false),
+        expects_continue: false,
     };
-    if reply.refuse(refusal, false, false).is_ok() {
+    if reply.own(own, false).is_ok() {
         within(LINGER, flush(io)).await?;
     }
     linger(io).await

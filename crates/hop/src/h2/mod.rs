@@ -6,12 +6,13 @@
 //! stream's [mail](stream::Stream). All of it is on one thread, so that a call
 //! from a client to an endpoint crosses two cells, and no channel and no lock.
 
-pub(crate) mod client;
+mod client;
 mod head;
 mod server;
 mod stream;
 mod wire;
 
-pub(crate) use client::Sender;
+pub use client::{Sender, start};
 pub(crate) use server::serve;
-pub(crate) use stream::{Held, Stream};
+pub use stream::{Held, Stream};
+pub use wire::Ended;

@@ -22,25 +22,25 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
 }
 
-pub(crate) struct Io {
+pub struct Io {
     stream: Stream,
     /// Read and not yet taken.
-    pub(crate) input: BytesMut,
+    pub input: BytesMut,
     /// To be written.
-    pub(crate) output: BytesMut,
+    pub output: BytesMut,
     /// The peer will send no more.
-    pub(crate) ended: bool,
+    pub ended: bool,
 }
 
 // === impl Io ===
 
 impl Io {
-    pub(crate) fn new(stream: Stream) -> Io {
+    pub fn new(stream: Stream) -> Io {
         Io { stream, input: BytesMut::new(), output: BytesMut::new(), ended: false }
     }
 
     /// What a server has agreed to speak, where TLS asked it.
-    pub(crate) fn alpn(&self) -> Option<Option<&[u8]>> {
+    pub fn alpn(&self) -> Option<Option<&[u8]>> {
         match &self.stream {
             Stream::Connected(stream) => Some(stream.get_ref().1.alpn_protocol()),
             _ => None,
@@ -48,7 +48,7 @@ impl Io {
     }
 
     /// Reads once; 0 is the end.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
@@ -60,11 +60,7 @@ impl Io {
     }
 
     /// Writes what is taken at once, past the output.
-    pub(crate) fn poll_write(
-        &mut self,
-        bytes: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => Poll::Ready(Ok(written)),
@@ -72,12 +68,12 @@ impl Io {
     }
 
     /// Has all that was written go out.
-    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Writes all of the output.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.output.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -94,11 +90,7 @@ impl Io {
 
     /// Reads once from here and writes to `to` what it takes at once; what it
     /// does not take becomes its output. 0 is the end.
-    pub(crate) fn poll_pass(
-        &mut self,
-        to: &mut Io,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_pass(&mut self, to: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
@@ -116,22 +108,26 @@ impl Io {
         })
     }
 
-    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    /// Whether nothing has come, the end included, since it was put away.
-    pub(crate) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
-        self.input.is_empty() && !self.ended && self.stream.tcp().poll_read_ready(cx).is_pending()
+    /// Whether nothing has come, the end included, since it was put away. What
+    /// TLS says to itself, such as tickets for later, is nothing.
+    pub fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        self.input.is_empty()
+            && !self.ended
+            && (self.stream.tcp().poll_read_ready(cx).is_pending()
+                || self.poll_fill(cx).is_pending())
     }
 }
 
 /// Reads until `input` has grown or the peer has ended.
-pub(crate) async fn fill(io: &RefCell<Io>) -> io::Result<usize> {
+pub async fn fill(io: &RefCell<Io>) -> io::Result<usize> {
     std::future::poll_fn(|cx| io.borrow_mut().poll_fill(cx)).await
 }
 
-pub(crate) async fn flush(io: &RefCell<Io>) -> io::Result<()> {
+pub async fn flush(io: &RefCell<Io>) -> io::Result<()> {
     std::future::poll_fn(|cx| io.borrow_mut().poll_flush(cx)).await
 }

@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 
 /// What would be read differently behind us, in HTTP/1.1, is refused; cookies
 /// are one header again (RFC 9113 section 8.2.3).
-pub(super) fn plain(
+pub(crate) fn plain(
     head: &mut http::request::Parts,
     headers_max: usize,
 ) -> Result<(), (StatusCode, &'static str)> {
