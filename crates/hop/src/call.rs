@@ -16,6 +16,9 @@ use crate::{
     io::Io,
 };
 
+/// Why there is a stream where an answer is.
+const SENT: &str = "an answer is to what was sent";
+
 /// Dropped before its answer has come as a whole, it is given up: with its
 /// connection in HTTP/1.1, by itself in HTTP/2.
 pub enum Call {
@@ -30,11 +33,19 @@ pub enum Waiting {
 }
 
 /// The head of an answer, and its body to come.
-pub struct Answer<'c> {
+pub struct Answer {
     pub parts: response::Parts,
-    pub source: Source<'c>,
+    pub rest: Rest,
     /// The connection serves another request after this one.
     pub keep: bool,
+}
+
+/// What is to come of an answer: [`Call::source`] gives it.
+#[derive(Clone, Debug)]
+pub enum Rest {
+    Nothing,
+    H1(Decoder),
+    H2,
 }
 
 /// The connection took nothing of the request.
@@ -102,7 +113,7 @@ impl Call {
         waiting: &mut Waiting,
         bounds: Bounds,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Answer<'_>, Broken>> {
+    ) -> Poll<Result<Answer, Broken>> {
         match (self, waiting) {
             (Call::H1(io), Waiting::H1 { scanned, method }) => loop {
                 let mut inner = io.borrow_mut();
@@ -112,27 +123,36 @@ impl Call {
                         continue;
                     }
                     drop(inner);
-                    let source = if head.body.is_done() {
-                        Source::Empty
-                    } else {
-                        Source::H1 { io, decoder: head.body.clone() }
-                    };
-                    let keep = head.keep_alive && head.body != Decoder::until_end();
-                    return Poll::Ready(Ok(Answer { parts: head.parts, source, keep }));
+                    let body = head.body;
+                    let keep = head.keep_alive && body != Decoder::until_end();
+                    let rest = if body.is_done() { Rest::Nothing } else { Rest::H1(body) };
+                    return Poll::Ready(Ok(Answer { parts: head.parts, rest, keep }));
                 }
                 if ready!(inner.poll_fill(cx))? == 0 {
                     return Poll::Ready(Err(h1::Malformed::CutOff.into()));
                 }
             },
             (Call::H2 { stream, .. }, Waiting::H2) => {
-                let stream = stream.get().expect("an answer is awaited to what was sent").stream();
+                let stream = stream.get().expect(SENT).stream();
                 let (head, has_body) = ready!(stream.poll_head(cx))?;
                 let parts = h2_answer(&head).ok_or(Broken::Reset(Code::PROTOCOL_ERROR))?;
-                let source =
-                    if has_body { Source::H2 { stream: stream.clone() } } else { Source::Empty };
-                Poll::Ready(Ok(Answer { parts, source, keep: true }))
+                let rest = if has_body { Rest::H2 } else { Rest::Nothing };
+                Poll::Ready(Ok(Answer { parts, rest, keep: true }))
             }
             _ => unreachable!("what is waited for was begun by this very call"),
+        }
+    }
+
+    /// The body of the answer.
+    pub fn source(&self, rest: Rest) -> Source<'_> {
+        match (self, rest) {
+            (_, Rest::Nothing) => Source::Empty,
+            (Call::H1(io), Rest::H1(decoder)) => Source::H1 { io, decoder },
+            (Call::H2 { stream, .. }, Rest::H2) => {
+                let stream = stream.get().expect(SENT).stream().clone();
+                Source::H2 { stream }
+            }
+            _ => unreachable!("what is to come is of this very call's answer"),
         }
     }
 

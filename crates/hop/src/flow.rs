@@ -299,7 +299,7 @@ impl Sink<'_> {
     }
 
     /// Bytes that it has and could not send yet.
-    fn held(&self) -> u64 {
+    pub fn held(&self) -> u64 {
         match self {
             Sink::Nowhere => 0,
             Sink::H1 { io, .. } => io.borrow().output.len() as u64,
@@ -332,6 +332,11 @@ impl Pump {
 
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Whether the source has ended: what is left is the sink's.
+    pub fn has_all(&self) -> bool {
+        self.ended
     }
 
     pub fn poll(

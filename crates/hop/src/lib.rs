@@ -26,7 +26,7 @@ mod h2;
 mod io;
 mod transport;
 
-pub use call::{Answer, Call, Outgoing, Unsent, Waiting};
+pub use call::{Answer, Call, Outgoing, Rest, Unsent, Waiting};
 pub use flow::{Body, Broken, Cut, Piece, Pump, Sink, Source};
 pub use h1::{Bounds, Malformed};
 pub use h2::{Ended, Sender, start};

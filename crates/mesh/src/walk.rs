@@ -347,7 +347,7 @@ impl<'w> Walk<'w> {
             let tunnel = lease.into_io();
             return Ok(Walked { status: status.as_u16(), tunnel });
         }
-        let mut down_body = Body::once(answer.source);
+        let mut down_body = Body::once(lease.source(answer.rest));
         let down_length = down_body.said();
         self.request_is_read = body.is_taken();
         let Ok(mut down_sink) = reply.head(parts, down_length, body.is_taken()) else {
@@ -611,7 +611,7 @@ fn mirror(
             lease.poll_answer(&mut waiting, bounds, cx)
         });
         let answer = answer.await.ok()?;
-        let (keep, mut rest) = (answer.keep, Body::once(answer.source));
+        let (keep, mut rest) = (answer.keep, Body::once(lease.source(answer.rest)));
         let mut down = Pump::new(rest.is_end());
         let read = std::future::poll_fn(|cx| down.poll(&mut rest, &mut Sink::Nowhere, cx)).await;
         drop((sink, rest));

@@ -1,192 +1,78 @@
-//! Bodies: a request's is kept whole so that it can be replayed, an answer's
-//! streams through.
+//! A request's body, kept whole so that it can be replayed.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{future::poll_fn, task::Poll};
 
 use bytes::{Bytes, BytesMut};
+use hop::{Piece, Source};
 use http::{HeaderMap, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::{pool::Checkout, refusal::Refusal};
+use crate::refusal::Refusal;
 
-/// Reads a request's body, at most `bytes_max` of it and until `deadline`.
-pub(crate) async fn collect<B>(
-    mut body: B,
-    headers: &HeaderMap,
-    bytes_max: usize,
-    deadline: Instant,
-) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    let too_large = || {
-        let message = format!("the body is larger than {bytes_max} bytes");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, errors::BODY_TOO_LARGE, message)
-    };
-    let declared = headers
+/// Refuses what says of itself that it is larger than `bytes_max`.
+pub(crate) fn check_said(headers: &HeaderMap, bytes_max: usize) -> Result<(), Refusal> {
+    let said = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large());
+    if said.is_some_and(|length| length > bytes_max as u64) {
+        Err(too_large(bytes_max))
+    } else {
+        Ok(())
     }
+}
+
+/// Reads all of it, at most `bytes_max` and until `deadline`.
+pub(crate) async fn collect(
+    source: &mut Source<'_>,
+    bytes_max: usize,
+    deadline: Instant,
+) -> Result<Bytes, Refusal> {
     let mut whole = BytesMut::new();
-    loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
-        let Ok(frame) = timeout_at(deadline, frame).await else {
+    while !source.is_end() {
+        let Ok(piece) = timeout_at(deadline, poll_fn(|cx| source.poll_piece(cx))).await else {
             let message = "the body did not arrive in time";
             return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, errors::BODY_TOO_SLOW, message));
         };
-        let Some(frame) = frame else { return Ok(whole.freeze()) };
-        let Ok(frame) = frame else {
+        let Ok(piece) = piece else {
             let message = "the body ended before it was complete";
             return Err(Refusal::bad_request(errors::BODY_BROKEN, message));
         };
-        // Trailers mean nothing to the ledger and are left out.
-        let Ok(data) = frame.into_data() else { continue };
+        let data = match piece {
+            Some(Piece::Data(data)) => data,
+            // Trailers mean nothing to the ledger and are left out.
+            Some(Piece::Trailers(_)) => continue,
+            None => break,
+        };
         if whole.len() + data.len() > bytes_max {
-            return Err(too_large());
+            return Err(too_large(bytes_max));
         }
-        // The usual body is one frame, which then needs no copy.
-        if whole.is_empty() && body.is_end_stream() {
+        // The usual body is one piece, which then needs no copy.
+        if whole.is_empty() && source.is_end() {
             return Ok(data);
         }
         whole.extend_from_slice(&data);
     }
+    Ok(whole.freeze())
 }
 
-/// The body of an answer to a user.
-pub(crate) enum ReplyBody {
-    /// The edge's own words.
-    Own(Option<Bytes>),
-    Relayed(Relayed),
-}
-
-/// A ledger's answer on its way. Gives the connection back when it has ended;
-/// dropped earlier (the user left), it closes it.
-pub(crate) struct Relayed {
-    incoming: Incoming,
-    checkout: Option<Checkout>,
-    stall_timeout: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RelayError {
-    #[error("the owner broke off its answer: {0}")]
-    Broken(#[from] hyper::Error),
-    #[error("the owner stopped in the middle of its answer")]
-    Stalled,
-}
-
-// === impl Relayed ===
-
-impl Relayed {
-    pub(crate) fn new(incoming: Incoming, checkout: Checkout, stall_timeout: Duration) -> Relayed {
-        let mut relayed =
-            Relayed { incoming, checkout: Some(checkout), stall_timeout, stalled: None };
-        relayed.finish_at_end();
-        relayed
-    }
-
-    fn finish_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.finish();
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(checkout) = self.checkout.take() {
-            checkout.finish();
-        }
-    }
-
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let stall_timeout = self.stall_timeout;
-        self.stalled.get_or_insert_with(|| Box::pin(sleep(stall_timeout))).as_mut().poll(cx)
-    }
-}
-
-impl Body for Relayed {
-    type Data = Bytes;
-    type Error = RelayError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
-            ready!(this.poll_stalled(cx));
-            return Poll::Ready(Some(Err(RelayError::Stalled)));
-        };
-        this.stalled = None;
-        match frame {
-            Some(Ok(frame)) => {
-                this.finish_at_end();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-            None => {
-                this.finish();
-                Poll::Ready(None)
+/// Leaves out what has come, at most `bytes_max` of it; whether that was all.
+pub(crate) async fn skip(source: &mut Source<'_>, bytes_max: usize) -> bool {
+    let mut skipped = 0;
+    poll_fn(|cx| {
+        while skipped <= bytes_max && !source.is_end() {
+            match source.poll_piece(cx) {
+                Poll::Ready(Ok(Some(Piece::Data(data)))) => skipped += data.len(),
+                Poll::Ready(Ok(Some(Piece::Trailers(_)) | None)) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => break,
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
+        Poll::Ready(source.is_end())
+    })
+    .await
 }
 
-// === impl ReplyBody ===
-
-impl From<Bytes> for ReplyBody {
-    fn from(bytes: Bytes) -> ReplyBody {
-        ReplyBody::Own((!bytes.is_empty()).then_some(bytes))
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = RelayError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        match self.get_mut() {
-            ReplyBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            ReplyBody::Relayed(relayed) => Pin::new(relayed).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            ReplyBody::Own(bytes) => bytes.is_none(),
-            ReplyBody::Relayed(relayed) => relayed.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            ReplyBody::Own(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            ReplyBody::Relayed(relayed) => relayed.size_hint(),
-        }
-    }
+fn too_large(bytes_max: usize) -> Refusal {
+    let message = format!("the body is larger than {bytes_max} bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, errors::BODY_TOO_LARGE, message)
 }

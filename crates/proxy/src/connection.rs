@@ -2,15 +2,15 @@
 //! and size bounded, drained in a ladder.
 
 use std::{
-    cell::Cell, convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, rc::Rc,
+    cell::Cell,
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
     time::Duration,
 };
 
-use hyper::{rt::Executor, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto,
-};
+use hop::{After, Bounds, Handler, Io, Own, Reply, Request, Stream, Unread};
 use rt::Drain;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -18,23 +18,28 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{config::Limits, relay::relay, worker::Worker};
+use crate::{refusal, relay::relay, worker::Worker};
 
 /// After a failed accept: out of file descriptors, which takes a moment to pass.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What one HTTP/2 stream may buffer each way; a connection adds these up.
+/// Whoever has just connected is about to speak.
+const FRESH_GRACE: Duration = Duration::from_secs(1);
+
+/// What one HTTP/2 stream may buffer, as much as a body may have; a connection
+/// adds these up.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
 
-/// Runs hyper's own tasks on this thread.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
+/// A user's connection.
+struct User {
+    worker: Rc<Worker>,
+    peer: IpAddr,
+}
 
 /// Accepts until the drain starts, then finishes what was begun; what is left
 /// at the drain timeout is cut off when the thread's runtime is dropped.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: TcpListener, drain: Drain) {
-    let builder = Rc::new(builder(&worker.limits));
     let ended = Rc::new(Notify::new());
     loop {
         let accepted = tokio::select! {
@@ -42,11 +47,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: TcpListener, drain: Drai
             () = drain.started() => break,
             accepted = listener.accept() => accepted,
         };
-        admit(&worker, &builder, &ended, &drain, accepted).await;
+        admit(&worker, &ended, accepted).await;
     }
+    worker.drain();
     // Whoever the kernel has connected already is served as well.
     while let Some(accepted) = backlog(&listener).await {
-        admit(&worker, &builder, &ended, &drain, Ok(accepted)).await;
+        admit(&worker, &ended, Ok(accepted)).await;
     }
     drop(listener);
     let all_ended = async {
@@ -66,9 +72,7 @@ async fn backlog(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 
 async fn admit(
     worker: &Rc<Worker>,
-    builder: &Rc<auto::Builder<LocalExecutor>>,
     ended: &Rc<Notify>,
-    drain: &Drain,
     accepted: io::Result<(TcpStream, SocketAddr)>,
 ) {
     let (stream, peer) = match accepted {
@@ -85,22 +89,16 @@ async fn admit(
     }
     worker.metrics.connections.add(1);
     let open = Open { worker: worker.clone(), ended: ended.clone() };
-    let (worker, builder, drain) = (worker.clone(), builder.clone(), drain.clone());
+    let worker = worker.clone();
     tokio::task::spawn_local(async move {
         let _open = open;
-        if let Err(error) = carry(worker, &builder, stream, peer, drain).await {
+        if let Err(error) = carry(worker, stream, peer).await {
             tracing::debug!(%peer, %error, "connection ended early");
         }
     });
 }
 
-async fn carry(
-    worker: Rc<Worker>,
-    builder: &auto::Builder<LocalExecutor>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    drain: Drain,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn carry(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> Result<(), hop::Ended> {
     stream.set_nodelay(true)?;
     // A user who stops reading would keep a ledger's connection busy with an
     // answer that goes nowhere; the kernel sees that before we could.
@@ -108,50 +106,10 @@ async fn carry(
     rustix::net::sockopt::set_tcp_user_timeout(
         &stream,
         u32::try_from(worker.limits.stall_timeout.as_millis()).unwrap_or(u32::MAX),
-    )?;
-    let begun = Cell::new(false);
-    let head_timeout = worker.limits.head_timeout;
-    let service = service_fn(|request| {
-        begun.set(true);
-        let answer = relay(worker.clone(), request, peer.ip());
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // hyper's own timeout starts once it knows which protocol is spoken; who
-    // says nothing at all must not stay either.
-    let silent = async {
-        sleep(head_timeout).await;
-        if begun.get() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => return ended,
-        () = drain.started() => connection.as_mut().graceful_shutdown(),
-        () = silent => return Err("no request came in time".into()),
-    }
-    connection.await
-}
-
-fn builder(limits: &Limits) -> auto::Builder<LocalExecutor> {
-    let mut builder = auto::Builder::new(LocalExecutor);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.head_bytes_max)
-        .max_headers(limits.headers_max);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(limits.head_timeout)
-        .max_concurrent_streams(limits.streams_max)
-        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(STREAM_WINDOW_BYTES as usize);
-    builder
+    )
+    .map_err(io::Error::from)?;
+    let user = Rc::new(User { worker, peer: peer.ip() });
+    hop::serve(user, Io::new(Stream::Plain(stream)), None).await
 }
 
 /// One connection, for as long as it is open.
@@ -160,24 +118,66 @@ struct Open {
     ended: Rc<Notify>,
 }
 
+// === impl User ===
+
+impl Handler for User {
+    type Tunnel = Infallible;
+
+    fn limits(&self) -> hop::Limits {
+        let limits = &self.worker.limits;
+        hop::Limits {
+            head: Bounds { bytes: limits.head_bytes_max, headers: limits.headers_max },
+            head_timeout: limits.head_timeout,
+            idle_timeout: limits.head_timeout,
+            stall_timeout: limits.stall_timeout,
+            streams: limits.streams_max,
+            stream_window_bytes: STREAM_WINDOW_BYTES,
+            connection_window_bytes: CONNECTION_WINDOW_BYTES,
+        }
+    }
+
+    fn draining(&self) -> &Cell<bool> {
+        &self.worker.draining
+    }
+
+    async fn drained(&self) {
+        self.worker.drained().await;
+    }
+
+    async fn idle_over(&self, fresh: bool) {
+        self.worker.drained().await;
+        if fresh {
+            sleep(FRESH_GRACE).await;
+        }
+    }
+
+    async fn answer(&self, request: Request<'_>, reply: Reply<'_>) -> After<Infallible> {
+        relay(&self.worker, request, reply, self.peer).await
+    }
+
+    fn refuse(&self, unread: Unread) -> Option<Own> {
+        match unread {
+            Unread::Malformed { status, why } => {
+                tracing::debug!(peer = %self.peer, why, "no request");
+                Some(refusal::bare(status))
+            }
+            // Whoever says nothing is told nothing.
+            Unread::TooSlow => None,
+        }
+    }
+
+    fn flooded(&self) {}
+
+    async fn tunnel(&self, _: Io, never: Infallible) -> io::Result<()> {
+        match never {}
+    }
+}
+
 // === impl Open ===
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.worker.metrics.connections.sub(1);
         self.ended.notify_one();
-    }
-}
-
-// === impl LocalExecutor ===
-
-impl<F> Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
     }
 }

@@ -176,7 +176,12 @@ async fn carry(
         }
     };
     let install = tokio::task::spawn_local(install);
+    let sweep = tokio::task::spawn_local({
+        let pool = worker.pool.clone();
+        async move { pool.sweep().await }
+    });
     connection::serve(worker, listener, drain).await;
+    sweep.abort();
     install.abort();
 }
 

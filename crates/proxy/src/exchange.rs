@@ -10,22 +10,21 @@
 //! - a lost answer leaves the outcome unknown: only what is idempotent by
 //!   contract is sent again, everything else becomes a 502 that says so.
 
-use std::{cell::Cell, pin::pin, rc::Rc};
+use std::{cell::Cell, pin::pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hop::{Outgoing, Sink};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, request};
 use rt::backoff::Backoff;
 use tokio::time::{Instant, sleep_until};
 use topology::{Bucket, Epoch, Shard, Stamp};
 
 use crate::{
-    body::{Relayed, ReplyBody},
+    attempt::{Answer, Failed, Tail, ask},
     headers,
     hold::Ticket,
     key::{Aim, Key, Zone},
-    pool::{Checkout, EndpointId},
+    pool::EndpointId,
     refusal::Refusal,
     table::{Route, Target},
     worker::{Worker, is_newer},
@@ -62,7 +61,7 @@ pub(crate) struct Exchange {
 
 /// How one try ended.
 enum Tried {
-    Answered(Response<Incoming>, Checkout),
+    Answered(Answer),
     /// Nothing was sent.
     Unreachable,
     Unsent,
@@ -84,7 +83,7 @@ impl Exchange {
     pub(crate) fn new(
         worker: Rc<Worker>,
         key: Key,
-        head: http::request::Parts,
+        head: request::Parts,
         body: Bytes,
         deadline: Instant,
     ) -> Exchange {
@@ -106,7 +105,7 @@ impl Exchange {
         }
     }
 
-    pub(crate) async fn run(mut self) -> Result<Response<ReplyBody>, Refusal> {
+    pub(crate) async fn run(mut self) -> Result<Answer, Refusal> {
         loop {
             self.find_shard()?;
             let target = match self.worker.route(self.shard) {
@@ -132,16 +131,16 @@ impl Exchange {
             }
             let started = Instant::now();
             match self.attempt(&target, &endpoint).await {
-                Tried::Answered(response, checkout)
-                    if response.status() == StatusCode::MISDIRECTED_REQUEST =>
+                Tried::Answered(answer)
+                    if answer.parts.status == StatusCode::MISDIRECTED_REQUEST =>
                 {
-                    self.misdirected(&target, response, checkout);
+                    self.misdirected(&target, answer);
                 }
-                Tried::Answered(response, checkout) => {
+                Tried::Answered(answer) => {
                     self.worker.served(self.shard);
                     let unit = self.worker.unit_metrics(&target.unit);
-                    unit.answered(response.status(), started.elapsed());
-                    return Ok(self.answer(response, checkout));
+                    unit.answered(answer.parts.status, started.elapsed());
+                    return Ok(self.dress(answer));
                 }
                 // The endpoint is marked as failing now: the next turn waits.
                 Tried::Unreachable => {}
@@ -183,25 +182,30 @@ impl Exchange {
     }
 
     /// Sends the request once and waits for the head of the answer.
-    async fn attempt(&self, target: &Target, endpoint: &EndpointId) -> Tried {
+    async fn attempt(&mut self, target: &Target, endpoint: &EndpointId) -> Tried {
+        let Exchange { worker, key, method, uri, headers, body, deadline, .. } = self;
         let sent = Cell::new(false);
+        headers.insert(headers::STAMP, target.stamp.clone());
         let exchange = pin!(async {
-            let Ok(mut checkout) = self.worker.pool.checkout(endpoint).await else {
+            let Ok(checkout) = worker.pool.checkout(endpoint).await else {
                 return Tried::Unreachable;
             };
             sent.set(true);
-            match checkout.sender.try_send_request(self.request(target)).await {
-                Ok(response) => Tried::Answered(response, checkout),
-                Err(mut error) => match error.take_message() {
-                    Some(_) => Tried::Unsent,
-                    None => Tried::Lost,
-                },
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+            let left = u64::try_from(left).unwrap_or(u64::MAX).max(1);
+            headers.insert(headers::DEADLINE, HeaderValue::from(left));
+            let length = Some(body.len() as u64);
+            let request = Outgoing { method, uri, headers, length, upgrade: None };
+            match ask(checkout, request, body.clone()).await {
+                Ok(answer) => Tried::Answered(answer),
+                Err(Failed::Unsent) => Tried::Unsent,
+                Err(Failed::Lost) => Tried::Lost,
             }
         });
         let superseded = pin!(async {
-            self.worker.superseded(target, endpoint.address).await;
+            worker.superseded(target, endpoint.address).await;
             // What must not be sent twice is waited for, whoever owns the shard now.
-            if sent.get() && !self.key.replayable {
+            if sent.get() && !key.replayable {
                 std::future::pending::<()>().await;
             }
         });
@@ -209,42 +213,26 @@ impl Exchange {
             biased;
             tried = exchange => tried,
             () = superseded => Tried::Superseded { sent: sent.get() },
-            () = sleep_until(self.deadline) => Tried::DeadlinePassed { sent: sent.get() },
+            () = sleep_until(*deadline) => Tried::DeadlinePassed { sent: sent.get() },
         }
     }
 
-    fn request(&self, target: &Target) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = Version::HTTP_11;
-        let mut headers = self.headers.clone();
-        headers.insert(headers::STAMP, target.stamp.clone());
-        let left = self.deadline.saturating_duration_since(Instant::now()).as_millis();
-        let left = u64::try_from(left).unwrap_or(u64::MAX).max(1);
-        headers.insert(headers::DEADLINE, HeaderValue::from(left));
-        *request.headers_mut() = headers;
-        request
-    }
-
-    fn answer(&self, response: Response<Incoming>, checkout: Checkout) -> Response<ReplyBody> {
-        let stall_timeout = self.worker.limits.stall_timeout;
-        let mut response = response
-            .map(|incoming| ReplyBody::Relayed(Relayed::new(incoming, checkout, stall_timeout)));
-        headers::strip_hop_by_hop(response.headers_mut());
-        *response.version_mut() = Version::default();
+    /// The answer as the user gets it.
+    fn dress(&self, mut answer: Answer) -> Answer {
+        let headers = &mut answer.parts.headers;
+        headers::strip_hop_by_hop(headers);
         if let Some(bucket) = self.told.filter(|_| self.key.user.is_none()) {
             let zone = Zone::of(bucket, self.worker.table().layout());
-            headers::set_zone_cookie(response.headers_mut(), zone);
+            headers::set_zone_cookie(headers, zone);
         }
-        response
+        answer
     }
 
     /// The fence refused: nothing was applied. Our table is old, or the owner
     /// is just letting go or taking over; either way the next table knows more.
-    fn misdirected(&mut self, target: &Target, response: Response<Incoming>, checkout: Checkout) {
+    fn misdirected(&mut self, target: &Target, answer: Answer) {
         self.worker.metrics.misdirected.add(1);
-        let bucket = response.headers().get(&headers::BUCKET);
+        let bucket = answer.parts.headers.get(&headers::BUCKET);
         let bucket: Option<Bucket> =
             bucket.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
         // Once: the body does not change, so whoever says something else later is
@@ -252,27 +240,24 @@ impl Exchange {
         if let Some(bucket) = bucket.filter(|_| self.told.is_none()) {
             self.told = Some(bucket);
             self.key.aim = Aim::Bucket(bucket);
-            self.read_to_its_end(response, checkout);
+            self.read_to_its_end(answer.tail);
             return;
         }
-        let fence = response.headers().get(&headers::FENCE);
+        let fence = answer.parts.headers.get(&headers::FENCE);
         let fence: Option<Stamp> =
             fence.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
         // A table with the fence's own epoch is good enough to try.
         let before_fence = fence.map_or(0, |fence| fence.epoch.0.saturating_sub(1));
         self.newer_than = Some(target.epoch.max(Epoch(before_fence)));
         self.worker.refresh.ask();
-        self.read_to_its_end(response, checkout);
+        self.read_to_its_end(answer.tail);
     }
 
     /// So that the connection is kept.
-    fn read_to_its_end(&self, response: Response<Incoming>, checkout: Checkout) {
-        let relayed =
-            Relayed::new(response.into_body(), checkout, self.worker.limits.connect_timeout);
-        let bytes_max = self.worker.limits.body_bytes_max;
+    fn read_to_its_end(&self, tail: Tail) {
+        let patience = self.worker.limits.connect_timeout;
         tokio::task::spawn_local(async move {
-            use http_body_util::{BodyExt, Limited};
-            let _ = Limited::new(relayed, bytes_max).collect().await;
+            let _ = tail.move_to(&mut Sink::Nowhere, patience, |_| Poll::Pending).await;
         });
     }
 

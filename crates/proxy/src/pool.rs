@@ -14,14 +14,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hop::{Call, Io};
 use tokio::{sync::oneshot, time::Instant};
 use topology::UnitName;
 
@@ -31,8 +30,9 @@ use crate::{
     transport::{ConnectError, Transport},
 };
 
-/// Bytes kept per connection for reading an answer's head and body.
-const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Between two looks for idle connections that their peers have closed. Whoever
+/// needs one looks for himself; this gives back what nobody needs.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Connections closed by the peer before their first request, in one checkout,
 /// that make an endpoint count as unreachable: a peer that refuses our
@@ -47,8 +47,6 @@ pub(crate) struct EndpointId {
     pub(crate) address: SocketAddr,
 }
 
-pub(crate) type Sender = SendRequest<Full<Bytes>>;
-
 pub(crate) struct Pool {
     transport: Arc<Transport>,
     limits: Limits,
@@ -60,19 +58,30 @@ struct Endpoint {
     id: EndpointId,
     /// Last in, first out: the spare ones grow old in front and are dropped one
     /// by one. Where no request comes at all, the ledger closes them.
-    idle: RefCell<Vec<(Sender, Instant)>>,
-    waiting: RefCell<VecDeque<oneshot::Sender<Result<Sender, Unreachable>>>>,
+    idle: RefCell<Vec<(Connection, Instant)>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Result<Connection, Unreachable>>>>,
     open: Cell<usize>,
     connecting: Cell<usize>,
     failing: Cell<bool>,
 }
 
+struct Connection {
+    io: Box<RefCell<Io>>,
+    place: Place,
+}
+
+/// A connection's place among those of its endpoint, until it is closed.
+struct Place {
+    endpoint: Weak<Endpoint>,
+    pool: Weak<Pool>,
+    metrics: Arc<ThreadMetrics>,
+}
+
 /// A connection that is out of the pool. Dropped without [`Checkout::finish`]
 /// it is closed, which is how a request in flight is given up.
 pub(crate) struct Checkout {
-    pub(crate) sender: Sender,
-    endpoint: Rc<Endpoint>,
-    pool: Rc<Pool>,
+    pub(crate) call: Call,
+    place: Place,
 }
 
 /// The endpoint cannot be connected to.
@@ -99,17 +108,16 @@ impl Pool {
         let mut stillborn = 0;
         while stillborn < STILLBORN_MAX {
             let idle = endpoint.idle.borrow_mut().pop();
-            let mut sender = match idle {
-                Some((sender, _)) => sender,
+            let connection = match idle {
+                Some((connection, _)) => connection,
                 None => {
                     stillborn += 1;
                     self.stand_in_line(&endpoint).await?
                 }
             };
-            // Its last answer may have ended this very moment: it is ready
-            // within a poll, or turns out to be closed.
-            if sender.ready().await.is_ok() {
-                return Ok(Checkout { sender, endpoint, pool: self.clone() });
+            if connection.is_quiet() {
+                let Connection { io, place } = connection;
+                return Ok(Checkout { call: Call::h1(io), place });
             }
         }
         endpoint.fail();
@@ -134,9 +142,9 @@ impl Pool {
         endpoint.connecting.set(endpoint.connecting.get() + 1);
         let opened = self.open(&endpoint).await;
         endpoint.connecting.set(endpoint.connecting.get() - 1);
-        let sender = opened.map_err(|_| Unreachable)?;
+        let connection = opened.map_err(|_| Unreachable)?;
         endpoint.failing.set(false);
-        self.give(&endpoint, sender);
+        self.give(&endpoint, connection);
         Ok(())
     }
 
@@ -167,7 +175,7 @@ impl Pool {
     async fn stand_in_line(
         self: &Rc<Pool>,
         endpoint: &Rc<Endpoint>,
-    ) -> Result<Sender, Unreachable> {
+    ) -> Result<Connection, Unreachable> {
         let (give, given) = oneshot::channel();
         endpoint.waiting.borrow_mut().push_back(give);
         self.grow(endpoint);
@@ -188,9 +196,9 @@ impl Pool {
                 let opened = pool.open(&endpoint).await;
                 endpoint.connecting.set(endpoint.connecting.get() - 1);
                 match opened {
-                    Ok(sender) => {
+                    Ok(connection) => {
                         endpoint.failing.set(false);
-                        pool.give(&endpoint, sender);
+                        pool.give(&endpoint, connection);
                         pool.grow(&endpoint);
                     }
                     // Those in line still get the connections that are open.
@@ -201,57 +209,54 @@ impl Pool {
         }
     }
 
-    async fn open(self: &Rc<Pool>, endpoint: &Rc<Endpoint>) -> Result<Sender, ()> {
+    async fn open(self: &Rc<Pool>, endpoint: &Rc<Endpoint>) -> Result<Connection, ()> {
         let EndpointId { unit, address } = &endpoint.id;
         let failed = |error: ConnectError| {
             self.metrics.connect_failures.add(1);
             tracing::debug!(%unit, %address, %error, "cannot open a connection to an endpoint");
         };
         let stream = self.transport.connect(unit, *address).await.map_err(failed)?;
-        let handshake = http1::Builder::new()
-            .max_buf_size(READ_BUFFER_BYTES_MAX)
-            .handshake(TokioIo::new(stream))
-            .await;
-        let (sender, connection) = handshake.map_err(|error| {
-            failed(ConnectError::Tcp(std::io::Error::other(error)));
-        })?;
         self.metrics.upstream_connections.add(1);
         endpoint.open.set(endpoint.open.get() + 1);
-        let (pool, endpoint) = (self.clone(), endpoint.clone());
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(unit = %endpoint.id.unit, %error, "connection to an endpoint broke");
-            }
-            pool.metrics.upstream_connections.sub(1);
-            endpoint.open.set(endpoint.open.get() - 1);
-            pool.grow(&endpoint);
-        });
-        Ok(sender)
+        let place = Place {
+            endpoint: Rc::downgrade(endpoint),
+            pool: Rc::downgrade(self),
+            metrics: self.metrics.clone(),
+        };
+        Ok(Connection { io: Box::new(RefCell::new(Io::new(stream))), place })
     }
 
     /// Hands a connection to the first who still waits, else keeps it.
-    fn give(&self, endpoint: &Endpoint, mut sender: Sender) {
-        if sender.is_closed() {
-            return;
-        }
+    fn give(&self, endpoint: &Endpoint, mut connection: Connection) {
         while let Some(waiter) = { endpoint.waiting.borrow_mut().pop_front() } {
-            match waiter.send(Ok(sender)) {
+            match waiter.send(Ok(connection)) {
                 Ok(()) => return,
-                Err(Ok(back)) => sender = back,
+                Err(Ok(back)) => connection = back,
                 Err(Err(_)) => return,
             }
         }
         let now = Instant::now();
         let mut idle = endpoint.idle.borrow_mut();
         // The oldest is the one that load no longer needs.
-        let stale = |(sender, since): &(Sender, Instant)| {
-            sender.is_closed() || now - *since > self.limits.upstream_idle_timeout
+        let is_stale = |(oldest, since): &(Connection, Instant)| {
+            now - *since > self.limits.upstream_idle_timeout || !oldest.is_quiet()
         };
-        if idle.first().is_some_and(stale) {
+        if idle.first().is_some_and(is_stale) {
             idle.remove(0);
         }
         if idle.len() < self.limits.upstream_idle_max {
-            idle.push((sender, now));
+            idle.push((connection, now));
+        }
+    }
+
+    /// Closes idle connections that their peers have closed, for as long as it
+    /// is polled.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            for endpoint in self.endpoints.borrow().values() {
+                endpoint.idle.borrow_mut().retain(|(connection, _)| connection.is_quiet());
+            }
         }
     }
 }
@@ -267,12 +272,43 @@ impl Endpoint {
     }
 }
 
+// === impl Connection ===
+
+impl Connection {
+    /// Whether its peer has neither closed it nor spoken unasked.
+    fn is_quiet(&self) -> bool {
+        self.io.borrow_mut().is_quiet(&mut Context::from_waker(Waker::noop()))
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.upstream_connections.sub(1);
+        let Some(endpoint) = self.endpoint.upgrade() else { return };
+        endpoint.open.set(endpoint.open.get() - 1);
+        if let Some(pool) = self.pool.upgrade() {
+            // There is room for another, if anyone waits.
+            pool.grow(&endpoint);
+        }
+    }
+}
+
 // === impl Checkout ===
 
 impl Checkout {
     /// The answer has ended: the connection serves the next request.
     pub(crate) fn finish(self) {
-        let Checkout { sender, endpoint, pool } = self;
-        pool.give(&endpoint, sender);
+        let Checkout { call, place } = self;
+        let (Some(io), Some(pool), Some(endpoint)) =
+            (call.into_io(), place.pool.upgrade(), place.endpoint.upgrade())
+        else {
+            return;
+        };
+        // What comes unasked is nobody's answer.
+        if io.borrow().input.is_empty() {
+            pool.give(&endpoint, Connection { io, place });
+        }
     }
 }

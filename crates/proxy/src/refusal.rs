@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use errors::Code;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hop::Own;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// Seconds a client should wait before it asks a moving shard again: a move
 /// takes a fraction of one, a failover two or three.
@@ -63,6 +64,26 @@ impl Refusal {
         }
         response
     }
+
+    /// The same for a user.
+    pub(crate) fn into_own(self) -> Own {
+        let (head, body) = self.into_response::<Bytes>().into_parts();
+        Own { status: head.status, headers: dated(head.headers), body }
+    }
+}
+
+/// An answer without a word, to what is no request.
+pub(crate) fn bare(status: StatusCode) -> Own {
+    Own { status, headers: dated(HeaderMap::new()), body: Bytes::new() }
+}
+
+/// With the date that every answer of a server has (RFC 9110 section 6.6.1);
+/// the ledger dates its own.
+fn dated(mut headers: HeaderMap) -> HeaderMap {
+    #[allow(clippy::disallowed_methods, reason = "a wall clock for whoever reads the answer")]
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    headers.insert(header::DATE, HeaderValue::from_str(&now).expect("a date is text"));
+    headers
 }
 
 /// The client's own text, shortened, as it may be repeated in a message.

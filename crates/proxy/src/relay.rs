@@ -1,18 +1,15 @@
 //! A request's way in and its answer's way out: key, deadline, body, then an
 //! [`Exchange`], then the last touches.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{convert::Infallible, future::poll_fn, net::IpAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hop::{After, Cut, Own, Reply, Request, Source};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request};
 use tokio::time::Instant;
 
 use crate::{
-    body::{self, ReplyBody},
-    exchange::Exchange,
-    headers, key,
-    refusal::Refusal,
-    worker::Worker,
+    attempt::Answer, body, exchange::Exchange, headers, key, refusal::Refusal, worker::Worker,
 };
 
 /// Counts a request as in flight for as long as it lives.
@@ -20,46 +17,107 @@ struct InFlight<'a>(&'a Worker);
 
 /// Answers one request.
 pub(crate) async fn relay(
-    worker: Rc<Worker>,
-    request: Request<Incoming>,
+    worker: &Rc<Worker>,
+    request: Request<'_>,
+    mut reply: Reply<'_>,
     peer: IpAddr,
-) -> Response<ReplyBody> {
+) -> After<Infallible> {
     let arrived = Instant::now();
-    let (mut head, body) = request.into_parts();
+    let Request { mut head, mut body, .. } = request;
     let request_id = headers::keep_request_id(&mut head.headers, || worker.fresh_id());
     let key = match key::extract(&head.method, head.uri.path(), &head.headers) {
         Ok(key) => key,
         Err(refusal) => {
             worker.metrics.unrouted.add(1);
-            let mut response = refusal.into_response();
-            response.headers_mut().insert(headers::REQUEST_ID, request_id);
-            return response;
+            let mut own = refusal.into_own();
+            own.headers.insert(headers::REQUEST_ID, request_id);
+            return say(worker, &mut reply, own, &mut body).await;
         }
     };
-    let _in_flight = InFlight::enter(&worker);
-    let answer = async {
-        let deadline = deadline(&worker, &head.headers, arrived)?;
-        if worker.metrics.requests_in_flight.get() > worker.limits.requests_max as u64 {
-            let message = "too many requests in flight at this edge";
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(Refusal::new(status, errors::EDGE_OVERLOADED, message));
+    let in_flight = InFlight::enter(worker);
+    let answer = match take(worker, &head.headers, &mut body, &mut reply, arrived).await {
+        Err(refusal) => Err(refusal),
+        Ok((body, deadline)) => {
+            prepare(&mut head, peer);
+            let exchange = Exchange::new(worker.clone(), key.clone(), head, body, deadline).run();
+            tokio::select! {
+                biased;
+                answer = exchange => answer,
+                // Nobody waits any more, here or in the hold queue.
+                () = poll_fn(|cx| reply.poll_gone(cx)) => return After::Close,
+            }
         }
-        let until = deadline.min(arrived + worker.limits.body_timeout);
-        let body = body::collect(body, &head.headers, worker.limits.body_bytes_max, until).await?;
-        prepare(&mut head, peer);
-        Exchange::new(worker.clone(), key.clone(), head, body, deadline).run().await
     };
-    let mut response = answer.await.unwrap_or_else(Refusal::into_response);
-    let (status, elapsed) = (response.status(), arrived.elapsed());
+    drop(in_flight);
+    let mut answer = answer.map_err(Refusal::into_own);
+    let (status, headers) = match &mut answer {
+        Ok(Answer { parts, .. }) => (parts.status, &mut parts.headers),
+        Err(own) => (own.status, &mut own.headers),
+    };
+    let elapsed = arrived.elapsed();
     let table = worker.table();
     let shard = table.shard_of(&key.aim);
     worker.metrics.answered(table.hundred_of(&key.aim), status, elapsed);
     tracing::debug!(?request_id, %shard, status = status.as_u16(), ?elapsed, "answered");
     if let Some(zone) = key.cookie(table.layout()) {
-        headers::set_zone_cookie(response.headers_mut(), zone);
+        headers::set_zone_cookie(headers, zone);
     }
-    response.headers_mut().insert(headers::REQUEST_ID, request_id);
-    response
+    headers.insert(headers::REQUEST_ID, request_id);
+    match answer {
+        Ok(answer) => pass_on(worker, &mut reply, answer).await,
+        Err(own) => say(worker, &mut reply, own, &mut body).await,
+    }
+}
+
+/// Takes in what is asked, unless it is too much, too slow or one too many.
+async fn take(
+    worker: &Worker,
+    headers: &HeaderMap,
+    body: &mut Source<'_>,
+    reply: &mut Reply<'_>,
+    arrived: Instant,
+) -> Result<(Bytes, Instant), Refusal> {
+    let limits = &worker.limits;
+    let deadline = deadline(worker, headers, arrived)?;
+    if worker.metrics.requests_in_flight.get() > limits.requests_max as u64 {
+        let message = "too many requests in flight at this edge";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Refusal::new(status, errors::EDGE_OVERLOADED, message));
+    }
+    body::check_said(headers, limits.body_bytes_max)?;
+    // Who is gone already is found out where the body is read.
+    let _ = reply.go_on().await;
+    let until = deadline.min(arrived + limits.body_timeout);
+    Ok((body::collect(body, limits.body_bytes_max, until).await?, deadline))
+}
+
+/// Says the edge's own words. Whose body is here keeps the connection.
+async fn say(
+    worker: &Worker,
+    reply: &mut Reply<'_>,
+    own: Own,
+    body: &mut Source<'_>,
+) -> After<Infallible> {
+    let whole = body::skip(body, worker.limits.body_bytes_max).await;
+    let said = reply.own(own, whole);
+    if said.is_ok() && reply.keeps() { After::Keep } else { After::Close }
+}
+
+/// Passes the owner's answer on to the user.
+async fn pass_on(worker: &Worker, reply: &mut Reply<'_>, answer: Answer) -> After<Infallible> {
+    let Answer { parts, tail } = answer;
+    let Ok(mut sink) = reply.head(parts, tail.said(), true) else { return After::Close };
+    let stall = worker.limits.stall_timeout;
+    let moved = tail.move_to(&mut sink, stall, |cx| reply.poll_gone(cx)).await;
+    match moved {
+        Ok(()) if reply.keeps() => After::Keep,
+        Ok(()) | Err(Cut::Sink) => After::Close,
+        Err(Cut::Source(error)) => {
+            tracing::debug!(%error, "an answer broke off");
+            reply.broke_off(&mut sink);
+            After::Close
+        }
+    }
 }
 
 /// How long this request may take, from its head's arrival.
@@ -77,7 +135,7 @@ fn deadline(worker: &Worker, headers: &HeaderMap, arrived: Instant) -> Result<In
 }
 
 /// Turns the user's head into the one that every try sends.
-fn prepare(head: &mut http::request::Parts, peer: IpAddr) {
+fn prepare(head: &mut request::Parts, peer: IpAddr) {
     headers::strip_hop_by_hop(&mut head.headers);
     // The body is sent whole, so its length is known anew.
     head.headers.remove(header::CONTENT_LENGTH);

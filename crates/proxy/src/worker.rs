@@ -41,6 +41,9 @@ pub(crate) struct Worker {
     tickets: Cell<u64>,
     /// Spreads requests over the endpoints of a unit.
     turn: Cell<usize>,
+    /// Connections come to their end.
+    pub(crate) draining: Cell<bool>,
+    drained: Notify,
     random: RefCell<Random>,
 }
 
@@ -64,6 +67,8 @@ impl Worker {
             probing: RefCell::default(),
             tickets: Cell::new(0),
             turn: Cell::new(0),
+            draining: Cell::new(false),
+            drained: Notify::new(),
             random: RefCell::new(Random::from_entropy()),
             limits,
         })
@@ -188,6 +193,17 @@ impl Worker {
             worker.probing.borrow_mut().remove(&id);
             worker.sweep();
         });
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        self.drained.notify_waiters();
+    }
+
+    pub(crate) async fn drained(&self) {
+        while !self.draining.get() {
+            self.drained.notified().await;
+        }
     }
 
     pub(crate) fn backoff(&self) -> Backoff {
