@@ -15,6 +15,9 @@ use crate::wait_for;
 /// A thread that has not been scheduled for so long never will.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
+/// A drill whose estate does not come back says so within half of it.
+const RUN_LIMIT: Duration = Duration::from_secs(20 * 60);
+
 /// For the last words of a process that has ended to be read. Only who has
 /// inherited its streams keeps them open for longer.
 const READ_LIMIT: Duration = Duration::from_secs(10);
@@ -39,9 +42,31 @@ pub struct Running {
     read: Mutex<mpsc::Receiver<()>>,
 }
 
-/// Runs `polis` to its end.
+/// Runs `polis` to its end, which must come: nothing of ours goes on for ever.
 pub fn run(args: &[&str]) -> Output {
-    Command::new(polis()).args(args).output().expect("run polis")
+    let child = Command::new(polis())
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run polis");
+    let pid = Pid::from_raw(child.id().cast_signed()).expect("a child has a pid");
+    let (over, ended) = mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        let output = child.wait_with_output().expect("read what polis says");
+        let _ = over.send(());
+        output
+    });
+    let late = ended.recv_timeout(RUN_LIMIT).is_err();
+    if late {
+        // Not waited for yet, so the number is still its own.
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    let output = reading.join().expect("it only reads");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!late, "polis {args:?} did not end within {RUN_LIMIT:?}:\n{said}");
+    output
 }
 
 // === impl Running ===

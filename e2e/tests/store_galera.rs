@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use e2e::{Store, wait_for};
 use fleet::{Fleet, Work, let_run, soak};
-use kv::{Kv as _, PutRequest};
+use kv::{KeyRange, Kv as _, PutRequest, RangeRequest};
 use testkit::Galera;
 use tokio::time::Instant;
 
@@ -58,7 +58,7 @@ fn replicas_over_galera_lose_nothing_acknowledged_when_nodes_are_killed() {
 
 /// What docs/operate/databases.md recommends.
 const QUICK: &str = "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.3S;\
-                     evs.suspect_timeout=PT1.5S;evs.inactive_timeout=PT4S;\
+                     evs.join_retrans_period=PT0.3S;evs.suspect_timeout=PT1.5S;\
                      evs.install_timeout=PT3S";
 
 /// Many times what was ever measured: beyond it they do not come back.
@@ -112,4 +112,29 @@ async fn writes_come_back_after_the_node_that_is_written_to_is_lost() {
             println!("{}", store.process.printed());
         }
     }
+}
+
+/// Two of five that are left do not know that they are alone; a person does.
+#[tokio::test]
+async fn writes_come_back_when_a_group_without_a_majority_is_told_to_go_on() {
+    let galera = Galera::start_with(5, QUICK);
+    let database = galera.empty_database("bootstrapped");
+    let store = Store::start("galera-bootstrapped", &[&format!("--database={database}")]);
+    let client = kv_etcd::Client::connect(kv_etcd::Config::new(store.url(), None));
+    let keyspace = client.expect("a client").keyspace("default").expect("a keyspace");
+    let write = async |key: &'static str| {
+        while keyspace.put(PutRequest::new(key, "v")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let written = tokio::time::timeout(WRITE_WITHIN, write("before")).await;
+    written.expect("a group of five takes writes");
+    for node in [0, 1, 2] {
+        galera.node(node).kill9();
+    }
+    let written = tokio::time::timeout(WRITE_WITHIN, write("after")).await;
+    written.expect("the two that are left are told to go on");
+    let before =
+        keyspace.range(RangeRequest::new(KeyRange::key("before"))).await.expect("an answer");
+    assert_eq!(before.kvs.len(), 1, "what was acknowledged is there");
 }

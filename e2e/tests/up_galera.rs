@@ -10,7 +10,8 @@ use testkit::{Galera, Seat};
 
 /// As `docs/operate/databases.md` has them for a recovery of seconds.
 const OPTIONS: &str = "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.3S;\
-                       evs.suspect_timeout=PT1S;evs.install_timeout=PT3S;evs.inactive_timeout=PT3S";
+                       evs.join_retrans_period=PT0.3S;evs.suspect_timeout=PT1S;\
+                       evs.install_timeout=PT3S";
 
 /// Which database, and which node of it is in which center.
 fn options(galera: &Galera) -> Vec<String> {

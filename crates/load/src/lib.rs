@@ -17,6 +17,7 @@ mod error;
 mod export;
 mod history;
 mod payment;
+mod resolve;
 mod run;
 mod stats;
 mod users;

@@ -189,13 +189,19 @@ fn parse(answer: &Answer) -> Settled {
     serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
-/// Asks for the final word on a payment that got no definite answer.
-pub(crate) async fn resolve(edges: &Edges, unknown: &Record, start: Instant) -> Record {
+/// Asks for the final word on a payment that got no definite answer, for `limit`.
+pub(crate) async fn resolve(
+    edges: &Edges,
+    unknown: &Record,
+    start: Instant,
+    limit: Duration,
+) -> Record {
     let path = format!("/v1/payments/{}:resolve", unknown.id);
     let mut record = unknown.clone();
     record.failed.clear();
-    for attempt in 0..Config::GIVE_UP.as_millis() / PAUSE.as_millis() {
-        let edge = edges.choose(0, attempt as usize);
+    let until = Instant::now() + limit;
+    for attempt in 0.. {
+        let edge = edges.choose(0, attempt);
         let limit = Config::TRY_TIMEOUT;
         let sent = edges.send(edge, Method::POST, &path, &[], Bytes::new(), limit).await;
         if let Ok(answer) = sent
@@ -207,6 +213,9 @@ pub(crate) async fn resolve(edges: &Edges, unknown: &Record, start: Instant) -> 
                 "Cancelled" => Outcome::ResolvedCancelled,
                 _ => Outcome::Unknown,
             };
+            break;
+        }
+        if Instant::now() + PAUSE >= until {
             break;
         }
         tokio::time::sleep(PAUSE).await;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
 use rt::Drain;
 use tokio::{
     sync::mpsc,
@@ -13,7 +14,8 @@ use crate::{
     Config, Error, Outcome, Record, Second, Summary, account,
     edge::Edges,
     history::Writer,
-    payment::{self, Payment},
+    payment::Payment,
+    resolve::{Patience, resolve_all},
     stats::Stats,
     users::user,
     witness,
@@ -21,9 +23,6 @@ use crate::{
 
 /// Seconds that may wait to be shown; a reader that is slower misses some.
 const SECONDS_MAX: usize = 64;
-
-/// Payments resolved at once at the end.
-const RESOLVE_CONCURRENCY: usize = 32;
 
 /// A load whose accounts are open: ready to run.
 pub struct Load {
@@ -154,17 +153,19 @@ impl Load {
         history: &mut Writer,
         start: Instant,
     ) -> Result<(), Error> {
-        use futures::StreamExt;
-        let unknown: Vec<_> =
-            records.iter().filter(|record| record.outcome == Outcome::Unknown).cloned().collect();
-        let mut resolved = futures::stream::iter(unknown)
-            .map(|record| async move { payment::resolve(&self.edges, &record, start).await })
-            .buffer_unordered(RESOLVE_CONCURRENCY);
+        let open = |record: &&Record| record.outcome == Outcome::Unknown;
+        let unknown: Vec<_> = records.iter().filter(open).cloned().collect();
+        let mut left = unknown.len();
+        let resolved = resolve_all(&self.edges, unknown, start, Patience::DEFAULT);
+        let mut resolved = std::pin::pin!(resolved);
         while let Some(record) = resolved.next().await {
+            left -= 1;
             stats.add_resolved(&record);
             history.write(&record)?;
             records.push(record);
         }
+        // They stay unknown, as the history has them already.
+        stats.add_unresolved(left);
         Ok(())
     }
 }

@@ -87,6 +87,11 @@ impl Stats {
         }
     }
 
+    /// Counts unknown payments that nobody gave a final word on.
+    pub(crate) fn add_unresolved(&mut self, count: usize) {
+        self.summary.unresolved += count as u64;
+    }
+
     /// Counts what an unknown payment was resolved to.
     pub(crate) fn add_resolved(&mut self, record: &Record) {
         match record.outcome {

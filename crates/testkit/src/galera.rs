@@ -13,10 +13,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
-use crate::{mariadb, peers, ports, scratch::Scratch, server::Server};
+use crate::{attendant::Attendant, mariadb, peers, ports, scratch::Scratch, server::Server};
 
 /// Of the cluster's history, which begins here.
 const HISTORY: &str = "706f6c69-7300-11f0-8000-000000000001";
@@ -33,8 +33,8 @@ pub struct Seat {
 }
 
 pub struct Galera {
-    // Before the folder: they end before their files go.
-    nodes: Vec<Node>,
+    nodes: Arc<[Node]>,
+    attendant: Option<Attendant>,
     _scratch: Scratch,
 }
 
@@ -70,10 +70,11 @@ impl Galera {
         let scratch = Scratch::new("galera");
         let seats: Vec<_> = seats.iter().map(|seat| (seat, ports::free_block())).collect();
         let node = |index| Node::new(scratch.path(), &seats, index, provider_options);
-        let nodes: Vec<_> = (0..seats.len()).map(node).collect();
-        let galera = Galera { nodes, _scratch: scratch };
+        let nodes: Arc<[Node]> = (0..seats.len()).map(node).collect();
+        let mut galera = Galera { nodes, attendant: None, _scratch: scratch };
         galera.nodes.iter().for_each(|node| node.server.launch(&[]));
         galera.await_synced(0..seats.len());
+        galera.attendant = Some(Attendant::start(galera.nodes.clone()));
         galera
     }
 
@@ -133,6 +134,15 @@ impl Galera {
         for node in &self.nodes[range] {
             node.server.await_ready(|| node.is_synced().then_some(()));
         }
+    }
+}
+
+impl Drop for Galera {
+    fn drop(&mut self) {
+        // Whoever asks one of them hears at once that it is gone, and their
+        // files go last.
+        self.nodes.iter().for_each(|node| node.server.end());
+        self.attendant = None;
     }
 }
 

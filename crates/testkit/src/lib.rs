@@ -8,6 +8,7 @@
 //!
 //! What this crate must never know: anything of ours that it tests.
 
+mod attendant;
 mod galera;
 mod mariadb;
 mod peers;

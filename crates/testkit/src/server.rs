@@ -139,6 +139,16 @@ impl Server {
         self.child.lock().expect("no holder panics").is_some()
     }
 
+    /// Whether its process is there, whoever ended it.
+    pub(crate) fn lives(&self) -> bool {
+        let mut child = self.child.lock().expect("no holder panics");
+        child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.program.name
+    }
+
     /// The last lines it printed or logged.
     #[must_use]
     pub fn log_tail(&self) -> String {
@@ -146,6 +156,14 @@ impl Server {
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+
+    /// Kills it; its last lines help whoever looks for why a test failed.
+    pub(crate) fn end(&self) {
+        if std::thread::panicking() && self.is_running() {
+            eprintln!("--- {} said last:\n{}\n---", self.program.name, self.log_tail());
+        }
+        self.kill9();
     }
 
     fn signal(&self, signal: Signal) {
@@ -158,10 +176,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- {} said last:\n{}\n---", self.program.name, self.log_tail());
-        }
-        self.kill9();
+        self.end();
     }
 }
 

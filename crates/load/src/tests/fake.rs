@@ -38,6 +38,8 @@ pub struct Books {
     /// Every payment request that arrived: edge and id.
     pub arrived: Vec<(usize, String)>,
     pub violations: Vec<Value>,
+    /// No payment is resolved.
+    pub speechless: bool,
     /// So many exports break off before their end.
     pub exports_broken: u64,
     fates: BTreeMap<usize, VecDeque<Fate>>,
@@ -141,6 +143,7 @@ impl Books {
                     Fate::Status(status) => (status, json!({"error": {"code": "PLS0999"}})),
                 }
             }
+            (&Method::POST, _) if self.speechless => (503, json!({"error": {"code": "PLS0999"}})),
             (&Method::POST, _) => {
                 let id = rest.trim_start_matches('/').trim_end_matches(":resolve").to_owned();
                 let cancelled = json!({"status": "Cancelled"});

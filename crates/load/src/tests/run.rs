@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
 use tokio::time::Instant;
 
 use super::fake::{Estate, Fate};
@@ -10,6 +11,7 @@ use crate::{
     edge::Edges,
     payment::{Payment, resolve},
     read_history,
+    resolve::{Patience, resolve_all},
     users::user,
 };
 
@@ -88,9 +90,30 @@ async fn a_payment_without_a_definite_answer_is_unknown_and_then_resolved() {
         estate.next(1, [Fate::Status(503); 100]);
         let (record, edges, start) = pay(&urls, 0, SHORT).await;
         assert_eq!(record.outcome, Outcome::Unknown, "{fate:?}");
-        let record = resolve(&edges, &record, start).await;
+        let record = resolve(&edges, &record, start, LONG).await;
         assert_eq!(record.outcome, resolved, "{fate:?}");
     }
+}
+
+#[tokio::test]
+async fn a_service_that_gives_no_final_word_is_not_asked_for_ever() {
+    let (estate, urls) = Estate::start(1).await;
+    estate.next(0, [Fate::Status(503); 100]);
+    let (record, edges, start) = pay(&urls, 0, SHORT).await;
+    let unknown = vec![record; 2000];
+    estate.books(|books| books.speechless = true);
+    let (each, all) = (Duration::from_millis(200), Duration::from_secs(1));
+    let resolved = resolve_all(&edges, unknown.clone(), start, Patience { each, all });
+    let came: Vec<_> = resolved.collect().await;
+    assert!(came.iter().all(|record| record.outcome == Outcome::Unknown), "{came:?}");
+    assert!(came.len() < unknown.len(), "asked about every one of them");
+
+    // One that speaks is asked about all, however many there are.
+    estate.books(|books| books.speechless = false);
+    let patience = Patience { each: LONG, all: LONG };
+    let came: Vec<_> = resolve_all(&edges, unknown.clone(), start, patience).collect().await;
+    assert_eq!(came.len(), unknown.len());
+    assert!(came.iter().all(|record| record.outcome == Outcome::ResolvedCancelled), "{came:?}");
 }
 
 struct History(PathBuf);
