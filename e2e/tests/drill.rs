@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use e2e::{Estate, Scratch, clock_library, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs one drill and checks what every drill must show.
 fn drill(estate: &Estate, fault: &[&str]) -> Value {
@@ -78,6 +78,26 @@ fn a_killed_city_loses_no_payment_and_comes_back() {
     let refused = estate.polis(&["drill", "kill", "city", "east"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("PLS0707"), "nobody typed the name back: {said}");
+}
+
+#[test]
+fn one_process_of_a_center_is_killed_or_paused_and_no_payment_is_lost() {
+    let estate = Estate::up("drill-process", "2+2+1");
+    // The edge is in the server; what hangs is ended by its center's agent.
+    for (fault, name, edges) in [
+        ("kill", "east-1/ledger", json!([])),
+        ("pause", "west-1/ledger", json!([])),
+        ("pause", "south-1/server", json!([2])),
+    ] {
+        let report = drill(&estate, &[fault, "process", name]);
+        assert_eq!(report["drills"][0]["injected"]["dead_edges"], edges, "{report:#}");
+    }
+    for (scope, name) in [("process", "east-1/nobody"), ("database-node", "east-1")] {
+        let refused = estate.polis(&["drill", "kill", scope, name, "--yes"]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success(), "{said}");
+        assert!(said.contains("PLS0702") && said.contains("east-1/ledger"), "{said}");
+    }
 }
 
 /// Days on which a unit made the payments of a drill, by its own clock.

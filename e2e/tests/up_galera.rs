@@ -41,6 +41,18 @@ fn a_city_is_lost_with_its_nodes_of_the_database_and_service_comes_back() {
     }
     // What is lost is measured here, and not promised.
     city::sum_up("five Galera nodes", &seen);
+
+    // A node by itself: its center stays where it is.
+    let last = CENTERS.len() - 1;
+    let report = estate.drill(&["kill", "database-node", CENTERS[last]]);
+    let drill = &report["drills"][0];
+    println!("a node was lost; recovered: {}; lost {}", drill["rto_ms"], drill["lost"]);
+    assert!(galera.node(last).query("SELECT 1").is_err(), "it was killed");
+    for nothing in ["doubled", "unresolved"] {
+        assert_eq!(drill[nothing], 0, "{nothing}: {report:#}");
+    }
+    assert_eq!(drill["aborted"], false, "{report:#}");
+    assert_eq!(drill["map"].as_array().map(Vec::len), Some(0), "nothing moves: {report:#}");
 }
 
 #[test]

@@ -148,6 +148,34 @@ async fn a_container_that_no_longer_answers_is_started_again() {
     agent.drain().await;
 }
 
+/// What hangs does not hear that it should end; the probe says how long that is
+/// waited for, whatever others are given to end in.
+#[tokio::test]
+async fn a_container_that_hangs_is_started_again_within_the_grace_of_its_probe() {
+    let world = World::new().await;
+    let service = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let port = service.local_addr().expect("address").port();
+    let agent = world.agent(true).await;
+    let script = format!("{} exec sleep 1000", world.tell_pid("pid"));
+    let probe = json!({
+        "tcpSocket": { "port": port }, "periodSeconds": 1, "failureThreshold": 1,
+        "timeoutSeconds": 60, "terminationGracePeriodSeconds": 1,
+    });
+    let more = json!({ "livenessProbe": probe, "terminationGracePeriodSeconds": 3600 });
+    world.create("p", &script, more);
+    let first = world.pid("pid").await;
+    world.wait_ready("p").await;
+    let first = rustix::process::Pid::from_raw(first).expect("a process");
+    rustix::process::kill_process(first, rustix::process::Signal::STOP).expect("stop it");
+    drop(service);
+    let restarted = |pod: &serde_json::Value| {
+        container(pod)["restartCount"].as_u64().is_some_and(|count| count >= 1)
+    };
+    let seen = world.api.wait(&pod("p"), restarted).await;
+    assert_eq!(container(&seen)["lastState"]["terminated"]["signal"], 9);
+    agent.drain().await;
+}
+
 #[tokio::test]
 async fn a_deleted_pod_stops_within_its_grace_and_is_then_removed() {
     let world = World::new().await;

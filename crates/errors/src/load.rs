@@ -33,9 +33,9 @@ pub(crate) const TABLE: &[Entry] = &[
     },
     Entry {
         code: DRILL_TARGET,
-        title: "no such city or center",
+        title: "no such city, center or process",
         cause: "The drill names something that this estate does not have.",
-        remedy: "See `polis status` for the names of cities and centers.",
+        remedy: "See `polis status` for the names of cities and centers; a process is `store` or CENTER/PROGRAM.",
     },
     Entry {
         code: DRILL_NOT_READY,

@@ -184,7 +184,8 @@ impl Container {
         if let Some(why) = sick {
             let text = format!("Container {} failed liveness probe: {why}", plan.name);
             self.event(plan, Kind::Warning, "Killing", &text);
-            return Ended::Alone(process.stop(plan.grace).await);
+            let grace = plan.liveness.as_ref().and_then(|probe| probe.grace);
+            return Ended::Alone(process.stop(grace.unwrap_or(plan.grace)).await);
         }
         let text = format!("Stopping container {}", plan.name);
         self.event(plan, Kind::Normal, "Killing", &text);

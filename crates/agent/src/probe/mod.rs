@@ -26,6 +26,8 @@ pub(crate) struct Probe {
     pub timeout: Duration,
     pub successes_needed: u32,
     pub failures_needed: u32,
+    /// Of liveness: for what failed it to end by itself, if it is not the Pod's.
+    pub grace: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +101,10 @@ impl Probe {
             timeout: seconds(probe.timeout_seconds, 1, 1, TIMEOUT_MAX),
             successes_needed: count(probe.success_threshold, 1),
             failures_needed: count(probe.failure_threshold, 3),
+            grace: probe
+                .termination_grace_period_seconds
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
         })
     }
 
@@ -161,6 +167,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             successes_needed: 1,
             failures_needed: 3,
+            grace: None,
         }
     }
 

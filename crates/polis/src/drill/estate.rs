@@ -25,6 +25,10 @@ use super::{
 use crate::{
     layout::{CenterPlan, Layout},
     pki::SYSTEM_NAMESPACE,
+    up::{
+        control::ProcessInfo,
+        fault::{Fault, Part},
+    },
 };
 
 /// Every city that would be hit allows drills, and to us.
@@ -65,6 +69,19 @@ async fn check_verb(client: &Client, city: &str) -> anyhow::Result<()> {
     if answer.status.is_none_or(|status| !status.allowed) {
         let code = errors::DRILL_VERB;
         bail!("{code}: no drill on city {city} for us. {}", code.remedy());
+    }
+    Ok(())
+}
+
+/// Whether every single process that is to be hit is there.
+pub fn check_here(fault: &Fault, processes: &[ProcessInfo]) -> anyhow::Result<()> {
+    for part in fault.parts().map(|part| part.to_string()) {
+        if processes.iter().all(|process| process.name != part) {
+            let code = errors::DRILL_TARGET;
+            let alone = processes.iter().filter(|process| Part::of(&process.name).is_some());
+            let here: Vec<_> = alone.map(|process| process.name.as_str()).collect();
+            bail!("{code}: no process {part} runs here, there are {}", here.join(", "));
+        }
     }
     Ok(())
 }

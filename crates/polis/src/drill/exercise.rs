@@ -23,7 +23,7 @@ use crate::{
     layout::{CenterPlan, Layout},
     load::{edges, new_run_id},
     pki::Pki,
-    up::control::Session,
+    up::control::{Request, Session},
 };
 
 /// Steady load before the fault: the rate before is taken over 5 s of it.
@@ -50,8 +50,10 @@ impl Exercise {
     /// Checks that every step can be carried out here, and may be.
     pub async fn prepare(plan: Plan, data: DataDir) -> anyhow::Result<Exercise> {
         let layout = data.layout()?;
+        let mut session = Session::open(&data.control_socket()).await?;
+        let processes = session.ask(&Request::List).await?;
         for step in &plan.steps {
-            step.spec.fault(&layout)?;
+            estate::check_here(&step.spec.fault(&layout)?, &processes)?;
             let hit = step.spec.hit(&layout)?;
             let client = away_from(&hit, &layout, &data)?;
             let concerned = if step.spec.stops_all() { &layout.centers } else { &hit };
@@ -134,6 +136,7 @@ impl Exercise {
         keep::lines(&listed, &check.listed)?;
         let since = |at: Instant| micros(at.saturating_duration_since(load.start));
         let dead_edges: Vec<_> = (0..self.edges.len())
+            .filter(|_| spec.takes_edges())
             .filter(|edge| hit.iter().any(|plan| plan.center == self.layout.centers[*edge].center))
             .collect();
         let injected = Injected {

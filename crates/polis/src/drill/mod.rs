@@ -74,9 +74,9 @@ enum Command {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum FaultCommand {
-    /// Kill every process of a city or a center with SIGKILL
+    /// Kill every process of a city or a center, one process, or a database's node with SIGKILL
     Kill(One),
-    /// Stop every process of a center with SIGSTOP, and go on with it later
+    /// Stop processes with SIGSTOP, and let them go on later
     Pause(One),
     /// Lose every packet from and to a city or a center
     Silence(One),
@@ -158,7 +158,8 @@ struct One {
     /// What to hit
     #[arg(value_enum)]
     scope: Scope,
-    /// Its name
+    /// Its name: east, east-1, controllers, store, east-1/server, east-1/ledger; of a database's
+    /// node its center's
     name: String,
     #[command(flatten)]
     order: Order,

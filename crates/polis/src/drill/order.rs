@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     layout::{CenterPlan, Layout},
-    up::fault::{Cut, Delay, Direction, Fault, STORE, USERS},
+    up::fault::{Cut, DATABASE, Delay, Direction, Fault, Part, SERVER, STORE, USERS},
 };
 
 /// All packets, in per mille.
@@ -19,14 +19,18 @@ const LASTS_S: u64 = 15;
 const STOPS_S: u64 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     City,
     Center,
     /// The center whose controllers hold the lease of this name.
     Leader,
-    /// A single process: the one that keeps the log (`store`).
+    /// A single process: the one that keeps the log (`store`), or one of a
+    /// center's (`east-1/server`, `east-1/ledger`).
     Process,
+    /// The node of the database that belongs to this center, and nothing else of
+    /// the center.
+    DatabaseNode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,20 +123,22 @@ impl Spec {
         Spec { scope: Scope::Center, name: center.into(), ..self.clone() }
     }
 
-    /// The centers that are hit; none where a process beside them is.
+    /// The centers that are hit, or of which one process is; none where it is one
+    /// beside them.
     pub fn hit(&self, layout: &Layout) -> anyhow::Result<Vec<CenterPlan>> {
-        if self.scope == Scope::Process {
-            return match self.name.as_str() {
-                STORE => Ok(Vec::new()),
-                name => Err(not_here(name)),
-            };
-        }
+        let center = match self.scope {
+            Scope::Process if self.name == STORE => return Ok(Vec::new()),
+            Scope::Process => match Part::of(&self.name) {
+                Some(Part { program: "", .. }) | None => return Err(not_here(&self.name)),
+                Some(part) => part.center,
+            },
+            _ => &self.name,
+        };
         let named = |plan: &&CenterPlan| match self.scope {
-            Scope::City => plan.city.as_str() == self.name,
-            Scope::Center => plan.center.as_str() == self.name,
+            Scope::City => plan.city.as_str() == center,
+            Scope::Center | Scope::Process | Scope::DatabaseNode => plan.center.as_str() == center,
             // Any of them may lead when its turn comes; see `led_by`.
             Scope::Leader => true,
-            Scope::Process => false,
         };
         let hit: Vec<_> = layout.centers.iter().filter(named).cloned().collect();
         if hit.is_empty() {
@@ -141,10 +147,26 @@ impl Spec {
         Ok(hit)
     }
 
+    /// Whether nobody can pay through the edges of the centers that are hit.
+    #[must_use]
+    pub fn takes_edges(&self) -> bool {
+        match self.scope {
+            Scope::City | Scope::Center | Scope::Leader => true,
+            Scope::Process => Part::of(&self.name).is_some_and(|part| part.program == SERVER),
+            Scope::DatabaseNode => false,
+        }
+    }
+
     /// What the supervisor is asked to do.
     pub fn fault(&self, layout: &Layout) -> anyhow::Result<Fault> {
         let names: Vec<_> = match self.scope {
             Scope::Process => self.hit(layout).map(|_| vec![self.name.clone()])?,
+            Scope::DatabaseNode => {
+                let part = |plan: &CenterPlan| {
+                    Part { center: plan.center.as_str(), program: DATABASE }.to_string()
+                };
+                self.hit(layout)?.iter().map(part).collect()
+            }
             _ => self.hit(layout)?.iter().map(|plan| plan.center.to_string()).collect(),
         };
         let has_lines = match self.fault {
@@ -155,9 +177,21 @@ impl Spec {
             let code = errors::DRILL_NETWORK;
             bail!("{code}: centers share one network. {}", code.remedy());
         }
-        if self.scope == Scope::Process && (has_lines || self.fault == Kind::Skew) {
+        let alone = match self.scope {
+            Scope::City | Scope::Center | Scope::Leader => true,
+            Scope::Process if self.name == STORE => !has_lines && self.fault != Kind::Skew,
+            Scope::Process | Scope::DatabaseNode => {
+                matches!(self.fault, Kind::Kill | Kind::Pause | Kind::SlowDisk)
+            }
+        };
+        if !alone {
             let code = errors::DRILL_TARGET;
-            bail!("{code}: {} has no line and no clock of its own. {}", self.name, code.remedy());
+            let (kind, name) = (self.fault, &self.name);
+            bail!(
+                "{code}: {kind} cannot be done to {name} alone: its line, clock and file system \
+                 are those of its center. {}",
+                code.remedy()
+            );
         }
         let cut = |centers, direction, loss_per_mille| -> anyhow::Result<Fault> {
             let peers = self.peers(layout)?;
@@ -205,7 +239,7 @@ impl Spec {
     #[must_use]
     pub fn moves_shards(&self) -> bool {
         match self.fault {
-            _ if self.stops_all() => false,
+            _ if matches!(self.scope, Scope::Process | Scope::DatabaseNode) => false,
             Kind::Kill | Kind::Pause | Kind::Silence => true,
             Kind::Cut => self.to.is_empty(),
             Kind::Lose | Kind::SlowLine | Kind::Delay => false,
@@ -213,18 +247,23 @@ impl Spec {
         }
     }
 
-    /// Whether all payments may have to wait until it is over: nobody takes over
-    /// from the process that stands for the database.
+    /// Whether all payments may have to wait: nobody takes over from the process
+    /// that stands for the database, and a group of databases may stand still
+    /// until it agrees who is left.
     #[must_use]
     pub fn stops_all(&self) -> bool {
-        self.scope == Scope::Process
+        match self.scope {
+            Scope::City | Scope::Center | Scope::Leader => false,
+            Scope::Process => self.name == STORE,
+            Scope::DatabaseNode => true,
+        }
     }
 
     /// Whether it is to be seen what happens when the log needs room and there is
     /// none.
     #[must_use]
     pub fn fills_the_log(&self) -> bool {
-        self.fault == Kind::FullDisk && self.stops_all()
+        self.fault == Kind::FullDisk && self.scope == Scope::Process
     }
 
     /// How long a fault lasts that moves no shard.
@@ -239,6 +278,10 @@ impl Spec {
         let nothing = "no acknowledged payment is lost, none is made twice";
         if self.fills_the_log() {
             format!("what needs room is refused, and taken once there is some; {nothing}")
+        } else if self.scope == Scope::DatabaseNode {
+            format!("payments wait until the database goes on without it; {nothing}")
+        } else if self.scope == Scope::Process && self.name != STORE {
+            format!("its users' payments wait until it is back, or are served elsewhere; {nothing}")
         } else if self.stops_all() {
             format!("payments wait while it lasts, and go on when it is over; {nothing}")
         } else if self.moves_shards() {
@@ -251,10 +294,9 @@ impl Spec {
     }
 }
 
-/// `cut center east-1 out to store`.
-impl fmt::Display for Spec {
+impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.fault {
+        f.write_str(match self {
             Kind::Kill => "kill",
             Kind::Pause => "pause",
             Kind::Silence => "silence",
@@ -265,14 +307,21 @@ impl fmt::Display for Spec {
             Kind::SlowDisk => "slow-disk",
             Kind::FullDisk => "full-disk",
             Kind::Skew => "skew",
-        };
+        })
+    }
+}
+
+/// `cut center east-1 out to store`.
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = match self.scope {
             Scope::City => "city",
             Scope::Center => "center",
             Scope::Leader => "leader",
             Scope::Process => "process",
+            Scope::DatabaseNode => "database-node",
         };
-        write!(f, "{kind} {scope} {}", self.name)?;
+        write!(f, "{} {scope} {}", self.fault, self.name)?;
         if let Some(direction) = self.direction {
             write!(f, " {direction}")?;
         }
@@ -339,11 +388,39 @@ mod tests {
         let spec = Spec::new(Kind::FullDisk, Scope::Process, STORE.into());
         assert_eq!(spec.fault(&layout).expect("a fault").names(), [STORE]);
         assert!(spec.hit(&layout).expect("no center").is_empty() && !spec.moves_shards());
-        for (kind, name) in [(Kind::Kill, "east-1"), (Kind::Skew, STORE)] {
+        for (kind, name) in [
+            (Kind::Kill, "east-1"),
+            (Kind::Kill, "east-1/"),
+            (Kind::Kill, "nowhere/ledger"),
+            (Kind::Skew, STORE),
+            (Kind::Skew, "east-1/ledger"),
+            (Kind::FullDisk, "east-1/ledger"),
+        ] {
             let spec = Spec::new(kind, Scope::Process, name.into());
             let error = spec.fault(&layout).expect_err("no such process").to_string();
             assert!(error.contains("PLS0702"), "{error}");
         }
+    }
+
+    #[test]
+    fn one_process_of_a_center_is_hit_and_not_the_others() {
+        let layout = Layout::new(LayoutName::TwoTwoOne, 7400, None);
+        let ledger = Spec::new(Kind::Pause, Scope::Process, "east-1/ledger".into());
+        let fault = ledger.fault(&layout).expect("a fault");
+        assert_eq!(fault.names(), ["east-1/ledger"]);
+        let part = Part { center: "east-1", program: "ledger" };
+        assert_eq!(fault.parts().collect::<Vec<_>>(), [part]);
+        assert_eq!(ledger.hit(&layout).expect("its center")[0].center.as_str(), "east-1");
+        assert!(!ledger.takes_edges() && !ledger.stops_all() && !ledger.moves_shards());
+        let server = Spec { name: "east-1/server".into(), ..ledger.clone() };
+        assert!(server.takes_edges(), "the edge is in it");
+
+        let node = Spec::new(Kind::Kill, Scope::DatabaseNode, "west-1".into());
+        assert_eq!(node.to_string(), "kill database-node west-1");
+        assert_eq!(node.fault(&layout).expect("a fault").names(), ["west-1/database"]);
+        assert!(node.stops_all() && !node.takes_edges() && !node.moves_shards());
+        let nobody = Spec { name: "north-1".into(), ..node };
+        assert!(nobody.fault(&layout).is_err());
     }
 
     #[test]

@@ -144,6 +144,16 @@ async fn deploy_ledger(
                     "periodSeconds": 5,
                     "timeoutSeconds": 2,
                 },
+                // A pause of five seconds is none of these; what hangs for longer
+                // is ended, and started again.
+                "livenessProbe": {
+                    "httpGet": { "path": "/livez", "port": "https", "scheme": "HTTPS" },
+                    "initialDelaySeconds": 20,
+                    "periodSeconds": 1,
+                    "timeoutSeconds": 3,
+                    "failureThreshold": 3,
+                    "terminationGracePeriodSeconds": 1,
+                },
             }],
         },
     });

@@ -28,7 +28,7 @@ pub const QUEUE_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Request {
-    /// Every process with its state.
+    /// Every process with its state, those of a center also one by one.
     List,
     /// Injects a fault, which heals by itself after so long at the latest.
     Inject { fault: Fault, heal_after_ms: u64 },

@@ -9,7 +9,21 @@ pub const USERS: &str = "users";
 /// The database, as a side of a cut; and the process that stands for it.
 pub const STORE: &str = "store";
 
-/// Names are of centers, each with all that is in it, or of single processes.
+/// The process of a center that its other processes are started by.
+pub const SERVER: &str = "server";
+/// The node of the database that belongs to a center.
+pub const DATABASE: &str = "database";
+
+/// One process of a center, written `CENTER/PROGRAM`: [`SERVER`], a program that
+/// runs there (`ledger`, `guardian`), or [`DATABASE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    pub center: &'a str,
+    pub program: &'a str,
+}
+
+/// Names are of centers, each with all that is in it, of the store, or of a
+/// [`Part`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Fault {
@@ -67,9 +81,31 @@ pub enum Direction {
     In,
 }
 
+// === impl Part ===
+
+impl<'a> Part<'a> {
+    /// None if it names something else.
+    #[must_use]
+    pub fn of(name: &'a str) -> Option<Part<'a>> {
+        let (center, program) = name.split_once('/')?;
+        Some(Part { center, program })
+    }
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.center, self.program)
+    }
+}
+
 // === impl Fault ===
 
 impl Fault {
+    /// The single processes that are hit.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.names().iter().filter_map(|name| Part::of(name))
+    }
+
     /// The centers or processes that are hit.
     #[must_use]
     pub fn names(&self) -> &[String] {

@@ -115,6 +115,19 @@ impl Process {
     }
 }
 
+/// What a process runs: a role of ours, or the name of its program.
+pub fn program_of(pid: Pid) -> Option<String> {
+    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+    let mut args = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let (program, first) = (args.next()?, args.next());
+    let ours = std::env::current_exe().ok()?;
+    let name = match first {
+        Some(role) if Path::new(&*program) == ours => role.into_owned(),
+        _ => Path::new(&*program).file_name()?.to_string_lossy().into_owned(),
+    };
+    Some(name)
+}
+
 /// Processes below `parent`, at any depth.
 fn children(parent: Pid) -> Vec<Pid> {
     let pid_of = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
@@ -134,11 +147,22 @@ fn children(parent: Pid) -> Vec<Pid> {
     found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
 }
 
-/// Field 4 of `/proc/PID/stat`; the name before it may contain anything.
+/// Whether it was stopped by a signal.
+pub fn stands_still(pid: Pid) -> bool {
+    stat(pid.as_raw_nonzero().get()).is_some_and(|(state, _)| state == "T")
+}
+
 fn parent_of(pid: i32) -> Option<i32> {
+    stat(pid)?.1.parse().ok()
+}
+
+/// Fields 3 and 4 of `/proc/PID/stat`, state and parent; the name before them
+/// may contain anything.
+fn stat(pid: i32) -> Option<(String, String)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(1)?.parse().ok()
+    let mut fields = after_name.split_whitespace().map(ToOwned::to_owned);
+    Some((fields.next()?, fields.next()?))
 }
 
 fn open_log(path: &Path) -> io::Result<File> {

@@ -1,24 +1,35 @@
 //! What is done to processes on purpose, and undone.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal};
 use tokio::time::Instant;
 
 use super::{Notice, Slot, Standing, State, Supervisor};
 use crate::up::{
+    database_node::DatabaseNode,
     disk,
-    fault::{Fault, STORE},
+    fault::{DATABASE, Fault, Part, STORE},
     network::Network,
 };
 
 impl Supervisor {
     pub(super) fn inject(&mut self, fault: &Fault, until: Instant) -> anyhow::Result<()> {
         for name in fault.names() {
-            if !self.programs.contains_key(name) {
-                bail!("{name:?} is no center and no process of this estate");
+            match Part::of(name) {
+                Some(part) if self.processes_of_part(part).is_empty() => {
+                    let code = errors::DRILL_TARGET;
+                    bail!("{code}: no process {part} runs here. {}", code.remedy());
+                }
+                None if !self.programs.contains_key(name) => {
+                    bail!("{name:?} is no center and no process of this estate");
+                }
+                _ => {}
             }
         }
         self.signal_nodes(fault, Signal::KILL, Signal::STOP);
+        self.signal_parts(fault, Signal::KILL, Signal::STOP);
         match fault {
             Fault::Kill { .. } => self.slots_of(fault).for_each(|slot| {
                 slot.signal_tree(Signal::KILL);
@@ -52,6 +63,7 @@ impl Supervisor {
         self.standing.retain(|standing| standing.fault != *fault);
         if let Fault::Pause { .. } = fault {
             self.signal_nodes(fault, Signal::CONT, Signal::CONT);
+            self.signal_parts(fault, Signal::CONT, Signal::CONT);
         }
         match fault {
             Fault::Kill { .. } => self.start_all(fault),
@@ -103,23 +115,34 @@ impl Supervisor {
     }
 
     /// Where a process keeps what it must not lose.
-    fn folder(&self, name: &str) -> std::path::PathBuf {
-        match name {
-            STORE => self.data.store(),
-            center => self.data.center(center),
+    fn folder(&self, name: &str) -> PathBuf {
+        match Part::of(name) {
+            None if name == STORE => self.data.store(),
+            None => self.data.center(name),
+            Some(Part { center, program: DATABASE }) => {
+                // The only place of its that we know.
+                let mut files = self.nodes_of(center).filter_map(|node| node.pid_file.parent());
+                files.next().map_or_else(|| self.data.center(center), Path::to_path_buf)
+            }
+            Some(Part { center, .. }) => self.data.center(center),
         }
     }
 
     fn signal_nodes(&self, fault: &Fault, killed: Signal, paused: Signal) {
-        let signal = match fault {
-            Fault::Kill { .. } => killed,
-            Fault::Pause { .. } => paused,
-            // Their lines are those of the networks that they stand in, and
-            // they have no clocks of their own.
-            _ => return,
-        };
+        // Their lines are those of the networks that they stand in, and they
+        // have no clocks of their own.
+        let Some(signal) = signal_of(fault, killed, paused) else { return };
         let hit = self.nodes.iter().filter(|node| fault.names().contains(&node.center));
         hit.for_each(|node| node.signal(signal));
+    }
+
+    /// One that was killed is started again by whoever looks after it.
+    fn signal_parts(&self, fault: &Fault, killed: Signal, paused: Signal) {
+        let Some(signal) = signal_of(fault, killed, paused) else { return };
+        for process in fault.parts().flat_map(|part| self.processes_of_part(part)) {
+            // One that has just ended needs none.
+            let _ = rustix::process::kill_process(process, signal);
+        }
     }
 
     /// All processes that are hit, of the database's nodes too.
@@ -127,7 +150,33 @@ impl Supervisor {
         let mut hit: Vec<_> = self.slots_of(fault).flat_map(|slot| slot.processes()).collect();
         let nodes = self.nodes.iter().filter(|node| fault.names().contains(&node.center));
         hit.extend(nodes.filter_map(|node| node.process().ok()));
+        hit.extend(fault.parts().flat_map(|part| self.processes_of_part(part)));
         hit
+    }
+
+    fn processes_of_part(&self, part: Part<'_>) -> Vec<Pid> {
+        let name = part.to_string();
+        let parts = self.parts().into_iter();
+        parts.filter(|(here, _)| *here == name).map(|(_, process)| process).collect()
+    }
+
+    /// Every single process that can be hit, by the name of its [`Part`].
+    pub(super) fn parts(&self) -> Vec<(String, Pid)> {
+        let named = |center: &str, program: &str| Part { center, program }.to_string();
+        let of_slot = |slot: &Slot| {
+            let center = slot.center.clone().unwrap_or_default();
+            let parts = slot.parts().into_iter();
+            parts.map(|(program, pid)| (named(&center, &program), pid)).collect::<Vec<_>>()
+        };
+        let in_centers = self.programs.values().filter(|slot| slot.center.is_some());
+        let of_node = |node: &DatabaseNode| {
+            node.process().ok().map(|process| (named(&node.center, DATABASE), process))
+        };
+        in_centers.flat_map(of_slot).chain(self.nodes.iter().filter_map(of_node)).collect()
+    }
+
+    fn nodes_of(&self, center: &str) -> impl Iterator<Item = &DatabaseNode> {
+        self.nodes.iter().filter(move |node| node.center == center)
     }
 
     fn slots_of<'a>(&'a mut self, fault: &'a Fault) -> impl Iterator<Item = &'a mut Slot> {
@@ -138,5 +187,13 @@ impl Supervisor {
                 || names.contains(&slot.program.name)
         };
         self.programs.values_mut().filter(hit)
+    }
+}
+
+fn signal_of(fault: &Fault, killed: Signal, paused: Signal) -> Option<Signal> {
+    match fault {
+        Fault::Kill { .. } => Some(killed),
+        Fault::Pause { .. } => Some(paused),
+        _ => None,
     }
 }

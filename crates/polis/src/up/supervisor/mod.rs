@@ -16,9 +16,9 @@ use super::{
     control::{Answer, Call, ProcessInfo, ProcessState, Request},
     database_node::DatabaseNode,
     disk::SlowDisk,
-    fault::Fault,
+    fault::{Fault, SERVER},
     network::Network,
-    process::{Process, Program},
+    process::{Process, Program, program_of, stands_still},
 };
 use crate::data::DataDir;
 
@@ -291,7 +291,13 @@ impl Supervisor {
                 State::Waiting { .. } => ProcessState::Restarting,
             },
         };
-        self.programs.iter().map(info).collect()
+        let alone = |(name, pid): (String, Pid)| ProcessInfo {
+            name,
+            pid: Some(pid.as_raw_nonzero().get().cast_unsigned()),
+            state: if stands_still(pid) { ProcessState::Paused } else { ProcessState::Running },
+        };
+        let parts = self.parts().into_iter().map(alone);
+        self.programs.iter().map(info).chain(parts).collect()
     }
 }
 
@@ -339,6 +345,22 @@ impl Slot {
             }
             State::Down | State::Waiting { .. } => Vec::new(),
         }
+    }
+
+    fn is_in(&self, center: &str) -> bool {
+        self.center.as_deref() == Some(center)
+    }
+
+    /// Its processes with what they are called in a fault: what they run, or the
+    /// name of a rented unit.
+    fn parts(&self) -> Vec<(String, Pid)> {
+        let State::Running { process, .. } = &self.state else { return Vec::new() };
+        let Program { name, args, .. } = &self.program;
+        let runs = args.first().unwrap_or(name);
+        let rented = runs == SERVER && !self.is_in(name);
+        let own = if rented { name } else { runs };
+        let below = process.below().into_iter().filter_map(|pid| Some((program_of(pid)?, pid)));
+        below.chain([(own.clone(), process.pid)]).collect()
     }
 
     fn pause(&mut self, pause: bool) {
