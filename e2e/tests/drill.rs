@@ -206,6 +206,7 @@ fn a_city_that_falls_silent_or_is_not_heard_loses_no_payment() {
     let mut estate = Estate::up_with("silence", "2+2+1", &["--network", "namespaces"]);
     drill(&estate, &["silence", "city", "east"]);
     drill(&estate, &["cut", "center", "east-1", "--direction", "out"]);
+    drill(&estate, &["silence", "process", "west-1/ledger"]);
     check_proof(&estate);
     // In order, so that its networks are removed.
     estate.stop();

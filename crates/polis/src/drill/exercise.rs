@@ -225,7 +225,7 @@ impl Exercise {
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            if !spec.stops_all() {
+            if !spec.is_waited_out() {
                 // The seconds that must hold, and one more for what is under way.
                 tokio::time::sleep(hold).await;
             }
@@ -249,7 +249,7 @@ impl Exercise {
         if spec.fills_the_log() {
             fill::clear(client).await.context("clear what filled the log")?;
         }
-        if spec.stops_all() && abort.is_none() {
+        if spec.is_waited_out() && abort.is_none() {
             tokio::time::sleep(hold).await;
         }
         Ok(Healed { abort, ordered_at, ready_at, home_at })

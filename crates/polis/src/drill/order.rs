@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     layout::{CenterPlan, Layout},
-    up::fault::{Cut, DATABASE, Delay, Direction, Fault, Part, SERVER, STORE, USERS},
+    up::{
+        clock,
+        fault::{Cut, DATABASE, Delay, Direction, Fault, Part, SERVER, STORE, USERS},
+    },
 };
 
 /// All packets, in per mille.
@@ -180,16 +183,18 @@ impl Spec {
         let alone = match self.scope {
             Scope::City | Scope::Center | Scope::Leader => true,
             Scope::Process if self.name == STORE => !has_lines && self.fault != Kind::Skew,
-            Scope::Process | Scope::DatabaseNode => {
-                matches!(self.fault, Kind::Kill | Kind::Pause | Kind::SlowDisk)
-            }
+            Scope::Process | Scope::DatabaseNode => match self.fault {
+                Kind::Kill | Kind::Pause | Kind::SlowDisk | Kind::Silence => true,
+                Kind::Cut => self.to.is_empty(),
+                Kind::Skew => clock::is_of(&names),
+                Kind::Lose | Kind::SlowLine | Kind::Delay | Kind::FullDisk => false,
+            },
         };
         if !alone {
             let code = errors::DRILL_TARGET;
             let (kind, name) = (self.fault, &self.name);
             bail!(
-                "{code}: {kind} cannot be done to {name} alone: its line, clock and file system \
-                 are those of its center. {}",
+                "{code}: {kind} cannot be done to {name} alone: that is its center's. {}",
                 code.remedy()
             );
         }
@@ -239,12 +244,19 @@ impl Spec {
     #[must_use]
     pub fn moves_shards(&self) -> bool {
         match self.fault {
-            _ if matches!(self.scope, Scope::Process | Scope::DatabaseNode) => false,
+            _ if self.is_waited_out() => false,
             Kind::Kill | Kind::Pause | Kind::Silence => true,
             Kind::Cut => self.to.is_empty(),
             Kind::Lose | Kind::SlowLine | Kind::Delay => false,
             Kind::SlowDisk | Kind::FullDisk | Kind::Skew => false,
         }
+    }
+
+    /// Whether service need not be whole before it is over: the seconds that must
+    /// hold come after the healing.
+    #[must_use]
+    pub fn is_waited_out(&self) -> bool {
+        matches!(self.scope, Scope::Process | Scope::DatabaseNode)
     }
 
     /// Whether all payments may have to wait: nobody takes over from the process
@@ -393,8 +405,9 @@ mod tests {
             (Kind::Kill, "east-1/"),
             (Kind::Kill, "nowhere/ledger"),
             (Kind::Skew, STORE),
-            (Kind::Skew, "east-1/ledger"),
+            (Kind::Skew, "east-1/guardian"),
             (Kind::FullDisk, "east-1/ledger"),
+            (Kind::Silence, STORE),
         ] {
             let spec = Spec::new(kind, Scope::Process, name.into());
             let error = spec.fault(&layout).expect_err("no such process").to_string();

@@ -15,7 +15,7 @@ use resources::{
 };
 use serde_json::json;
 
-use super::clock::Library;
+use super::clock::{self, Library};
 use crate::{data::DataDir, layout::Layout, role::store::database::Database};
 
 /// Where the ledger runs.
@@ -124,7 +124,7 @@ async fn deploy_ledger(
     if let Some(clocks) = clocks {
         // A node is called as its center is.
         env.push(field("POLIS_CENTER", "spec.nodeName"));
-        let envs = clocks.envs("$(POLIS_CENTER)").into_iter();
+        let envs = clocks.envs(&clock::of_ledgers("$(POLIS_CENTER)")).into_iter();
         env.extend(envs.map(|(name, value)| json!({ "name": name, "value": value })));
     }
     let template = json!({

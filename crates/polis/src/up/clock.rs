@@ -1,4 +1,4 @@
-//! Wall clocks that can be set wrong, a center's own.
+//! Wall clocks that can be set wrong: a center's, or one of its processes'.
 //!
 //! The kernel has one wall clock for all. So a library (libfaketime, chosen with
 //! `--clock-library`) stands between a center's processes and it, from their
@@ -12,12 +12,16 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use super::fault::{Part, SERVER};
 use crate::data::DataDir;
+
+/// The program beside the server that has a clock of its own.
+pub const LEDGER: &str = "ledger";
 
 #[derive(Clone, Debug)]
 pub struct Library {
     library: PathBuf,
-    /// A file for each center.
+    /// A file for each clock.
     folder: PathBuf,
 }
 
@@ -53,11 +57,51 @@ impl Library {
         .into()
     }
 
-    /// Within a second, clocks of this place are so many seconds ahead.
-    pub fn set(&self, place: &str, seconds: i64) -> anyhow::Result<()> {
-        let (file, beside) = (self.folder.join(place), self.folder.join(format!("{place}.new")));
-        fs::write(&beside, format!("{seconds:+}"))
-            .and_then(|()| fs::rename(&beside, &file))
-            .with_context(|| format!("set the clock of {place}"))
+    /// Within a second, clocks of this center, the store or one process are so
+    /// many seconds ahead.
+    pub fn set(&self, name: &str, seconds: i64) -> anyhow::Result<()> {
+        files(name).iter().try_for_each(|place| {
+            let (file, beside) =
+                (self.folder.join(place), self.folder.join(format!("{place}.new")));
+            fs::write(&beside, format!("{seconds:+}"))
+                .and_then(|()| fs::rename(&beside, &file))
+                .with_context(|| format!("set the clock of {place}"))
+        })
+    }
+}
+
+/// The place of a center's ledgers, whose name may be a variable.
+#[must_use]
+pub fn of_ledgers(center: &str) -> String {
+    format!("{center}.{LEDGER}")
+}
+
+/// Whether all of these have clocks that can be set.
+#[must_use]
+pub fn is_of(names: &[String]) -> bool {
+    let parts = names.iter().filter_map(|name| Part::of(name));
+    parts.map(|part| part.program).all(|program| [SERVER, LEDGER].contains(&program))
+}
+
+/// The files of what is named: a center's clocks are its server's, with all that
+/// `up` runs beside it, and its ledgers'.
+fn files(name: &str) -> Vec<String> {
+    match Part::of(name) {
+        None => vec![name.to_owned(), of_ledgers(name)],
+        Some(Part { center, program: LEDGER }) => vec![of_ledgers(center)],
+        Some(Part { center, .. }) => vec![center.to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_has_a_clock_of_its_own_that_its_center_sets_too() {
+        assert_eq!(files("east-1"), ["east-1", "east-1.ledger"]);
+        assert_eq!(files("east-1/ledger"), ["east-1.ledger"]);
+        assert_eq!(files("east-1/server"), ["east-1"]);
+        assert!(is_of(&["east-1/ledger".into()]) && !is_of(&["east-1/guardian".into()]));
     }
 }

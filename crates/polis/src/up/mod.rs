@@ -7,7 +7,7 @@
 //! killed, the kernel ends the rest; the data stays.
 
 pub mod bootstrap;
-mod clock;
+pub mod clock;
 pub mod control;
 mod database_node;
 mod disk;
@@ -220,6 +220,7 @@ async fn run_in(
     let door = tokio::spawn(door::Door::new(door, replicas).run(door_drain));
 
     disk::clean(data)?;
+    network::alone::clean(data.path())?;
     let network = estate.subnet.map(|subnet| match prepared {
         Some(_) => Network::adopt(&layout, subnet),
         None => Network::build(&layout, subnet),

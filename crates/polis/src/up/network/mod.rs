@@ -9,6 +9,7 @@
 //! the bridge's alias. Whatever an `up` that was killed left behind is found by
 //! both, and removed by the next start or by `polis up --cleanup`.
 
+pub mod alone;
 mod long_line;
 mod prepared;
 mod relay;
@@ -84,6 +85,7 @@ pub fn claim(data: &Path, earlier: Option<Subnet>) -> anyhow::Result<Subnet> {
 pub fn clean_up(data: &DataDir) -> anyhow::Result<()> {
     let _lock = data.path().exists().then(|| data.lock()).transpose()?;
     let left: Vec<_> = Subnet::all().filter(|subnet| is_of(data.path(), *subnet)).collect();
+    alone::clean(data.path())?;
     if left.is_empty() {
         println!("no network of {} is left behind", data.path().display());
     } else {
@@ -173,6 +175,7 @@ impl Network {
         network.hasten(&centers)?;
         for center in &centers {
             network.join(center)?;
+            alone::forget(&network.namespace(center))?;
         }
         Ok(network)
     }

@@ -36,7 +36,14 @@ impl Supervisor {
                 slot.state = State::Down;
             }),
             Fault::Pause { .. } => self.slots_of(fault).for_each(|slot| slot.pause(true)),
-            Fault::Cut(cut) => self.lines()?.cut(cut)?,
+            Fault::Cut(cut) => match fault.parts().next() {
+                None => self.lines()?.cut(cut)?,
+                Some(part) => {
+                    let namespace = self.lines()?.namespace(part.center);
+                    let processes = self.processes_of_part(part);
+                    self.alone.begin(&part.to_string(), &processes, namespace, cut.direction)?;
+                }
+            },
             Fault::SlowLine { names, kbit } => self.lines()?.slow(names, *kbit)?,
             Fault::Delay(delay) => self.lines()?.lengthen(delay)?,
             Fault::SlowDisk { writes, .. } => {
@@ -71,7 +78,10 @@ impl Supervisor {
                 self.slots_of(fault).for_each(|slot| slot.pause(false));
                 Ok(())
             }
-            Fault::Cut(cut) => self.network.as_mut().map_or(Ok(()), |network| network.heal(cut)),
+            Fault::Cut(cut) => match fault.parts().next() {
+                None => self.network.as_mut().map_or(Ok(()), |network| network.heal(cut)),
+                Some(part) => self.alone.end(&part.to_string()),
+            },
             Fault::SlowLine { names, .. } => {
                 self.network.as_mut().map_or(Ok(()), |network| network.hasten(names))
             }

@@ -17,7 +17,7 @@ use super::{
     database_node::DatabaseNode,
     disk::SlowDisk,
     fault::{Fault, SERVER},
-    network::Network,
+    network::{Network, alone::Alone},
     process::{Process, Program, program_of, stands_still},
 };
 use crate::data::DataDir;
@@ -48,6 +48,7 @@ pub struct Supervisor {
     /// If their clocks can be set wrong.
     clocks: Option<clock::Library>,
     slow_disk: SlowDisk,
+    alone: Alone,
     /// Not ours to start: only what is done to their centers is done to them.
     nodes: Vec<DatabaseNode>,
     standing: Vec<Standing>,
@@ -117,6 +118,7 @@ impl Supervisor {
             network,
             clocks,
             slow_disk: SlowDisk::new(data.path()),
+            alone: Alone::new(data.path()),
             nodes,
             standing: Vec::new(),
         }
