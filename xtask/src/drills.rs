@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::run::{cargo, run};
+use crate::run::{released, run};
 
 /// Looks for `polis up` to be ready, a quarter of a second apart.
 const LOOKS_MAX: u32 = 480;
@@ -28,15 +28,7 @@ pub fn drills(
     if !plan.is_file() {
         bail!("plan {} is not there; `polis drill run --help` tells of plans", plan.display());
     }
-    let built = std::env::var_os("POLIS_BIN").map(PathBuf::from);
-    let polis = match built {
-        Some(polis) => polis,
-        None => {
-            run(cargo().current_dir(root).args(["build", "--release", "-p", "polis"]))?;
-            let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-            target.unwrap_or_else(|| root.join("target")).join("release/polis")
-        }
-    };
+    let polis = released(root)?;
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     let round = |number: u32| folder.join(format!("round-{number:04}.json"));
     let data = folder.join("data");

@@ -1,6 +1,10 @@
 //! Running programs and saying what failed.
 
-use std::{io, process::Command};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, bail};
 
@@ -28,6 +32,16 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
 /// The cargo that runs us.
 pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The binary to measure: `POLIS_BIN`, or a release that is built now.
+pub fn released(root: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(built) = std::env::var_os("POLIS_BIN") {
+        return Ok(built.into());
+    }
+    run(cargo().current_dir(root).args(["build", "--release", "-p", "polis"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    Ok(target.unwrap_or_else(|| root.join("target")).join("release/polis"))
 }
 
 fn missing(command: &Command, error: io::Error) -> anyhow::Error {

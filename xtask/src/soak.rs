@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::{
     drills::drills,
     peers,
-    run::{cargo, run},
+    run::{cargo, released, run},
 };
 
 const USAGE: &str = "usage: cargo xtask soak sim --seeds N [--from N] | soak moves-sim \
@@ -85,11 +85,12 @@ fn moves(root: &Path, count: u64, rate: u64) -> anyhow::Result<()> {
 /// So many cities lost, each with its nodes of a database: of Galera, killed
 /// and silent (root), and of a primary with its replicas.
 fn databases(root: &Path, count: u64) -> anyhow::Result<()> {
-    run(cargo().current_dir(root).args(["build", "--release", "-p", "polis"]))?;
-    let tests = ["test", "--release", "-p", "e2e", "--test", "up_galera", "--test", "up_replicas"];
+    let polis = released(root)?;
+    let tests = ["test", "-p", "e2e", "--test", "up_galera", "--test", "up_replicas"];
     let shown = ["--no-fail-fast", "--", "--test-threads=1", "--nocapture"];
     let mut command = cargo();
     command.current_dir(root).args(tests).args(shown).env("POLIS_PEERS", peers::fetch()?);
+    command.env("POLIS_BIN", polis);
     for variable in ["POLIS_GALERA_DRILLS", "POLIS_REPLICAS_DRILLS"] {
         command.env(variable, count.to_string());
     }

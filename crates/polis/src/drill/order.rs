@@ -407,7 +407,6 @@ mod tests {
             (Kind::Skew, STORE),
             (Kind::Skew, "east-1/guardian"),
             (Kind::FullDisk, "east-1/ledger"),
-            (Kind::Silence, STORE),
         ] {
             let spec = Spec::new(kind, Scope::Process, name.into());
             let error = spec.fault(&layout).expect_err("no such process").to_string();
