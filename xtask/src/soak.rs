@@ -86,7 +86,7 @@ fn moves(root: &Path, count: u64, rate: u64) -> anyhow::Result<()> {
 /// and silent (root), and of a primary with its replicas.
 fn databases(root: &Path, count: u64) -> anyhow::Result<()> {
     let polis = released(root)?;
-    let tests = ["test", "-p", "e2e", "--test", "up_galera", "--test", "up_replicas"];
+    let tests = ["test", "--workspace", "--test", "up_galera", "--test", "up_replicas"];
     let shown = ["--no-fail-fast", "--", "--test-threads=1", "--nocapture"];
     let mut command = cargo();
     command.current_dir(root).args(tests).args(shown).env("POLIS_PEERS", peers::fetch()?);

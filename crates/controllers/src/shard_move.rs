@@ -41,6 +41,14 @@ pub struct ShardMoves {
     holds: Holds,
 }
 
+/// Whether the buckets of an order are a shard of their own.
+enum CutOff {
+    Done,
+    Waits(String),
+    /// They can never be, as the layout is now.
+    Never(String),
+}
+
 /// What one round looks at.
 struct View<'a> {
     map: &'a ShardMap,
@@ -146,9 +154,18 @@ impl ShardMoves {
         let mut progress = progress_of(&order.status.progress);
         let generation = order.metadata.generation.unwrap_or(1);
         if order.status.observed_generation != generation {
-            if let Some(waits) = self.cut_off(&order.spec, view, taken).await? {
-                next.status.message = waits;
-                return self.write(order, next, &progress).await;
+            match self.cut_off(&order.spec, view, taken).await? {
+                CutOff::Done => {}
+                CutOff::Waits(why) => {
+                    next.status.message = why;
+                    return self.write(order, next, &progress).await;
+                }
+                CutOff::Never(why) => {
+                    next.status.phase = MovePhase::Failed;
+                    next.status.message = why;
+                    next.status.observed_generation = generation;
+                    return self.write(order, next, &progress).await;
+                }
             }
             // The plan is durable before anything follows from it; the news of
             // it wakes us.
@@ -197,16 +214,18 @@ impl ShardMoves {
         order: &ShardMoveSpec,
         view: &View<'_>,
         taken: &BTreeSet<Shard>,
-    ) -> Result<Option<String>, client::Error> {
-        let Some(buckets) = order.buckets else { return Ok(None) };
+    ) -> Result<CutOff, client::Error> {
+        let Some(buckets) = order.buckets else { return Ok(CutOff::Done) };
         let whole = view.map.layout.shard_of(buckets.first());
         match shard_map::split(view.map, buckets) {
-            Err(unfit) => Ok(Some(unfit.to_string())),
+            Err(unfit) if unfit.is_for_good() => Ok(CutOff::Never(unfit.to_string())),
+            Err(unfit) => Ok(CutOff::Waits(unfit.to_string())),
+            // Another order has split them off.
             Ok(Some(_)) if !order.shards.contains(whole) => {
-                Ok(Some(format!("buckets {buckets} are of shard {whole}")))
+                Ok(CutOff::Never(format!("buckets {buckets} are of shard {whole}")))
             }
             Ok(Some(_)) if taken.contains(&whole) => {
-                Ok(Some(format!("shard {whole} is claimed by an earlier move")))
+                Ok(CutOff::Waits(format!("shard {whole} is claimed by an earlier move")))
             }
             Ok(Some(_)) => {
                 let plan = |map: &resources::ShardMapObject| {
@@ -225,7 +244,7 @@ impl ShardMoves {
                     );
                 }
                 // The news of it wakes us.
-                Ok(Some(format!("buckets {buckets} leave shard {whole}")))
+                Ok(CutOff::Waits(format!("buckets {buckets} leave shard {whole}")))
             }
             Ok(None) => {
                 let spec = self.shared.maps.read().await?.spec;
@@ -234,7 +253,7 @@ impl ShardMoves {
                     let homes = [(home.clone(), vec![whole])].into();
                     self.shared.maps.rehome(&homes).await?;
                 }
-                Ok(None)
+                Ok(CutOff::Done)
             }
         }
     }

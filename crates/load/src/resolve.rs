@@ -24,7 +24,7 @@ impl Patience {
     /// A service that is back gives them within seconds, and one that has lost
     /// its database never.
     pub(crate) const DEFAULT: Patience =
-        Patience { each: Duration::from_secs(30), all: Duration::from_secs(60) };
+        Patience { each: Duration::from_secs(60), all: Duration::from_secs(120) };
 }
 
 /// The records as they were resolved, or left open after `patience.each`. Those

@@ -57,6 +57,18 @@ pub enum Unsplittable {
     Moving(Shard),
 }
 
+impl Unsplittable {
+    /// Whether it stays so: shards are split and never joined.
+    #[must_use]
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Unsplittable::Layout(SplitError::Several { .. } | SplitError::Full) => true,
+            Unsplittable::Layout(SplitError::Middle { .. }) => false,
+            Unsplittable::Unassigned(_) | Unsplittable::Moving(_) => false,
+        }
+    }
+}
+
 /// Makes a shard of its own of `taken`; nothing when they are one.
 ///
 /// The part starts with its shard's unit and epoch. So no fence is touched and

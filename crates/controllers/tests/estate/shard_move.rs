@@ -66,6 +66,35 @@ async fn an_order_moves_its_shards_and_they_belong_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_split_of_buckets_that_were_split_before_fails_and_says_why() {
+    let estate = Estate::start().await;
+    estate.wait_for_map("west-1", "first assignment", all_home).await;
+    let end = async |name: &str, buckets: &str| {
+        let spec = ShardMoveSpec {
+            shards: "42".parse().expect("shards"),
+            buckets: Some(buckets.parse().expect("buckets")),
+            ..ShardMoveSpec::default()
+        };
+        give(&estate, "west-1", name, spec).await;
+        let orders = orders(&estate, "west-1");
+        eventually("the order ends", async || {
+            orders.get(name).await.expect("the order").status.phase.is_final()
+        })
+        .await;
+        let status = orders.get(name).await.expect("the order").status;
+        (status.phase, status.message)
+    };
+    assert_eq!(end("half", "4250-4299").await.0, MovePhase::Succeeded);
+    let (phase, why) = end("across", "4240-4259").await;
+    assert_eq!(phase, MovePhase::Failed);
+    assert!(why.contains("are of more than one shard"), "{why}");
+    let (phase, why) = end("again", "4290-4299").await;
+    assert_eq!((phase, why.as_str()), (MovePhase::Failed, "buckets 4290-4299 are of shard 100"));
+    // What is done already is no fault.
+    assert_eq!(end("the-same", "4250-4299").await.0, MovePhase::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_that_cannot_end_goes_back_and_the_order_can_be_taken_back() {
     let estate = Estate::start().await;
     estate.wait_for_map("west-1", "first assignment", all_home).await;

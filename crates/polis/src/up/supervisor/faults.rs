@@ -115,7 +115,15 @@ impl Supervisor {
         self.slots_of(fault).try_for_each(|slot| match slot.state {
             State::Running { .. } => Ok(()),
             State::Down | State::Waiting { .. } => slot.start(&exited),
-        })
+        })?;
+        // One that was hit alone would be started by itself, after a pause.
+        for part in fault.parts() {
+            let mut waiting = self.programs.values_mut().filter(|slot| {
+                slot.is_in(part.center) && matches!(slot.state, State::Waiting { .. })
+            });
+            waiting.try_for_each(|slot| slot.start(&exited))?;
+        }
+        Ok(())
     }
 
     fn lines(&mut self) -> anyhow::Result<&mut Network> {
@@ -149,9 +157,15 @@ impl Supervisor {
     /// One that was killed is started again by whoever looks after it.
     fn signal_parts(&self, fault: &Fault, killed: Signal, paused: Signal) {
         let Some(signal) = signal_of(fault, killed, paused) else { return };
-        for process in fault.parts().flat_map(|part| self.processes_of_part(part)) {
-            // One that has just ended needs none.
-            let _ = rustix::process::kill_process(process, signal);
+        for part in fault.parts() {
+            if part.program == DATABASE {
+                self.nodes_of(part.center).for_each(|node| node.signal(signal));
+                continue;
+            }
+            for process in self.processes_of_part(part) {
+                // One that has just ended needs none.
+                let _ = rustix::process::kill_process(process, signal);
+            }
         }
     }
 
