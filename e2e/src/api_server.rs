@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{Running, Scratch, free_base_port, peer, wait_for};
+use crate::{Running, Scratch, free_base_port, peer::kubectl, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -63,13 +63,16 @@ impl ApiServer {
         self.data.join("data/kubeconfig")
     }
 
-    /// Which kinds there are it keeps for hours by the server's address, and
-    /// another test's server had this one: so each has a cache of its own.
+    /// Who asks as whom and where is the caller's.
+    #[must_use]
+    pub fn kubectl_command(&self) -> Command {
+        kubectl(&self.data.join("kubectl-cache"))
+    }
+
     #[must_use]
     pub fn kubectl(&self, args: &[&str]) -> Output {
-        let mut kubectl = Command::new(peer("kubectl"));
+        let mut kubectl = self.kubectl_command();
         kubectl.arg("--kubeconfig").arg(self.kubeconfig());
-        kubectl.arg("--cache-dir").arg(self.data.join("kubectl-cache"));
         kubectl.args(args).output().expect("run kubectl")
     }
 

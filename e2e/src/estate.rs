@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Answer, Running, Scratch, http, kubectl, peer, process};
+use crate::{Answer, Running, Scratch, http, peer, peer::kubectl, process};
 
 /// A debug build on a busy two-core machine; people are promised 20 s.
 const START_LIMIT: Duration = Duration::from_secs(310);
@@ -130,11 +130,15 @@ impl Estate {
 
     /// The real kubectl with this estate's kubeconfig.
     #[must_use]
+    pub fn kubectl_command(&self) -> Command {
+        let mut kubectl = kubectl(&self.data.join("kubectl-cache"));
+        kubectl.arg("--kubeconfig").arg(self.data.join("kubeconfig"));
+        kubectl
+    }
+
+    #[must_use]
     pub fn kubectl(&self, args: &[&str]) -> Output {
-        let kubeconfig = self.data.join("kubeconfig").display().to_string();
-        let mut all = vec!["--kubeconfig", kubeconfig.as_str()];
-        all.extend(args);
-        kubectl(&all)
+        self.kubectl_command().args(args).output().expect("run kubectl")
     }
 
     /// One drill under a small load, confirmed: its report.

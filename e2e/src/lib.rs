@@ -25,7 +25,7 @@ pub use go::go_client;
 pub use http::{Answer, request};
 pub use java::Java;
 pub use networks::Networks;
-pub use peer::{clock_library, etcdctl, etcdctl_until, etcdctl_with_input, kubectl, peer, peer_at};
+pub use peer::{clock_library, etcdctl, etcdctl_until, etcdctl_with_input, peer, peer_at};
 pub use process::{Running, polis, run};
 pub use scratch::Scratch;
 pub use store::{Store, ctl, done};

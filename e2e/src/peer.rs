@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -35,10 +35,14 @@ pub fn clock_library() -> PathBuf {
     peer_at("faketime/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 }
 
-/// Runs the real kubectl.
+/// The real kubectl. Which kinds a server has it keeps for hours by the address in
+/// `cache`, and by whether they are there words what it is refused: an answer to a
+/// test before must not be one to this, so each server has a cache of its own.
 #[must_use]
-pub fn kubectl(args: &[&str]) -> Output {
-    Command::new(peer("kubectl")).args(args).output().expect("run kubectl")
+pub fn kubectl(cache: &Path) -> Command {
+    let mut kubectl = Command::new(peer("kubectl"));
+    kubectl.env("KUBECACHEDIR", cache);
+    kubectl
 }
 
 /// Its own few seconds are a matter of what else the machine does. Whoever wants

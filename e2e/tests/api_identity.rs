@@ -7,11 +7,11 @@ mod identities;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     time::Duration,
 };
 
-use e2e::{ApiServer, Running, Scratch, kubectl, peer, request, wait_for};
+use e2e::{ApiServer, Running, Scratch, request, wait_for};
 use identities::{Authority, Key, Provider};
 use serde_json::{Value, json};
 
@@ -26,7 +26,9 @@ const KEYS_EVERY_S: i64 = 10;
 fn bare(server: &ApiServer, authority: &Path, args: &[&str]) -> Output {
     let address = format!("--server=https://{}", server.address);
     let authority = format!("--certificate-authority={}", authority.display());
-    kubectl(&[&["--kubeconfig=/dev/null", &address, &authority], args].concat())
+    let mut kubectl = server.kubectl_command();
+    kubectl.args(["--kubeconfig=/dev/null", &address, &authority]).args(args);
+    kubectl.output().expect("run kubectl")
 }
 
 fn said(output: &Output) -> String {
@@ -110,7 +112,7 @@ fn people_of_an_identity_provider_are_known_and_its_keys_may_change() {
     let kubeconfig = with_plugin(&server, &folder);
     let with = |token: &str, args: &[&str]| {
         fs::write(folder.join("token"), token).expect("write the token");
-        kubectl(&[&[&*kubeconfig], args].concat())
+        server.kubectl_command().arg(&kubeconfig).args(args).output().expect("run kubectl")
     };
     let whoami = |token: &str| said(&with(token, &["auth", "whoami"]));
     // A provider that was slow to answer is asked again, a little later.
@@ -179,7 +181,7 @@ fn a_proxy_with_its_certificate_says_who_asks() {
     let ca = server.path("data/pki/ca.crt");
     let ask = |name: &str, headers: &[&str]| {
         let own = shown(&authority.issue(&folder.join("."), name, None));
-        let mut proxy = Command::new(peer("kubectl"));
+        let mut proxy = server.kubectl_command();
         proxy.args(["--kubeconfig=/dev/null", "proxy", "--port=0"]);
         proxy.arg(format!("--server=https://{}", server.address));
         proxy.arg(format!("--certificate-authority={}", ca.display())).args(&own);
@@ -292,7 +294,7 @@ fn certificates_are_replaced_while_we_serve() {
     assert!(!works && text.contains("Unauthorized"), "{text}");
 
     // A watch that was there before stays.
-    let mut watch = Command::new(peer("kubectl"));
+    let mut watch = server.kubectl_command();
     watch.args(["--kubeconfig=/dev/null", "get", "namespaces", "--watch", "-o", "name"]).args(&ann);
     watch.arg(format!("--server=https://{}", server.address));
     watch.arg(format!("--certificate-authority={}", place("before.crt").display()));

@@ -1,9 +1,9 @@
 //! The stock kubectl and everything it can ask of an API server that has no
 //! agents.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
-use e2e::{ApiServer, peer, wait_for};
+use e2e::{ApiServer, wait_for};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -168,7 +168,7 @@ fn an_editor_changes_and_two_managers_disagree() {
 
     let editor = server.path("editor");
     fs::write(&editor, "#!/bin/sh\nsed -i 's/web:2/web:3/' \"$1\"\n").expect("write an editor");
-    let mut edit = Command::new(peer("kubectl"));
+    let mut edit = server.kubectl_command();
     edit.args(["edit", "deploy", "web", "--kubeconfig"]).arg(server.kubeconfig());
     let output =
         edit.env("EDITOR", format!("sh {}", editor.display())).output().expect("run kubectl");

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Estate, Running, peer, request, wait_for};
+use e2e::{Estate, Running, request, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -21,8 +21,7 @@ const SPDY: [(&str, &str); 2] =
 
 /// kubectl against the unit's own door.
 fn kubectl(estate: &Estate, args: &[&str]) -> Command {
-    let mut command = Command::new(peer("kubectl"));
-    command.arg("--kubeconfig").arg(estate.data.join("kubeconfig"));
+    let mut command = estate.kubectl_command();
     command.args(["--context", "rz01", "--namespace", "payments"]).args(args);
     command
 }
@@ -172,7 +171,7 @@ fn refused(estate: &Estate) {
     fails(&raw("/api/v1/nodes/east-1/exec"), "NotFound");
 
     let server = server(estate);
-    let mut stranger = Command::new(peer("kubectl"));
+    let mut stranger = estate.kubectl_command();
     stranger.args(["--kubeconfig", "/dev/null", "--insecure-skip-tls-verify", "--server", &server]);
     let stranger = stranger.args(["-n", "payments", "exec", "box", "--", "id"]);
     assert!(!run(stranger).status.success(), "nobody knows them");
