@@ -4,9 +4,9 @@
 
 mod proxy_parts;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
 
-use e2e::{Java, Running, free_base_port, wait_for};
+use e2e::{Java, Running, Scratch, free_base_port, wait_for};
 use proxy_parts::{Proxy, curl};
 
 /// Java starts slowly on a busy machine.
@@ -96,7 +96,8 @@ impl Peer {
         let text = GATEWAY.replace("{PROTOCOL}", self.protocol).replace("{CLASS}", self.class);
         let text = text.replace("{NAMED}", self.named).replace("{ADMIN}", &admin);
         let text = text.replace("{PORT}", &port.to_string());
-        Proxy::start(&text, &[("A", loopback(a)), ("B", loopback(b))])
+        let providers = [("A", loopback(a)), ("B", loopback(b))];
+        Proxy::start_in(Scratch::new("gateway"), &text, &providers)
     }
 
     fn sidecar_text(&self, gateways: &[u16], hop: &str) -> String {
@@ -238,6 +239,54 @@ fn check_changes(peer: &Peer) {
     assert!(printed.contains("calls, 0 failed"), "{printed}");
 }
 
+/// The ports that clients of `door` have on their side, as the kernel knows them.
+fn clients_of(door: u16) -> BTreeSet<String> {
+    const ESTABLISHED: &str = "01";
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let tables = tables.map(|table| table.expect("the kernel tells"));
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1));
+    let clients = rows.filter_map(|row| {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let to = fields[2].ends_with(&format!(":{door:04X}"));
+        (to && fields[3] == ESTABLISHED).then(|| fields[1].to_owned())
+    });
+    clients.collect()
+}
+
+/// A client that has never heard of a goodbye keeps its very connection while the
+/// gateway is upgraded twice under it.
+fn check_upgrades(peer: &Peer) {
+    let java = peer.java();
+    let ((_a, even), (_b, odd)) = (java.provider("a"), java.provider("b"));
+    let port = free_base_port();
+    let mut gateway = peer.gateway(port, (even, odd));
+    let mut client = java.start(&["load", &port.to_string(), "8"]);
+    more_calls(&client);
+    let connections = clients_of(port);
+    assert!(!connections.is_empty());
+    for _ in 0..2 {
+        let mut before = gateway.replace();
+        assert!(before.wait(LIMIT).success(), "its connections are given away");
+        assert!(!before.printed().contains("drain timed out"), "{}", before.printed());
+        more_calls(&client);
+    }
+    assert_eq!(clients_of(port), connections);
+    client.end_input();
+    assert!(client.wait(LIMIT).success());
+    let printed = client.printed();
+    assert!(printed.contains("calls, 0 failed"), "{printed}");
+}
+
+#[test]
+fn sofarpc_keeps_its_connection_while_a_gateway_is_upgraded() {
+    check_upgrades(&SOFA);
+}
+
+#[test]
+fn dubbo_2_keeps_its_connection_while_a_gateway_is_upgraded() {
+    check_upgrades(&DUBBO_2);
+}
+
 #[test]
 fn sofarpc_is_routed_by_header_and_argument() {
     check_routing(&SOFA, "");
@@ -291,7 +340,7 @@ fn clients_of_dubbo_3_leave_a_proxy_that_ends_without_a_failed_call() {
     let ports = [free_base_port(), free_base_port()];
     let [going, staying] = ports.map(|port| {
         let proxy = DUBBO_3.gateway(port, (even, odd));
-        let text = std::fs::read_to_string(proxy.config()).expect("written before");
+        let text = fs::read_to_string(proxy.config()).expect("written before");
         proxy.rewrite(&text.replacen("protocol", "readonly = true\nprotocol", 1), &[]);
         let took = "took over a new configuration";
         wait_for(took, LIMIT, || proxy.process.printed().contains(took).then_some(()));

@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::world::{PATIENCE, PODS, World, alive, container, pod, ready, until};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -93,9 +93,8 @@ async fn a_container_that_ends_is_started_again_at_once_and_then_backs_off() {
     let agent = world.agent(true).await;
     world.create("p", "exit 3", json!({}));
     let path = pod("p");
-    let backs_off = |pod: &serde_json::Value| {
-        container(pod)["state"]["waiting"]["reason"] == "CrashLoopBackOff"
-    };
+    let backs_off =
+        |pod: &Value| container(pod)["state"]["waiting"]["reason"] == "CrashLoopBackOff";
     let seen = world.api.wait(&path, backs_off).await;
     assert_eq!(container(&seen)["restartCount"], 1);
     assert_eq!(container(&seen)["lastState"]["terminated"]["exitCode"], 3);
@@ -123,25 +122,35 @@ async fn a_pod_that_may_end_is_succeeded_or_failed() {
     agent.drain().await;
 }
 
-#[tokio::test]
-async fn a_container_that_no_longer_answers_is_started_again() {
-    let world = World::new().await;
+/// A Pod that is ready and lives for as long as there is the service; its process.
+async fn probed(world: &World, of_probe: &Value, of_pod: &Value) -> (TcpListener, i32) {
     let service = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let port = service.local_addr().expect("address").port();
-    let agent = world.agent(true).await;
-    let script = format!("{} exec sleep 1000", world.tell_pid("pid"));
     // It fails by being refused, not by being slow.
-    let probe = json!({
+    let mut probe = json!({
         "tcpSocket": { "port": port },
         "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 60,
     });
-    world.create("p", &script, json!({ "livenessProbe": probe }));
+    let with = |own: &mut Value, more: &Value| {
+        own.as_object_mut().expect("an object").extend(more.as_object().expect("one too").clone());
+    };
+    with(&mut probe, of_probe);
+    let mut more = json!({ "livenessProbe": probe });
+    with(&mut more, of_pod);
+    world.create("p", &format!("{} exec sleep 1000", world.tell_pid("pid")), more);
     let first = world.pid("pid").await;
     world.wait_ready("p").await;
+    (service, first)
+}
+
+#[tokio::test]
+async fn a_container_that_no_longer_answers_is_started_again() {
+    let world = World::new().await;
+    let agent = world.agent(true).await;
+    let (service, first) = probed(&world, &json!({}), &json!({})).await;
     drop(service);
-    let restarted = |pod: &serde_json::Value| {
-        container(pod)["restartCount"].as_u64().is_some_and(|count| count >= 1)
-    };
+    let restarted =
+        |pod: &Value| container(pod)["restartCount"].as_u64().is_some_and(|count| count >= 1);
     let seen = world.api.wait(&pod("p"), restarted).await;
     assert_eq!(container(&seen)["lastState"]["terminated"]["signal"], 15);
     assert!(!alive(first));
@@ -153,24 +162,14 @@ async fn a_container_that_no_longer_answers_is_started_again() {
 #[tokio::test]
 async fn a_container_that_hangs_is_started_again_within_the_grace_of_its_probe() {
     let world = World::new().await;
-    let service = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    let port = service.local_addr().expect("address").port();
     let agent = world.agent(true).await;
-    let script = format!("{} exec sleep 1000", world.tell_pid("pid"));
-    let probe = json!({
-        "tcpSocket": { "port": port }, "periodSeconds": 1, "failureThreshold": 1,
-        "timeoutSeconds": 60, "terminationGracePeriodSeconds": 1,
-    });
-    let more = json!({ "livenessProbe": probe, "terminationGracePeriodSeconds": 3600 });
-    world.create("p", &script, more);
-    let first = world.pid("pid").await;
-    world.wait_ready("p").await;
+    let grace = |seconds: u32| json!({ "terminationGracePeriodSeconds": seconds });
+    let (service, first) = probed(&world, &grace(1), &grace(3_600)).await;
     let first = rustix::process::Pid::from_raw(first).expect("a process");
     rustix::process::kill_process(first, rustix::process::Signal::STOP).expect("stop it");
     drop(service);
-    let restarted = |pod: &serde_json::Value| {
-        container(pod)["restartCount"].as_u64().is_some_and(|count| count >= 1)
-    };
+    let restarted =
+        |pod: &Value| container(pod)["restartCount"].as_u64().is_some_and(|count| count >= 1);
     let seen = world.api.wait(&pod("p"), restarted).await;
     assert_eq!(container(&seen)["lastState"]["terminated"]["signal"], 9);
     agent.drain().await;

@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
 use crate::transport::Stream;
 
@@ -44,6 +47,18 @@ impl Io {
         match &self.stream {
             Stream::Connected(stream) => Some(stream.get_ref().1.alpn_protocol()),
             _ => None,
+        }
+    }
+
+    pub fn is_plain(&self) -> bool {
+        matches!(self.stream, Stream::Plain(_))
+    }
+
+    /// The connection alone, if it has no state but the kernel's.
+    pub fn into_plain(self) -> Option<TcpStream> {
+        match self.stream {
+            Stream::Plain(stream) => Some(stream),
+            Stream::Accepted(_) | Stream::Connected(_) => None,
         }
     }
 

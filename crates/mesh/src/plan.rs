@@ -3,10 +3,12 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use crate::{
+    call::frame::Wire,
     config::{
         Config,
         model::{self, Protocol},
     },
+    handover::Takes,
     route::Route,
     tls::{self, Acceptor, Connector},
     upstream::Cluster,
@@ -71,6 +73,22 @@ impl Plan {
             })
             .collect::<Result<_, Error>>()?;
         Ok(Plan { listeners, clusters, config })
+    }
+
+    /// What may come from the proxy before: whoever has to prove who it is does
+    /// so here, and not there.
+    pub(crate) fn takes(&self) -> Takes {
+        let wires = |protocol| match protocol {
+            Protocol::Bolt => &[Wire::Bolt][..],
+            Protocol::Dubbo => &[Wire::Dubbo],
+            Protocol::Auto => &[Wire::Bolt, Wire::Dubbo],
+            Protocol::Http | Protocol::Tcp | Protocol::TlsPassthrough => &[],
+        };
+        let plain = self.listeners.iter().filter(|listener| listener.tls.is_none());
+        let calls = plain.flat_map(|listener| {
+            wires(listener.protocol).iter().map(|wire| (listener.name.clone(), *wire))
+        });
+        Takes { calls: calls.collect() }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -28,7 +28,7 @@ use crate::{
     access_log::AccessLog,
     admin::{self, Admin},
     config::{self, Config},
-    handover::{self, Handover, Held, Holding},
+    handover::{self, Handover, Held, Holding, Inheritance, Moving},
     intercept::Rules,
     listen,
     metrics::Registry,
@@ -78,6 +78,7 @@ enum Order {
     Install(Arc<Plan>),
     Listen { name: String, socket: std::net::TcpListener },
     Unlisten { name: String },
+    TakeOver(Moving),
 }
 
 /// A proxy that holds its addresses and does not serve yet.
@@ -182,12 +183,14 @@ impl Proxy {
         registry.from_snapshot.store(from_snapshot, Relaxed);
         let connections = Arc::new(AtomicUsize::new(0));
         let (draining, watched) = watch::channel(Draining::No);
+        let heir = Arc::new(OnceLock::new());
         let mut workers = Vec::new();
         for index in 0..threads {
             let (plan, registry, log) = (plan.clone(), registry.clone(), log.clone());
             let (connections, watched) = (connections.clone(), watched.clone());
+            let heir = heir.clone();
             workers.push(start(index, move |orders| async move {
-                let worker = Worker::new(index, plan, registry, log, connections);
+                let worker = Worker::new(index, plan, registry, log, connections, heir);
                 work(worker, orders, watched).await;
             })?);
         }
@@ -228,19 +231,31 @@ impl Proxy {
         if !from_snapshot {
             follower.keep();
         }
-        let door = match handover {
-            None => None,
-            Some(handover) => Some(handover.serve().await.map_err(Error::Door)?),
+        let takes = seen.borrow().takes();
+        let (door, inheritance) = match handover {
+            None => (None, None),
+            Some(handover) => {
+                let (door, inheritance) = handover.serve(&takes).await.map_err(Error::Door)?;
+                (Some(door), inheritance)
+            }
         };
         tracing::info!("the proxy serves");
         let succeeded = async {
             let Some(door) = &door else { return std::future::pending().await };
-            door.successor(|| holding(&listening, admin_kept.as_ref())).await;
+            door.successor(|| holding(&listening, admin_kept.as_ref())).await
         };
+        let mut bequest = None;
         let outcome = tokio::select! {
             () = drain.started() => Outcome::Drained,
             _ = asked.recv() => Outcome::Drained,
-            () = succeeded => Outcome::HandedOver,
+            given = succeeded => {
+                bequest = given.map(|(to, bequest)| {
+                    let _ = heir.set(to);
+                    rt::spawn(rt::TaskKind::Connection, "proxy-bequest", bequest.deliver())
+                });
+                Outcome::HandedOver
+            }
+            () = inherit(inheritance, &workers) => Outcome::Drained,
             () = follower.follow() => Outcome::Drained,
             () = check_health(seen) => Outcome::Drained,
             name = any_ended(&workers) => return Err(Error::Ended(name)),
@@ -262,8 +277,8 @@ impl Proxy {
         for Thread { ended, .. } in workers {
             let _ = ended.await;
         }
-        if let Some(admin_page) = admin_page {
-            admin_page.abort();
+        for task in admin_page.into_iter().chain(bequest) {
+            task.abort();
         }
         Ok(outcome)
     }
@@ -291,6 +306,19 @@ fn holding(
     let listeners = listeners.collect::<io::Result<_>>()?;
     let admin = admin.map(|(asked, admin)| Ok::<_, io::Error>((*asked, admin.try_clone()?)));
     Ok(Holding { listeners, admin: admin.transpose()? })
+}
+
+/// Spreads the connections of the proxy before over the threads, as they come.
+async fn inherit(inheritance: Option<Inheritance>, workers: &[Thread]) {
+    let mut count = 0;
+    if let Some(mut inheritance) = inheritance {
+        while let Some(moving) = inheritance.next().await {
+            let _ = workers[count % workers.len()].orders.send(Order::TakeOver(moving));
+            count += 1;
+        }
+        tracing::info!(connections = count, "the proxy before has given its connections");
+    }
+    std::future::pending().await
 }
 
 /// Watches the health of the endpoints of whichever plan is in force.
@@ -347,6 +375,9 @@ async fn work(
             None => break,
             Some(Order::Install(plan)) => worker.install(plan),
             Some(Order::Unlisten { name }) => drop(listening.remove(&name)),
+            Some(Order::TakeOver(moving)) => {
+                tokio::task::spawn_local(serve::take_over(worker.clone(), moving));
+            }
             Some(Order::Listen { name, socket }) => {
                 let (stop, stopped) = oneshot::channel();
                 let named = Rc::from(name.as_str());
@@ -358,6 +389,12 @@ async fn work(
     // Whoever gave no reason is gone, and nobody comes after.
     let reason = *draining.borrow();
     worker.drain(if reason == Draining::No { Draining::Last } else { reason });
+    // The proxy before has these no more.
+    while let Ok(order) = orders.try_recv() {
+        if let Order::TakeOver(moving) = order {
+            tokio::task::spawn_local(serve::take_over(worker.clone(), moving));
+        }
+    }
     while accepting.join_next().await.is_some() {}
     let patience = worker.plan().shared.config.limits.drain_timeout.0;
     let gone = async {

@@ -21,6 +21,7 @@ use crate::{
     call::{self, frame::Wire},
     config::model::Protocol,
     exchange::Client,
+    handover::{Described, Moving},
     intercept,
     origin::Origin,
     plan::Listener,
@@ -79,6 +80,20 @@ async fn admit(worker: &Rc<Worker>, name: &Rc<str>, accepted: io::Result<(TcpStr
             tracing::debug!(%peer, %error, "connection ended early");
         }
     });
+}
+
+/// Goes on with a connection of the proxy before, which has set its options.
+pub(crate) async fn take_over(worker: Rc<Worker>, Moving { described, stream }: Moving) {
+    let Described { listener, wire, client: address, destination } = described;
+    let Some(_counted) = Counted::new(&worker) else { return };
+    let carried = async {
+        let io = Io::new(Stream::Plain(TcpStream::from_std(stream)?));
+        let client = Client { address, secure: false, peer: None, destination };
+        call::serve(worker, Rc::from(listener), client, io, wire).await
+    };
+    if let Err(error) = carried.await {
+        tracing::debug!(peer = %address, %error, "connection ended early");
+    }
 }
 
 async fn carry(

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     access_log::AccessLog,
+    handover::Heir,
     metrics::{Registry, RouteMetrics, ThreadMetrics},
     plan,
     upstream::Local,
@@ -49,6 +50,7 @@ pub(crate) struct Worker {
     pub(crate) draining: Cell<bool>,
     succeeded: Cell<bool>,
     drained: Notify,
+    heir: Arc<OnceLock<Heir>>,
     thread: usize,
 }
 
@@ -69,6 +71,7 @@ impl Worker {
         registry: Arc<Registry>,
         log: Option<AccessLog>,
         connections: Arc<AtomicUsize>,
+        heir: Arc<OnceLock<Heir>>,
     ) -> Rc<Worker> {
         let mut random = Random::from_entropy();
         let local = Plan::new(thread, plan, None, &registry, &mut random);
@@ -82,6 +85,7 @@ impl Worker {
             draining: Cell::new(false),
             succeeded: Cell::new(false),
             drained: Notify::new(),
+            heir,
             thread,
         })
     }
@@ -126,6 +130,11 @@ impl Worker {
     /// Another process accepts from the same sockets.
     pub(crate) fn is_succeeded(&self) -> bool {
         self.succeeded.get()
+    }
+
+    /// Who goes on with connections, if somebody does.
+    pub(crate) fn heir(&self) -> Option<&Heir> {
+        self.heir.get()
     }
 
     pub(crate) async fn drained(&self) {

@@ -167,3 +167,53 @@ async fn a_drain_lets_calls_end_and_tells_who_heeds_it() {
     drop((old, ours));
     draining.await.expect("whole");
 }
+
+/// Old clients know no goodbye: their connections outlive the process.
+#[tokio::test]
+async fn connections_go_on_with_the_successor_between_two_calls() {
+    let door = std::env::temp_dir().join(format!("polis-calls-door-{}", std::process::id()));
+    let provider = Provider::start().await;
+    let config = PLAIN.replace("{TIMEOUT}", "30s");
+    let first = Serving::start_behind(&door, &config, &[&provider]).await;
+    let address = first.address;
+    let (mut idle, mut busy) = (Client::connect(address).await, Client::connect(address).await);
+    assert_eq!(idle.ask(1, "say").await.1, 0);
+    busy.send(call(1, "hold")).await;
+    provider.holds(1).await;
+    let second = Serving::start_behind(&door, &config, &[&provider]).await;
+    assert_eq!(idle.ask(2, "say").await.1, 0);
+    // Its call is the first's until it is answered, which another one does.
+    busy.send(call(2, "say")).await;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        seen.push(told(&busy.receive().await.expect("an answer")).0);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2]);
+    first.succeeded().await;
+    for id in 3..6 {
+        assert_eq!(idle.ask(id, "say").await.0, id);
+        assert_eq!(busy.ask(id, "say").await.0, id);
+    }
+    assert_eq!(provider.connections.load(SeqCst), 2, "one of each proxy");
+    drop((idle, busy));
+    second.drain().await;
+}
+
+/// What the next one would not take, such as what it wants a certificate for, is
+/// left to end with the first.
+#[tokio::test]
+async fn connections_that_the_successor_does_not_take_are_not_given() {
+    let door = std::env::temp_dir().join(format!("polis-calls-other-{}", std::process::id()));
+    let provider = Provider::start().await;
+    let config = PLAIN.replace("{TIMEOUT}", "30s");
+    let first = Serving::start_behind(&door, &config, &[&provider]).await;
+    let mut client = Client::connect(first.address).await;
+    assert_eq!(client.ask(1, "say").await.1, 0);
+    let listener = "[[listener]]\nname = 'other'\naddress = '127.0.0.1:0'\nprotocol = 'bolt'\n";
+    let other = config.replace("{LISTENER}", listener);
+    let second = Serving::start_behind(&door, &other, &[&provider]).await;
+    assert!(client.receive().await.is_none(), "the first closes it once it is quiet");
+    first.succeeded().await;
+    second.drain().await;
+}

@@ -18,6 +18,9 @@ pub struct ProxyReport {
     pub workers: usize,
     pub bytes: usize,
     pub runs: Vec<ProxyRun>,
+    /// Why it ended before its end; what was measured until then counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// One protocol with so many clients.

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use http2::grpc::{self, Answer, Unread};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
 };
 
 use super::{
@@ -27,6 +27,10 @@ pub struct Origin {
     /// Of an answer's body.
     pub bytes: usize,
 }
+
+/// All clients connect at once, through a proxy that may do so too. A connection
+/// that finds no place waits a second for its next attempt.
+const BACKLOG: u32 = 4_096;
 
 const READ_BYTES: usize = 16 * 1024;
 const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -70,7 +74,10 @@ async fn accept<F>(address: SocketAddr, serve: impl Fn(TcpStream) -> F) -> anyho
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {
-    let listener = TcpListener::bind(address).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

@@ -83,11 +83,22 @@ async fn measure(
                 certificates: &certificates,
                 folder: &folder,
             };
-            let cell = Cell::start(&setting, &served.target).await?;
-            for &clients in &plan.clients {
-                let run = cell.run(clients).await?;
-                told(&run);
-                report.runs.push(run);
+            let measured = async {
+                let cell = Cell::start(&setting, &served.target).await?;
+                for &clients in &plan.clients {
+                    let run = cell.run(clients).await?;
+                    told(&run);
+                    report.runs.push(run);
+                }
+                anyhow::Ok(())
+            };
+            match measured.await {
+                Ok(()) => {}
+                Err(error) if report.runs.is_empty() => return Err(error),
+                Err(error) => {
+                    report.failed = Some(format!("{error:#}"));
+                    return Ok(report);
+                }
             }
         }
     }

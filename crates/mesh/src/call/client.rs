@@ -13,15 +13,24 @@ use std::{
 };
 
 use bytes::BytesMut;
-use hop::Io;
+use hop::{Io, Stream};
 use http::StatusCode;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
 use super::{
     frame::{Frame, Lane, What, Wire},
     walk,
 };
-use crate::{exchange::Client, refusal::Refusal, upstream::keep_waker, worker::Worker};
+use crate::{
+    exchange::Client,
+    handover::{Described, Heir, Moving},
+    refusal::Refusal,
+    upstream::keep_waker,
+    worker::Worker,
+};
 
 /// Calls of one connection under way; a pool of threads in Java has hundreds.
 const CALLS_MAX: usize = 2_048;
@@ -32,6 +41,9 @@ const OUT_BYTES_MAX: usize = 1 << 20;
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_secs(5);
 const DRAIN_TICK: Duration = Duration::from_millis(100);
+/// A connection that is to be given away and always has a call under way is not
+/// read for one of so many [`DRAIN_TICK`]s, so that its calls may end.
+const BREATH: u32 = 10;
 /// During a drain, a client that calls nothing for so long is done.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -69,6 +81,17 @@ struct Connection {
     /// The client is a proxy of ours.
     heeds: Option<Lane>,
     drain: Option<Instant>,
+    /// The successor goes on with it, once no call is under way.
+    leaving: bool,
+    /// Of the clock, since the drain began.
+    ticks: u32,
+}
+
+/// How far a connection was carried.
+enum Carried {
+    Ended,
+    /// No call is under way, and nothing was read that was not taken.
+    BetweenCalls,
 }
 
 /// As the plan has them when the connection begins.
@@ -84,6 +107,7 @@ enum Moved {
     Room,
     Ended,
     Done,
+    Leave,
 }
 
 pub(crate) async fn serve(
@@ -123,8 +147,20 @@ pub(crate) async fn serve(
         called: now,
         heeds: None,
         drain: None,
+        leaving: false,
+        ticks: 0,
     };
-    let carried = connection.carry().await;
+    let carried = loop {
+        match connection.carry().await {
+            Ok(Carried::Ended) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(Carried::BetweenCalls) => match connection.give_away().await {
+                Ok(Some(back)) => connection = back,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+        }
+    };
     caller.gone.set(true);
     carried
 }
@@ -132,13 +168,16 @@ pub(crate) async fn serve(
 // === impl Connection ===
 
 impl Connection {
-    async fn carry(&mut self) -> io::Result<()> {
+    async fn carry(&mut self) -> io::Result<Carried> {
         let ticks = |every| {
             let mut ticks = interval_at(Instant::now() + every, every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         };
-        let mut clock = ticks(TICK.min(self.bounds.stall).max(DRAIN_TICK));
+        let mut clock = match self.drain {
+            None => ticks(TICK.min(self.bounds.stall).max(DRAIN_TICK)),
+            Some(_) => ticks(DRAIN_TICK),
+        };
         let worker = self.worker.clone();
         let mut drained = std::pin::pin!(worker.drained());
         loop {
@@ -149,15 +188,19 @@ impl Connection {
                     Moved::Read => self.heard = Instant::now(),
                     Moved::Room => {}
                     Moved::Ended => self.reading = false,
-                    Moved::Done => return Ok(()),
+                    Moved::Done => return Ok(Carried::Ended),
+                    Moved::Leave => return Ok(Carried::BetweenCalls),
                 },
                 () = drained.as_mut(), if self.drain.is_none() => {
                     self.begin_drain();
                     clock = ticks(DRAIN_TICK);
                 }
-                now = clock.tick() => if self.is_over(now)? {
-                    return Ok(());
-                },
+                now = clock.tick() => {
+                    self.ticks = self.ticks.wrapping_add(1);
+                    if self.is_over(now)? {
+                        return Ok(Carried::Ended);
+                    }
+                }
             }
         }
     }
@@ -179,6 +222,15 @@ impl Connection {
         let idle = self.io.output.is_empty() && self.caller.calls.get() == 0;
         if !self.reading && idle {
             return Poll::Ready(Ok(Moved::Done));
+        }
+        let whole = self.io.input.is_empty();
+        if self.leaving && whole && self.reading {
+            if idle {
+                return Poll::Ready(Ok(Moved::Leave));
+            }
+            if self.ticks.is_multiple_of(BREATH) {
+                return Poll::Pending;
+            }
         }
         let room = self.caller.has_room();
         if self.held_up && room {
@@ -259,13 +311,40 @@ impl Connection {
     }
 
     fn begin_drain(&mut self) {
-        let now = Instant::now();
-        self.drain = Some(now);
+        self.drain = Some(Instant::now());
+        self.ticks = 0;
         let plan = self.worker.plan();
         let listener = plan.listener(&self.listener).map(|at| &plan.shared.listeners[at]);
         let told = self.wire == Wire::Dubbo && listener.is_some_and(|listener| listener.readonly);
         if let Some(lane) = self.heeds.or(told.then_some(Lane::Dubbo)) {
             self.caller.put(lane.goodbye());
+        } else {
+            let heir = self.worker.heir();
+            let takes = |heir: &Heir| heir.takes(&self.listener, self.wire);
+            self.leaving = self.io.is_plain() && heir.is_some_and(takes);
+        }
+    }
+
+    /// Gives the connection to the successor; it comes back if that is gone.
+    async fn give_away(mut self) -> io::Result<Option<Connection>> {
+        self.leaving = false;
+        let worker = self.worker.clone();
+        let (Some(heir), Some(stream)) = (worker.heir(), self.io.into_plain()) else {
+            return Ok(None);
+        };
+        let client = &self.caller.client;
+        let described = Described {
+            listener: self.listener.to_string(),
+            wire: self.wire,
+            client: client.address,
+            destination: client.destination,
+        };
+        match heir.give(Moving { described, stream: stream.into_std()? }).await {
+            Ok(()) => Ok(None),
+            Err(Moving { stream, .. }) => {
+                self.io = Io::new(Stream::Plain(TcpStream::from_std(stream)?));
+                Ok(Some(self))
+            }
         }
     }
 
@@ -277,7 +356,8 @@ impl Connection {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let idle = self.caller.calls.get() == 0 && self.io.output.is_empty();
-        let quiet = self.drain.is_some_and(|began| since(began.max(self.called)) >= QUIET);
+        let quiet =
+            !self.leaving && self.drain.is_some_and(|began| since(began.max(self.called)) >= QUIET);
         Ok(idle && (quiet || since(self.heard) >= self.bounds.idle))
     }
 }

@@ -8,11 +8,12 @@ use rpc::{
     bolt::{self, Kind, Version, sofa},
     dubbo::{self, Status},
 };
+use serde::{Deserialize, Serialize};
 
 use super::view::View;
 use crate::refusal::Refusal;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) enum Wire {
     Bolt,
     Dubbo,

@@ -7,9 +7,11 @@
 //! that a successor may fail at any step; from it on, it drains. Since both hold
 //! the same sockets, what the kernel has queued is lost by neither.
 //!
-//! Not done: handing over connections. HTTP/1.1 and HTTP/2 have a goodbye that
-//! clients understand, and a tunnel lives until the drain timeout.
+//! Connections of protocols that have no goodbye follow between two calls
+//! ([`heir`]). HTTP/1.1 and HTTP/2 have one that clients understand, a tunnel
+//! lives until the drain timeout, and TLS cannot be given away.
 
+mod heir;
 mod wire;
 
 use std::{
@@ -26,6 +28,8 @@ use std::{
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, time::timeout};
+
+pub(crate) use heir::{Bequest, Described, Heir, Inheritance, Moving, Takes};
 
 /// Of the conversation; another one is refused before anything is given.
 const VERSION: u32 = 1;
@@ -174,18 +178,24 @@ impl Handover {
 
     /// Tells the predecessor that its work is done, and opens the door to
     /// successors. What was given and not taken is closed here, as its listener
-    /// is in the configuration no more.
-    pub(crate) async fn serve(self) -> io::Result<Door> {
+    /// in the configuration no more. What is taken of its connections comes in
+    /// behind.
+    pub(crate) async fn serve(self, takes: &Takes) -> io::Result<(Door, Option<Inheritance>)> {
         let Handover { path, door, predecessor, inherited } = self;
         drop(inherited);
+        let mut inheritance = None;
         if let Some(predecessor) = predecessor {
             match timeout(ANSWER, say_serving(&predecessor)).await {
-                Ok(Ok(())) => tracing::info!("the proxy before drains"),
+                Ok(Ok(())) => {
+                    tracing::info!("the proxy before drains");
+                    inheritance = Inheritance::accept(predecessor, takes).await.ok();
+                }
                 // It ended in between: there is nobody else, and we serve.
                 told => tracing::warn!(?told, "the proxy before did not say that it drains"),
             }
         }
-        Ok(Door { path, listener: tokio::net::UnixListener::from_std(door)? })
+        let listener = tokio::net::UnixListener::from_std(door)?;
+        Ok((Door { path, listener }, inheritance))
     }
 }
 
@@ -253,16 +263,23 @@ fn open(path: &Path) -> io::Result<UnixListener> {
 // === impl Door ===
 
 impl Door {
-    /// Resolves once a successor serves. `holding` tells what there is to give
-    /// at the moment one asks.
-    pub(crate) async fn successor(&self, holding: impl Fn() -> io::Result<Holding>) {
+    /// Resolves once a successor serves, with where connections are given to it.
+    /// `holding` tells what there is to give at the moment one asks.
+    pub(crate) async fn successor(
+        &self,
+        holding: impl Fn() -> io::Result<Holding>,
+    ) -> Option<(Heir, Bequest)> {
         loop {
             let given = async {
                 let (stream, _) = self.listener.accept().await?;
-                self.give(&stream, &holding).await
+                let pid = self.give(&stream, &holding).await?;
+                Ok::<_, io::Error>((pid, stream))
             };
             match given.await {
-                Ok(pid) => return tracing::info!(pid, "handed over to another process; draining"),
+                Ok((pid, stream)) => {
+                    tracing::info!(pid, "handed over to another process; draining");
+                    return heir::ask(stream).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a handover did not come about; serving on");
                     tokio::time::sleep(REFUSED_RETRY).await;
@@ -367,14 +384,15 @@ mod tests {
             let taken = next.take("other", address).expect("its address is the same");
             let (_, peer) = taken[0].accept().expect("what was queued is not lost");
             assert_eq!(peer, client.local_addr().expect("connected"));
-            next.serve().await.expect("a door of its own")
+            next.serve(&Takes::default()).await.expect("a door of its own").0
         };
-        let ((), next) = tokio::join!(door.successor(|| holding(&socket)), join);
+        let (_, next) = tokio::join!(door.successor(|| holding(&socket)), join);
         drop(door);
         // The line goes on behind the same door.
-        let join = async { Handover::join(&path).await.expect("joined").serve().await };
-        let ((), last) = tokio::join!(next.successor(|| holding(&socket)), join);
-        last.expect("a door").remove();
+        let join = Handover::join(&path);
+        let join = async { join.await.expect("joined").serve(&Takes::default()).await };
+        let (_, last) = tokio::join!(next.successor(|| holding(&socket)), join);
+        last.expect("a door").0.remove();
         assert!(!path.exists());
     }
 
@@ -400,9 +418,10 @@ mod tests {
             let stream = UnixStream::connect(&path).await.expect("connected");
             wire::send(&stream, &"hello?").await.expect("said");
             drop(stream);
-            Handover::join(&path).await.expect("joined").serve().await.expect("serves")
+            let last = Handover::join(&path).await.expect("joined");
+            last.serve(&Takes::default()).await.expect("serves")
         };
-        let ((), next) = tokio::join!(door.successor(|| holding(&socket)), attempts);
+        let (_, (next, _)) = tokio::join!(door.successor(|| holding(&socket)), attempts);
         next.remove();
     }
 
@@ -412,6 +431,6 @@ mod tests {
         drop(door);
         let first = Handover::join(&path).await.expect("the first in line");
         assert!(!first.has_predecessor());
-        first.serve().await.expect("a door").remove();
+        first.serve(&Takes::default()).await.expect("a door").0.remove();
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mesh::{Config, Options, Outcome, Proxy};
+use mesh::{Config, Handover, Options, Outcome, Proxy};
 use rpc::bolt::{self, Command, FRAME_BYTES_MAX, Frame, Head, Kind, sofa};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -67,14 +68,24 @@ impl Serving {
     /// One listener of Bolt, whose routes and clusters are the test's; `{A}`
     /// and `{B}` stand for providers.
     pub async fn start(rest: &str, providers: &[&Provider]) -> Serving {
+        Serving::start_with(rest, providers, Options::default())
+    }
+
+    /// Takes over from whoever is behind `door`.
+    pub async fn start_behind(door: &Path, rest: &str, providers: &[&Provider]) -> Serving {
+        let handover = Some(Handover::join(door).await.expect("joined"));
+        Serving::start_with(rest, providers, Options { handover, ..Options::default() })
+    }
+
+    fn start_with(rest: &str, providers: &[&Provider], options: Options) -> Serving {
         let listener = "[[listener]]\nname = 'calls'\naddress = '127.0.0.1:0'\nprotocol = 'bolt'\n";
         let mut text = format!("{rest}\n").replace("{LISTENER}", listener);
         for (name, provider) in ["{A}", "{B}"].iter().zip(providers) {
             text = text.replace(name, &provider.address.to_string());
         }
-        let proxy = Proxy::build(Config::parse(&text, "test").expect("sound"), Options::default());
+        let proxy = Proxy::build(Config::parse(&text, "test").expect("sound"), options);
         let proxy = proxy.expect("free");
-        let address = proxy.addresses()["calls"];
+        let address = *proxy.addresses().values().next().expect("it listens");
         let (trigger, drain) = rt::drain::channel();
         Serving { address, trigger, running: tokio::spawn(proxy.run(drain)) }
     }
@@ -83,6 +94,12 @@ impl Serving {
     pub async fn drain(self) {
         let _ = self.trigger.drain(LIMIT).await;
         timeout(LIMIT, self.running).await.expect("it ends").expect("whole").expect("well");
+    }
+
+    /// Waits for its end, which a successor brings about.
+    pub async fn succeeded(self) {
+        let outcome = timeout(LIMIT, self.running).await.expect("it ends").expect("whole");
+        assert_eq!(outcome.expect("well"), Outcome::HandedOver);
     }
 }
 

@@ -108,7 +108,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = bench::run_proxy(&plan, stop.received(), told).await?;
     let rows: Option<Vec<Row>> =
         report.as_ref().map(|report| report.runs.iter().flat_map(rows).collect());
-    sheet.print(report.as_ref().zip(rows.as_deref()))
+    let printed = sheet.print(report.as_ref().zip(rows.as_deref()))?;
+    match report.and_then(|report| report.failed) {
+        Some(failed) => anyhow::bail!("{failed}: the rest was not measured"),
+        None => Ok(printed),
+    }
 }
 
 fn plan(args: &Args) -> anyhow::Result<ProxyPlan> {
