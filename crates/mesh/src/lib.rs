@@ -49,8 +49,10 @@ mod snapshot;
 
 mod access_log;
 mod admin;
+mod follow;
 mod metrics;
 mod proxy;
+mod thread;
 
 #[doc(hidden)]
 pub mod fuzz;

@@ -1,46 +1,38 @@
 //! The proxy as a whole: configuration → [`Proxy::build`] → [`Proxy::run`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs, io,
+    collections::BTreeMap,
+    io,
     net::SocketAddr,
     num::NonZero,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    rc::Rc,
+    path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread,
-    time::{Duration, SystemTime},
 };
 
 use rt::Drain;
 use tokio::{
     net::TcpListener,
-    runtime,
-    sync::{mpsc, oneshot, watch},
-    time::sleep,
+    sync::{mpsc, watch},
 };
 
 use crate::{
     access_log::AccessLog,
     admin::{self, Admin},
     config::{self, Config},
-    handover::{self, Handover, Held, Holding, Inheritance, Moving},
+    follow::{Follower, Stamp, stamps},
+    handover::{self, Handover, Held, Holding, Inheritance},
     intercept::Rules,
     listen,
     metrics::Registry,
     plan::{self, Plan},
-    serve,
     snapshot::Snapshot,
+    thread::{Order, Thread, any_ended, start, tell_listen, work},
     upstream,
     worker::{Draining, Worker},
 };
-
-/// Between two looks at the files of the configuration and of certificates.
-const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -71,14 +63,6 @@ pub enum Outcome {
     Drained,
     /// Another process has the sockets, and whatever else there is one of.
     HandedOver,
-}
-
-/// What a thread is told.
-enum Order {
-    Install(Arc<Plan>),
-    Listen { name: String, socket: std::net::TcpListener },
-    Unlisten { name: String },
-    TakeOver(Moving),
 }
 
 /// A proxy that holds its addresses and does not serve yet.
@@ -116,14 +100,6 @@ pub enum State {
     Ending(Outcome),
 }
 
-struct Thread {
-    name: String,
-    orders: mpsc::UnboundedSender<Order>,
-    /// Its runtime is there and takes orders.
-    started: oneshot::Receiver<()>,
-    ended: oneshot::Receiver<()>,
-}
-
 // === impl Proxy ===
 
 impl Proxy {
@@ -133,7 +109,7 @@ impl Proxy {
         let read = stamps(options.file.as_deref(), &config);
         let handover = &mut options.handover;
         let plan = Arc::new(Plan::new(config, None)?);
-        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = match plan.config.limits.threads {
             0 => cores(),
             threads => threads,
@@ -330,225 +306,4 @@ async fn check_health(mut plans: watch::Receiver<Arc<Plan>>) {
             () = async { upstream::watch(clusters).await; std::future::pending().await } => {}
         }
     }
-}
-
-async fn any_ended(workers: &[Thread]) -> String {
-    loop {
-        if let Some(ended) = workers.iter().find(|worker| worker.orders.is_closed()) {
-            return ended.name.clone();
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// Every socket is accepted on and every thread accepts, whether there are more
-/// of the ones or of the others: a process before may have had other threads.
-fn tell_listen(workers: &[Thread], held: &Held) -> io::Result<()> {
-    for at in 0..workers.len().max(held.sockets.len()) {
-        let socket = held.sockets[at % held.sockets.len()].try_clone()?;
-        let order = Order::Listen { name: held.name.clone(), socket };
-        let _ = workers[at % workers.len()].orders.send(order);
-    }
-    Ok(())
-}
-
-/// One thread's work: carries out orders until the drain, then waits for what
-/// is under way.
-async fn work(
-    worker: Rc<Worker>,
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    mut draining: watch::Receiver<Draining>,
-) {
-    let mut listening: HashMap<String, Vec<oneshot::Sender<()>>> = HashMap::new();
-    let mut accepting = tokio::task::JoinSet::new();
-    let sweeper = tokio::task::spawn_local({
-        let worker = worker.clone();
-        async move { worker.sweep().await }
-    });
-    loop {
-        let order = tokio::select! {
-            biased;
-            _ = draining.wait_for(|draining| *draining != Draining::No) => break,
-            order = orders.recv() => order,
-        };
-        match order {
-            None => break,
-            Some(Order::Install(plan)) => worker.install(plan),
-            Some(Order::Unlisten { name }) => drop(listening.remove(&name)),
-            Some(Order::TakeOver(moving)) => {
-                tokio::task::spawn_local(serve::take_over(worker.clone(), moving));
-            }
-            Some(Order::Listen { name, socket }) => {
-                let (stop, stopped) = oneshot::channel();
-                let named = Rc::from(name.as_str());
-                accepting.spawn_local(serve::listen(worker.clone(), named, socket, stopped));
-                listening.entry(name).or_default().push(stop);
-            }
-        }
-    }
-    // Whoever gave no reason is gone, and nobody comes after.
-    let reason = *draining.borrow();
-    worker.drain(if reason == Draining::No { Draining::Last } else { reason });
-    // The proxy before has these no more.
-    while let Ok(order) = orders.try_recv() {
-        if let Order::TakeOver(moving) = order {
-            tokio::task::spawn_local(serve::take_over(worker.clone(), moving));
-        }
-    }
-    while accepting.join_next().await.is_some() {}
-    let patience = worker.plan().shared.config.limits.drain_timeout.0;
-    let gone = async {
-        while worker.metrics.connections.get() > worker.metrics.connections_ended.get() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    if tokio::time::timeout(patience, gone).await.is_err() {
-        let left = worker.connections.load(Relaxed);
-        tracing::warn!(connections = left, "drain timed out; cutting connections off");
-    }
-    sweeper.abort();
-}
-
-/// Starts a thread with a runtime of its own. Dropping the runtime at its end
-/// cuts off whatever is left.
-fn start<F, Fut>(index: usize, work: F) -> Result<Thread, Error>
-where
-    F: FnOnce(mpsc::UnboundedReceiver<Order>) -> Fut + Send + 'static,
-    Fut: Future<Output = ()> + 'static,
-{
-    let name = format!("proxy-{index}");
-    let failed = |source| Error::Thread { name: name.clone(), source };
-    let (orders, received) = mpsc::unbounded_channel();
-    let (start, started) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
-    thread::Builder::new()
-        .name(name.clone())
-        .spawn(move || {
-            let _end: oneshot::Sender<()> = end;
-            let runtime = runtime::Builder::new_current_thread()
-                .enable_all()
-                .build_local(runtime::LocalOptions::default());
-            match runtime {
-                Ok(runtime) => {
-                    let _ = start.send(());
-                    runtime.block_on(work(received));
-                }
-                Err(error) => tracing::error!(%error, "cannot start a runtime"),
-            }
-        })
-        .map_err(failed)?;
-    Ok(Thread { name, orders, started, ended })
-}
-
-/// Looks at the file now and then, and carries out what changed.
-struct Follower<'w> {
-    file: Option<PathBuf>,
-    snapshot: Option<Snapshot>,
-    plans: watch::Sender<Arc<Plan>>,
-    listening: &'w Mutex<Vec<Held>>,
-    workers: &'w [Thread],
-    registry: &'w Registry,
-    state: &'w watch::Sender<State>,
-    /// As the files were before they were last read.
-    seen: Vec<Stamp>,
-}
-
-/// What tells a file from the one before; none if there is no file.
-type Stamp = Option<(SystemTime, u64, u64)>;
-
-// === impl Follower ===
-
-impl Follower<'_> {
-    async fn follow(&mut self) {
-        let Some(file) = self.file.clone() else { return std::future::pending().await };
-        loop {
-            sleep(LOOK).await;
-            let seen = stamps(Some(&file), &self.plans.borrow().config);
-            if seen == self.seen {
-                continue;
-            }
-            self.seen = seen;
-            match self.load(&file) {
-                Ok(()) => tracing::info!(file = %file.display(), "took over a new configuration"),
-                Err(error) => {
-                    tracing::error!(%error, "the new configuration is not taken; the old one stays");
-                }
-            }
-        }
-    }
-
-    /// All of it or nothing: what cannot be bound leaves the old plan.
-    fn load(&mut self, file: &Path) -> Result<(), Error> {
-        let own = stamp(file);
-        let config = Config::load(file)?;
-        // Looked at before they are read: what changes meanwhile is seen next time.
-        let seen = std::iter::once(own).chain(config.files().map(stamp)).collect();
-        let before = self.plans.borrow().clone();
-        let fixed = |config: &Config| {
-            let admin = config.admin.as_ref().map(|admin| admin.listen);
-            let log = config.access_log.as_ref().map(|log| log.path.clone());
-            (admin, log, config.limits.threads)
-        };
-        if fixed(&before.config) != fixed(&config) {
-            tracing::warn!(
-                "`admin`, `access_log` and `limits.threads` count from the next start on"
-            );
-        }
-        let plan = Arc::new(Plan::new(config, Some(&before))?);
-        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut fresh = Vec::new();
-        for listener in &plan.listeners {
-            let (name, asked) = (listener.name.clone(), listener.address);
-            if listening.iter().any(|held| held.name == name && held.asked == asked) {
-                continue;
-            }
-            let sockets = listen::bind(asked, listener.intercept, self.workers.len())
-                .map_err(|source| Error::Listen { address: asked, source })?;
-            fresh.push(Held { name, asked, sockets });
-        }
-        for worker in self.workers {
-            let _ = worker.orders.send(Order::Install(plan.clone()));
-        }
-        listening.retain(|held| {
-            let stays =
-                plan.listeners.iter().any(|l| l.name == held.name && l.address == held.asked);
-            if !stays {
-                for worker in self.workers {
-                    let _ = worker.orders.send(Order::Unlisten { name: held.name.clone() });
-                }
-            }
-            stays
-        });
-        for held in fresh {
-            if let Err(error) = tell_listen(self.workers, &held) {
-                tracing::error!(%error, listener = held.name, "cannot share a socket");
-            }
-            listening.push(held);
-        }
-        drop(listening);
-        self.state.send_replace(State::Serving(Rules::of(&plan.config)));
-        self.plans.send_replace(plan);
-        self.seen = seen;
-        self.registry.from_snapshot.store(false, Relaxed);
-        self.keep();
-        Ok(())
-    }
-
-    /// Keeps what is in force. A disk that is full stops no traffic.
-    fn keep(&self) {
-        let Some(snapshot) = &self.snapshot else { return };
-        let plan = self.plans.borrow().clone();
-        if let Err(error) = snapshot.keep(&plan.config.text) {
-            tracing::error!(%error, "cannot keep a snapshot of the configuration");
-        }
-    }
-}
-
-fn stamps(file: Option<&Path>, config: &Config) -> Vec<Stamp> {
-    file.into_iter().chain(config.files()).map(stamp).collect()
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len(), meta.ino()))
 }
