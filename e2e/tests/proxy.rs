@@ -137,8 +137,8 @@ fn what_was_not_seen_is_tried_elsewhere_and_what_may_not_is_told_as_unknown() {
     let alive = Origin::named("alive");
     let rude = Origin::start(|_| Act::HangUp);
     let busy = AtomicU32::new(0);
-    let flaky = Origin::start(move |_| match busy.fetch_add(1, Ordering::SeqCst) % 2 {
-        0 => Act::Answer(503, "busy".into()),
+    let flaky = Origin::start(move |_| match busy.fetch_add(1, Ordering::SeqCst) % 3 {
+        0 | 1 => Act::Answer(503, "busy".into()),
         _ => Act::Answer(200, "well".into()),
     });
     let babble = Origin::start(|_| {
@@ -159,6 +159,12 @@ cluster = "rude"
 name = "flaky"
 match = { path_prefix = "/flaky" }
 retry = { attempts = 2, on = [503] }
+mirror = { cluster = "alive" }
+cluster = "flaky"
+[[listener.route]]
+name = "broke"
+match = { path_prefix = "/broke" }
+retry = { attempts = 9, on = [503], budget_percent = 0, budget_min = 0 }
 cluster = "flaky"
 [[listener.route]]
 name = "babble"
@@ -168,6 +174,9 @@ cluster = "babble"
 name = "pair"
 balance = "round-robin"
 endpoints = [{ address = "{DEAD}" }, { address = "{ALIVE}" }]
+[[cluster]]
+name = "alive"
+endpoints = [{ address = "{ALIVE}" }]
 [[cluster]]
 name = "rude"
 endpoints = [{ address = "{RUDE}" }]
@@ -206,7 +215,14 @@ endpoints = [{ address = "{BABBLE}" }]
     );
     // An answer that counts as a failure.
     assert_eq!(request(port, "GET", "/flaky", &[], b"").body, "well");
-    assert_eq!(request(port, "POST", "/flaky", &[], b"x").status, 503, "it is not idempotent");
+    assert_eq!(flaky.asked().len(), 3, "as often as the route says");
+    // Where it may not be tried again the service's own answer counts, even of a
+    // body that is kept.
+    let answer = request(port, "POST", "/flaky", &[], b"x");
+    assert_eq!((answer.status, &*answer.body), (503, "busy"), "it is not idempotent");
+    let answer = request(port, "GET", "/broke", &[], b"");
+    assert_eq!((answer.status, &*answer.body), (503, "busy"), "there is no budget");
+    assert_eq!(flaky.asked().len(), 5);
     let answer = request(port, "GET", "/babble", &[], b"");
     assert_eq!((answer.status, answer.body.contains("PLS0439")), (502, true), "{answer:?}");
 }

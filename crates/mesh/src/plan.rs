@@ -104,7 +104,12 @@ fn listener(
     let tls = model.tls.as_ref().map(|tls| Acceptor::load(tls, model.protocol, old));
     let tls = tls.transpose().map_err(failed)?;
     let routes = model.route.iter();
-    let routes = routes.map(|route| Route::new(route, model, config, clusters)).collect();
+    let routes = routes.map(|route| {
+        let same = |old: &&Route| old.name == *route.name.get_ref();
+        let old = before.and_then(|before| before.routes.iter().find(same));
+        Route::new(route, model, config, clusters, old)
+    });
+    let routes = routes.collect();
     Ok(Listener {
         address: *model.address.get_ref(),
         protocol: model.protocol,

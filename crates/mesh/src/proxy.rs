@@ -23,7 +23,7 @@ use crate::{
     admin::{self, Admin},
     config::{self, Config},
     follow::{Follower, Stamp, stamps},
-    handover::{self, Handover, Held, Holding, Inheritance},
+    handover::{self, Handover, Held, Holding, Inheritance, Next},
     intercept::Rules,
     listen,
     metrics::Registry,
@@ -220,18 +220,19 @@ impl Proxy {
             let Some(door) = &door else { return std::future::pending().await };
             door.successor(|| holding(&listening, admin_kept.as_ref())).await
         };
-        let mut bequest = None;
+        let inheriting = inheritance.map(|inheritance| {
+            let workers = workers.iter().map(|worker| worker.orders.clone()).collect();
+            let task = inherit(inheritance.clone(), workers);
+            (inheritance, rt::spawn(rt::TaskKind::Connection, "proxy-inheritance", task))
+        });
+        let mut successor = None;
         let outcome = tokio::select! {
             () = drain.started() => Outcome::Drained,
             _ = asked.recv() => Outcome::Drained,
-            given = succeeded => {
-                bequest = given.map(|(to, bequest)| {
-                    let _ = heir.set(to);
-                    rt::spawn(rt::TaskKind::Connection, "proxy-bequest", bequest.deliver())
-                });
+            stream = succeeded => {
+                successor = Some(stream);
                 Outcome::HandedOver
             }
-            () = inherit(inheritance, &workers) => Outcome::Drained,
             () = follower.follow() => Outcome::Drained,
             () = check_health(seen) => Outcome::Drained,
             name = any_ended(&workers) => return Err(Error::Ended(name)),
@@ -248,6 +249,19 @@ impl Proxy {
         {
             // Who asks how the proxy does means the one that serves.
             admin_page.abort();
+        }
+        if let Some((inheritance, task)) = inheriting {
+            // What the proxy before has sent is ours to end well.
+            inheritance.close();
+            let _ = task.await;
+        }
+        let mut bequest = None;
+        if let Some(stream) = successor
+            && let Some((to, given)) = handover::ask_heir(stream).await
+        {
+            let _ = heir.set(to);
+            let deliver = given.deliver();
+            bequest = Some(rt::spawn(rt::TaskKind::Connection, "proxy-bequest", deliver));
         }
         draining.send_replace(outcome.into());
         for Thread { ended, .. } in workers {
@@ -285,16 +299,25 @@ fn holding(
 }
 
 /// Spreads the connections of the proxy before over the threads, as they come.
-async fn inherit(inheritance: Option<Inheritance>, workers: &[Thread]) {
+async fn inherit(inheritance: Inheritance, workers: Vec<mpsc::UnboundedSender<Order>>) {
     let mut count = 0;
-    if let Some(mut inheritance) = inheritance {
-        while let Some(moving) = inheritance.next().await {
-            let _ = workers[count % workers.len()].orders.send(Order::TakeOver(moving));
-            count += 1;
+    loop {
+        match inheritance.next().await {
+            Ok(Next::Connection(moving)) => {
+                let _ = workers[count % workers.len()].send(Order::TakeOver(moving));
+                count += 1;
+            }
+            Ok(Next::Lost(error)) => {
+                tracing::warn!(%error, "a connection of the proxy before is lost: too many open files");
+            }
+            Ok(Next::End) => break,
+            Err(error) => {
+                tracing::warn!(%error, "connections of the proxy before come no more");
+                break;
+            }
         }
-        tracing::info!(connections = count, "the proxy before has given its connections");
     }
-    std::future::pending().await
+    tracing::info!(connections = count, "the proxy before has given its connections");
 }
 
 /// Watches the health of the endpoints of whichever plan is in force.

@@ -1,6 +1,6 @@
 //! Which way a request goes: the first route of its listener that matches.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Method, header, request};
 
@@ -31,7 +31,7 @@ pub(crate) struct Route {
     /// The cluster, and a share in per cent.
     pub(crate) mirror: Option<(usize, f64)>,
     pub(crate) fault: Option<FaultRule>,
-    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) rate_limit: Option<Arc<RateLimit>>,
 }
 
 /// Clusters by their place in the plan.
@@ -65,12 +65,14 @@ enum Host {
 // === impl Route ===
 
 impl Route {
-    /// Of a configuration that has been checked.
+    /// Of a configuration that has been checked; `before` is the route of the same
+    /// name in the one before.
     pub(crate) fn new(
         model: &model::Route,
         listener: &model::Listener,
         config: &Config,
         clusters: &HashMap<&str, usize>,
+        before: Option<&Route>,
     ) -> Route {
         let cluster = |name: &model::Name| {
             *clusters.get(name.get_ref().as_str()).expect("checked: every name is declared")
@@ -119,7 +121,9 @@ impl Route {
             stamps: stamps.collect(),
             mirror: model.mirror.as_ref().map(|mirror| (cluster(&mirror.cluster), mirror.percent)),
             fault: model.fault.as_ref().map(FaultRule::new),
-            rate_limit: model.rate_limit.as_ref().map(RateLimit::new),
+            rate_limit: model.rate_limit.as_ref().map(|model| {
+                RateLimit::new(model, before.and_then(|before| before.rate_limit.as_ref()))
+            }),
         }
     }
 

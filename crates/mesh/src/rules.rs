@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -94,13 +94,20 @@ impl FaultRule {
 // === impl RateLimit ===
 
 impl RateLimit {
-    pub(crate) fn new(model: &model::RateLimit) -> RateLimit {
-        RateLimit {
+    /// The one `before` if it says the same: a new version of the file, or of a
+    /// certificate, fills no buckets.
+    pub(crate) fn new(model: &model::RateLimit, before: Option<&Arc<RateLimit>>) -> Arc<RateLimit> {
+        let new = RateLimit {
             by: model.by,
             interval: model.per.0 / model.requests,
             burst: model.burst.unwrap_or(model.requests).max(1),
             whole: Bucket::default(),
             single: Mutex::default(),
+        };
+        let says = |limit: &RateLimit| (limit.by, limit.interval, limit.burst);
+        match before {
+            Some(before) if says(before) == says(&new) => before.clone(),
+            _ => Arc::new(new),
         }
     }
 
@@ -156,7 +163,7 @@ mod tests {
     #[test]
     fn a_bucket_gives_a_burst_and_then_the_rate() {
         let model = toml::from_str("requests = 10\nper = '1s'\nburst = 3").expect("a limit");
-        let limit = RateLimit::new(&model);
+        let limit = RateLimit::new(&model, None);
         let at = |ms| limit.admit(None, Duration::from_millis(ms)).is_ok();
         assert_eq!([at(0), at(0), at(0), at(0)], [true, true, true, false]);
         assert_eq!([at(100), at(100), at(150)], [true, false, false]);
@@ -167,8 +174,20 @@ mod tests {
     #[test]
     fn everybody_has_a_bucket_of_his_own() {
         let model = toml::from_str("requests = 1\nper = '1s'\nby = 'key'").expect("a limit");
-        let limit = RateLimit::new(&model);
+        let limit = RateLimit::new(&model, None);
         let ask = |whom| limit.admit(Some(whom), Duration::from_millis(1)).is_ok();
         assert_eq!([ask("a"), ask("a"), ask("b")], [true, false, true]);
+    }
+
+    #[test]
+    fn a_new_version_fills_no_bucket_unless_it_says_something_else() {
+        let model = |text: &str| toml::from_str(text).expect("a limit");
+        let ask = |limit: &RateLimit| limit.admit(None, Duration::from_millis(1)).is_ok();
+        let first = RateLimit::new(&model("requests = 1\nper = '1s'"), None);
+        assert!(ask(&first));
+        let same = RateLimit::new(&model("requests = 1\nper = '1s'"), Some(&first));
+        assert!(!ask(&same));
+        let other = RateLimit::new(&model("requests = 2\nper = '1s'"), Some(&same));
+        assert!(ask(&other));
     }
 }

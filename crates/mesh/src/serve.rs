@@ -82,18 +82,24 @@ async fn admit(worker: &Rc<Worker>, name: &Rc<str>, accepted: io::Result<(TcpStr
     });
 }
 
-/// Goes on with a connection of the proxy before, which has set its options.
-pub(crate) async fn take_over(worker: Rc<Worker>, Moving { described, stream }: Moving) {
+/// Goes on with a connection of the proxy before, which has set its options and
+/// found it to be within the limit.
+pub(crate) fn take_over(worker: &Rc<Worker>, Moving { described, stream }: Moving) {
     let Described { listener, wire, client: address, destination } = described;
-    let Some(_counted) = Counted::new(&worker) else { return };
-    let carried = async {
-        let io = Io::new(Stream::Plain(TcpStream::from_std(stream)?));
-        let client = Client { address, secure: false, peer: None, destination };
-        call::serve(worker, Rc::from(listener), client, io, wire).await
-    };
-    if let Err(error) = carried.await {
-        tracing::debug!(peer = %address, %error, "connection ended early");
-    }
+    worker.connections.fetch_add(1, Relaxed);
+    let counted = Counted::of(worker);
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        let _counted = counted;
+        let carried = async {
+            let io = Io::new(Stream::Plain(TcpStream::from_std(stream)?));
+            let client = Client { address, secure: false, peer: None, destination };
+            call::serve(worker, Rc::from(listener), client, io, wire).await
+        };
+        if let Err(error) = carried.await {
+            tracing::debug!(peer = %address, %error, "connection ended early");
+        }
+    });
 }
 
 async fn carry(
@@ -233,8 +239,13 @@ impl Counted {
             worker.metrics.connections_refused.add(1);
             return None;
         }
+        Some(Counted::of(worker))
+    }
+
+    /// One that is among the worker's connections already.
+    fn of(worker: &Rc<Worker>) -> Counted {
         worker.metrics.connections.add(1);
-        Some(Counted(worker.clone()))
+        Counted(worker.clone())
     }
 }
 

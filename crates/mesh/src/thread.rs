@@ -118,9 +118,7 @@ pub(crate) async fn work(
             None => break,
             Some(Order::Install(plan)) => worker.install(plan),
             Some(Order::Unlisten { name }) => drop(listening.remove(&name)),
-            Some(Order::TakeOver(moving)) => {
-                tokio::task::spawn_local(serve::take_over(worker.clone(), moving));
-            }
+            Some(Order::TakeOver(moving)) => serve::take_over(&worker, moving),
             Some(Order::Listen { name, socket }) => {
                 let (stop, stopped) = oneshot::channel();
                 let named = Rc::from(name.as_str());
@@ -135,7 +133,7 @@ pub(crate) async fn work(
     // The proxy before has these no more.
     while let Ok(order) = orders.try_recv() {
         if let Order::TakeOver(moving) = order {
-            tokio::task::spawn_local(serve::take_over(worker.clone(), moving));
+            serve::take_over(&worker, moving);
         }
     }
     while accepting.join_next().await.is_some() {}

@@ -6,6 +6,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What others know of the trace; of no meaning in another one.
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Keeps the trace of a request that has one, else begins one; the span is
 /// ours. Gives the trace's id.
@@ -19,6 +21,7 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, draw: &mut dyn FnMut() -> u64) ->
             text[53..55].copy_from_slice(flags);
         }
         None => {
+            headers.remove(&TRACESTATE);
             hex(draw() | 1, &mut text[3..19]);
             hex(draw(), &mut text[19..35]);
         }
@@ -59,6 +62,7 @@ mod tests {
         let check = |sent: Option<&'static str>, kept: bool| {
             let mut headers = HeaderMap::new();
             headers.extend(sent.map(|value| (TRACEPARENT, HeaderValue::from_static(value))));
+            headers.insert(TRACESTATE, HeaderValue::from_static("bank=1"));
             let mut next = 7;
             let trace = pass_on(&mut headers, &mut || {
                 next += 1;
@@ -68,6 +72,7 @@ mod tests {
             assert!(trace_of(value.as_bytes()).is_some(), "{value}");
             assert_eq!(value.as_bytes()[3..35], trace);
             assert_eq!(sent.is_some_and(|sent| sent[3..35] == value[3..35]), kept, "{value}");
+            assert_eq!(headers.contains_key(&TRACESTATE), kept);
             assert_ne!(sent.map(|sent| &sent[36..52]), Some(&value[36..52]), "the span is ours");
         };
         check(None, false);

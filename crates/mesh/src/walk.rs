@@ -59,6 +59,8 @@ enum Failed {
     Unreached(ConnectError),
     Unsent,
     Lost(Broken),
+    /// With a status that the route tries again, for which there is room.
+    Answered,
     TimedOut {
         sent: bool,
     },
@@ -224,11 +226,16 @@ impl<'w> Walk<'w> {
                             reply,
                             &under_way,
                             try_until,
-                            retrying.is_none(),
+                            idempotent.then_some(&mut retrying),
                         )
                         .await
                     {
                         Ok(walked) => return Ok(walked),
+                        Err(Failed::Answered) => {
+                            self.worker.metrics.retries.add(1);
+                            tried = Some(endpoint);
+                            continue;
+                        }
                         Err(Failed::Lost(_) | Failed::Unsent)
                             if reused && idempotent && body.rewind() =>
                         {
@@ -287,7 +294,7 @@ impl<'w> Walk<'w> {
         reply: &mut Reply<'_>,
         under_way: &UnderWay,
         until: Instant,
-        may_retry: bool,
+        retrying: Option<&mut Option<Busy>>,
     ) -> Result<Walked, Failed> {
         let bounds = self.worker.bounds();
         let length = body.said();
@@ -329,12 +336,18 @@ impl<'w> Walk<'w> {
         let status = answer.parts.status;
         cluster.shared.observe(&endpoint.shared, status.is_server_error(), now);
         if let Some(retry) = &route.retry
-            && may_retry
+            && let Some(retrying) = retrying
             && retry.on.iter().any(|on| *on.get_ref() == status.as_u16())
             && self.tries <= retry.attempts
+            && self.deadline.at.is_none_or(|at| now < at)
             && body.rewind_is_possible()
         {
-            return Err(Failed::Lost(Broken::Answered(status)));
+            drop(retrying.take());
+            *retrying = cluster.shared.admit_retry(retry.budget_percent, retry.budget_min);
+            if retrying.is_some() && body.rewind() {
+                return Err(Failed::Answered);
+            }
+            // Nobody may try it again: the service's own answer is the best there is.
         }
         let mut parts = answer.parts;
         route.response_headers.apply(&mut parts.headers);
@@ -498,7 +511,7 @@ impl<'w> Walk<'w> {
                 errors::MESH_UNREACHABLE,
                 error.to_string(),
             ),
-            Failed::Unsent => {
+            Failed::Unsent | Failed::Answered => {
                 let message = "the connection to the endpoint closed before the request".to_owned();
                 self.refuse(StatusCode::SERVICE_UNAVAILABLE, errors::MESH_UNREACHABLE, message)
             }

@@ -217,3 +217,28 @@ async fn connections_that_the_successor_does_not_take_are_not_given() {
     first.succeeded().await;
     second.drain().await;
 }
+
+/// What is left of it: the service need not work for one who has left.
+#[tokio::test]
+async fn a_deadline_is_passed_on_as_what_is_left_of_it() {
+    let provider = Provider::start().await;
+    let slow = PLAIN
+        .replace("{TIMEOUT}", "30s")
+        .replace("cluster = 'one'", "cluster = 'one'\nfault = { delay = { time = '300ms' } }");
+    let proxy = Serving::start(&slow, &[&provider]).await;
+    let mut client = Client::connect(proxy.address).await;
+    let mut frame = call(1, "left");
+    frame.set_timeout_ms(20_000);
+    client.send(frame).await;
+    let (_, _, left) = told(&client.receive().await.expect("an answer"));
+    let left: u32 = left.parse().expect("a number");
+    assert!((1..=19_700).contains(&left), "{left}");
+    // The route's own bound is shorter than what this caller gives.
+    let mut frame = call(2, "left");
+    frame.set_timeout_ms(600_000);
+    client.send(frame).await;
+    let (_, _, left) = told(&client.receive().await.expect("an answer"));
+    assert!(left.parse::<u32>().expect("a number") <= 29_700, "{left}");
+    drop(client);
+    proxy.drain().await;
+}

@@ -38,8 +38,12 @@ struct Peer {
 
 impl Serving {
     async fn start(service: &TcpListener) -> Serving {
+        Serving::start_by(CONFIG, service).await
+    }
+
+    async fn start_by(config: &str, service: &TcpListener) -> Serving {
         let service = service.local_addr().expect("bound").to_string();
-        let config = Config::parse(&CONFIG.replace("{A}", &service), "test").expect("sound");
+        let config = Config::parse(&config.replace("{A}", &service), "test").expect("sound");
         let proxy = Proxy::build(config, Options::default()).expect("free");
         let address = proxy.addresses()["web"];
         let (trigger, drain) = rt::drain::channel();
@@ -274,5 +278,33 @@ async fn large_bodies_pass_both_ways_at_once_through_small_windows() {
     let (held, (client, heard)) = tokio::join!(echo, hear);
     assert!(heard == sent, "{} of {BYTES} bytes came back, or others", heard.len());
     drop((client, held));
+    proxy.drain().await;
+}
+
+/// A call that is open keeps its connection from idling; a head that stands still
+/// has its time all the same.
+#[tokio::test]
+async fn a_head_that_never_ends_ends_its_connection() {
+    const HEADERS: u8 = 1;
+    const GET: u8 = 0x82;
+    let service = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let config = CONFIG.replace("threads = 1\n", "threads = 1\nhead_timeout = '300ms'\n");
+    let proxy = Serving::start_by(&config, &service).await;
+    let mut client = proxy.connect().await;
+    client.ask("GET", true);
+    client.flush().await;
+    let mut server = Peer::accept(&service, Limits::default()).await;
+    while !matches!(server.next().await, Some(Event::Request { .. })) {}
+    // Nothing of ours may come between the parts of a head.
+    while !client.connection.is_greeted() {
+        assert!(client.read().await);
+    }
+    client.flush().await;
+    let half = [0, 0, 1, HEADERS, 0, 0, 0, 0, 3, GET];
+    client.stream.write_all(&half).await.expect("it is taken");
+    while let Some(event) = client.next().await {
+        assert!(!matches!(event, Event::GoAway { .. }), "it is right as far as it goes");
+    }
+    drop((client, server));
     proxy.drain().await;
 }

@@ -50,6 +50,8 @@ struct Clock {
     idle_since: Instant,
     /// When the last stream is named, once we are leaving.
     farewell: Option<Instant>,
+    /// A head of which more is to come, and since when.
+    half_head: Option<(StreamId, Instant)>,
 }
 
 pub(crate) async fn serve<H: Handler>(handler: &Rc<H>, io: Io) -> Result<(), Ended> {
@@ -98,6 +100,7 @@ async fn carry<H: Handler>(
             Ok(Turn::Gone) => return Poll::Ready(Ok(())),
             Ok(Turn::Waits) => {}
         }
+        clock.watch_head(wire.state.borrow().connection.half_head());
         let is_late = clock.poll(wire, cx).is_ready();
         if is_late || wire.is_done() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
@@ -205,6 +208,20 @@ impl Clock {
             began: now,
             idle_since: now,
             farewell: None,
+            half_head: None,
+        }
+    }
+
+    /// A head is to be whole within its time, as in HTTP/1.1.
+    fn watch_head(&mut self, half: Option<StreamId>) {
+        if half == self.half_head.map(|(stream, _)| stream) {
+            return;
+        }
+        let now = Instant::now();
+        self.half_head = half.map(|stream| (stream, now));
+        let by = now + self.head_timeout;
+        if half.is_some() && by < self.sleep.deadline() {
+            self.sleep.as_mut().reset(by);
         }
     }
 
@@ -218,12 +235,14 @@ impl Clock {
         }
     }
 
-    /// Ready when the client was too slow to greet us.
+    /// Ready when the client was too slow to greet us, or to say a head.
     fn poll(&mut self, wire: &Wire, cx: &mut Context<'_>) -> Poll<()> {
         while self.sleep.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if !wire.state.borrow().connection.is_greeted() && now >= self.began + self.head_timeout
-            {
+            let greeted = wire.state.borrow().connection.is_greeted();
+            let half_since = self.half_head.map(|(_, since)| since);
+            let slow_since = half_since.or((!greeted).then_some(self.began));
+            if slow_since.is_some_and(|since| now >= since + self.head_timeout) {
                 return Poll::Ready(());
             }
             let next = match self.farewell {
@@ -244,7 +263,8 @@ impl Clock {
                     idle_until
                 }
             };
-            self.sleep.as_mut().reset(next);
+            let by = half_since.map_or(next, |since| next.min(since + self.head_timeout));
+            self.sleep.as_mut().reset(by);
         }
         Poll::Pending
     }

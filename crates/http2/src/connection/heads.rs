@@ -55,6 +55,10 @@ impl Heads {
         self.partial.is_some()
     }
 
+    pub fn half(&self) -> Option<StreamId> {
+        self.partial.as_ref().map(|partial| partial.stream)
+    }
+
     pub fn begin(&mut self, stream: StreamId, end: bool, block: &[u8]) {
         let block = block.to_vec();
         self.partial = Some(Partial { stream, end, block, continuations: 0 });

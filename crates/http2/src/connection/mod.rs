@@ -181,6 +181,12 @@ impl Connection {
         self.has_settings
     }
 
+    /// The stream whose head has begun and is not whole.
+    #[must_use]
+    pub fn half_head(&self) -> Option<StreamId> {
+        self.heads.half()
+    }
+
     /// Calls under way.
     #[must_use]
     pub fn streams(&self) -> usize {

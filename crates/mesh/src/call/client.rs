@@ -42,7 +42,8 @@ const OUT_BYTES_MAX: usize = 1 << 20;
 const TICK: Duration = Duration::from_secs(5);
 const DRAIN_TICK: Duration = Duration::from_millis(100);
 /// A connection that is to be given away and always has a call under way is not
-/// read for one of so many [`DRAIN_TICK`]s, so that its calls may end.
+/// read for one of so many [`DRAIN_TICK`]s, so that its calls may end; in the
+/// second half of the drain it is not read at all, as longer ones may end then.
 const BREATH: u32 = 10;
 /// During a drain, a client that calls nothing for so long is done.
 const QUIET: Duration = Duration::from_millis(500);
@@ -228,7 +229,8 @@ impl Connection {
             if idle {
                 return Poll::Ready(Ok(Moved::Leave));
             }
-            if self.ticks.is_multiple_of(BREATH) {
+            let late = self.drain.is_some_and(|began| began.elapsed() >= self.bounds.drain / 2);
+            if late || self.ticks.is_multiple_of(BREATH) {
                 return Poll::Pending;
             }
         }
@@ -279,6 +281,7 @@ impl Connection {
                     self.caller.put(frame.heartbeat_answer());
                 }
                 if self.drain.is_some() {
+                    self.leaving = false;
                     self.caller.put(lane.goodbye());
                 }
             }

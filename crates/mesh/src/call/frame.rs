@@ -141,6 +141,16 @@ impl Frame {
         }
     }
 
+    /// Passes on what is `left` of the time that the caller waits, if it says so.
+    pub(crate) fn set_timeout(&mut self, left: Duration) {
+        if let Frame::Bolt(frame) = self
+            && matches!(frame.head().kind, Kind::Request { timeout_ms: 1.. })
+        {
+            // Zero would be no bound at all.
+            frame.set_timeout_ms(u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1));
+        }
+    }
+
     /// What became of a call, as HTTP would say it. What the service itself
     /// threw is in the content, and as good an answer as any.
     pub(crate) fn status(&self) -> StatusCode {

@@ -235,7 +235,7 @@ impl Walk<'_> {
         endpoint: &Rc<LocalEndpoint>,
         until: Instant,
     ) -> Result<Option<Frame>, Failed> {
-        let frame = self.request.take();
+        let mut frame = self.request.take();
         let frame_bytes_max = self.plan.shared.config.limits.frame_bytes;
         let lane = frame.lane();
         let opened = match channel::ready(endpoint, lane) {
@@ -247,21 +247,24 @@ impl Walk<'_> {
             }
         };
         let failed = match opened {
-            Ok(Ok(channel)) => match channel.send(frame, self.request.two_way) {
-                Ok((ticket, sent)) => {
-                    self.request.sent = sent;
-                    let Some(ticket) = ticket else { return Ok(None) };
-                    let answered = timeout_at(until, ticket.answer()).await;
-                    return match answered {
-                        Ok(answer) => answer.map(Some).map_err(Failed::Lost),
-                        Err(_) => Err(Failed::TimedOut { sent: true }),
-                    };
+            Ok(Ok(channel)) => {
+                frame.set_timeout(until.saturating_duration_since(Instant::now()));
+                match channel.send(frame, self.request.two_way) {
+                    Ok((ticket, sent)) => {
+                        self.request.sent = sent;
+                        let Some(ticket) = ticket else { return Ok(None) };
+                        let answered = timeout_at(until, ticket.answer()).await;
+                        return match answered {
+                            Ok(answer) => answer.map(Some).map_err(Failed::Lost),
+                            Err(_) => Err(Failed::TimedOut { sent: true }),
+                        };
+                    }
+                    Err(frame) => {
+                        self.request.frame = Some(*frame);
+                        return Err(Failed::Lost(Lost { unsent: true }));
+                    }
                 }
-                Err(frame) => {
-                    self.request.frame = Some(*frame);
-                    return Err(Failed::Lost(Lost { unsent: true }));
-                }
-            },
+            }
             Ok(Err(error)) => Failed::Unreached(error),
             Err(_) => Failed::TimedOut { sent: false },
         };

@@ -10,7 +10,7 @@
 //! connection, until the leaving side has none left. A process that knows nothing
 //! of this closes the stream instead, and no connection is given.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{ANSWER, wire};
+use super::{ANSWER, is_end, wire};
 use crate::call::frame::Wire;
 
 /// Connections on their way, beyond which the next waits with its thread.
@@ -62,12 +62,21 @@ pub(crate) struct Bequest {
 }
 
 /// The successor's end of the stream.
+#[derive(Clone)]
 pub(crate) struct Inheritance {
-    stream: UnixStream,
+    stream: Arc<UnixStream>,
+}
+
+/// What comes of the proxy before.
+pub(crate) enum Next {
+    Connection(Moving),
+    /// One that could not be taken, for want of file descriptors.
+    Lost(io::Error),
+    End,
 }
 
 /// What the successor says of connections; nothing, if it is of an older version.
-pub(super) async fn ask(stream: UnixStream) -> Option<(Heir, Bequest)> {
+pub(crate) async fn ask(stream: UnixStream) -> Option<(Heir, Bequest)> {
     let takes: Takes = timeout(ANSWER, wire::receive(&stream)).await.ok()?.ok()?;
     let (give, moving) = mpsc::channel(UNDER_WAY_MAX);
     let heir = Heir { takes: Arc::new(takes), moving: give };
@@ -123,15 +132,30 @@ impl Inheritance {
     /// Says what is taken, which the proxy before waits for.
     pub(super) async fn accept(stream: UnixStream, takes: &Takes) -> io::Result<Inheritance> {
         wire::send(&stream, takes).await?;
-        Ok(Inheritance { stream })
+        Ok(Inheritance { stream: Arc::new(stream) })
     }
 
-    /// The next connection; none when the proxy before has no more.
-    pub(crate) async fn next(&mut self) -> Option<Moving> {
-        let described = wire::receive(&self.stream).await.ok()?;
-        let socket = wire::receive_fds(&self.stream, 1);
-        let socket = timeout(Duration::from_secs(1), socket).await.ok()?.ok()?.pop()?;
-        Some(Moving { described, stream: socket.into() })
+    pub(crate) async fn next(&self) -> io::Result<Next> {
+        let described = match wire::receive(&self.stream).await {
+            Ok(described) => described,
+            Err(error) if is_end(&error) => return Ok(Next::End),
+            Err(error) => return Err(error),
+        };
+        let socket = timeout(ANSWER, wire::receive_fds(&self.stream, 1)).await;
+        match socket.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(mut one) => Ok(one.pop().map_or(Next::End, |socket| {
+                Next::Connection(Moving { described, stream: socket.into() })
+            })),
+            Err(error) if error.kind() == wire::NO_ROOM => Ok(Next::Lost(error)),
+            Err(error) if is_end(&error) => Ok(Next::End),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes no more: the proxy before keeps what it has not sent, and what it
+    /// has sent still comes.
+    pub(crate) fn close(&self) {
+        let _ = rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Read);
     }
 }
 
@@ -162,13 +186,41 @@ mod tests {
         Takes { calls: vec![("calls".into(), Wire::Bolt)] }
     }
 
+    async fn next(inheritance: &Inheritance) -> Option<Moving> {
+        match inheritance.next().await.expect("it is there") {
+            Next::Connection(moving) => Some(moving),
+            Next::Lost(error) => panic!("{error}"),
+            Next::End => None,
+        }
+    }
+
+    /// It drains itself, say: nothing is between the two.
+    #[tokio::test]
+    async fn what_is_on_its_way_to_a_successor_that_takes_no_more_still_comes() {
+        let (old, new) = UnixStream::pair().expect("a pair");
+        let takes = takes();
+        let (asked, inheritance) = tokio::join!(ask(old), Inheritance::accept(new, &takes));
+        let (heir, bequest) = asked.expect("it takes some");
+        let inheritance = inheritance.expect("said");
+        let delivering = tokio::spawn(bequest.deliver());
+        let (_first, server) = connection();
+        heir.give(moving(server)).await.expect("sent");
+        inheritance.close();
+        let (second, server) = connection();
+        let back = heir.give(moving(server)).await.expect_err("it takes no more");
+        assert_eq!(back.stream.peer_addr().ok(), second.local_addr().ok());
+        assert!(next(&inheritance).await.is_some(), "what was sent before");
+        assert!(next(&inheritance).await.is_none());
+        delivering.await.expect("it ends");
+    }
+
     #[tokio::test]
     async fn a_connection_arrives_as_it_was_with_what_its_client_says_meanwhile() {
         let (old, new) = UnixStream::pair().expect("a pair");
         let takes = takes();
         let (asked, inheritance) = tokio::join!(ask(old), Inheritance::accept(new, &takes));
         let (heir, bequest) = asked.expect("it takes some");
-        let mut inheritance = inheritance.expect("said");
+        let inheritance = inheritance.expect("said");
         assert!(heir.takes("calls", Wire::Bolt));
         assert!(!heir.takes("calls", Wire::Dubbo) && !heir.takes("web", Wire::Bolt));
         let delivering = tokio::spawn(bequest.deliver());
@@ -178,7 +230,7 @@ mod tests {
             let described = given.described.clone();
             client.write_all(b"meanwhile").expect("sent");
             heir.give(given).await.expect("taken");
-            let mut arrived = inheritance.next().await.expect("one");
+            let mut arrived = next(&inheritance).await.expect("one");
             assert_eq!(arrived.described, described);
             let mut said = [0; 9];
             arrived.stream.read_exact(&mut said).expect("there");

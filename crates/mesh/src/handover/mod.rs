@@ -29,7 +29,7 @@ use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, time::timeout};
 
-pub(crate) use heir::{Bequest, Described, Heir, Inheritance, Moving, Takes};
+pub(crate) use heir::{Described, Heir, Inheritance, Moving, Next, Takes, ask as ask_heir};
 
 /// Of the conversation; another one is refused before anything is given.
 const VERSION: u32 = 1;
@@ -263,12 +263,9 @@ fn open(path: &Path) -> io::Result<UnixListener> {
 // === impl Door ===
 
 impl Door {
-    /// Resolves once a successor serves, with where connections are given to it.
-    /// `holding` tells what there is to give at the moment one asks.
-    pub(crate) async fn successor(
-        &self,
-        holding: impl Fn() -> io::Result<Holding>,
-    ) -> Option<(Heir, Bequest)> {
+    /// Resolves once a successor serves, with the stream to it. `holding` tells
+    /// what there is to give at the moment one asks.
+    pub(crate) async fn successor(&self, holding: impl Fn() -> io::Result<Holding>) -> UnixStream {
         loop {
             let given = async {
                 let (stream, _) = self.listener.accept().await?;
@@ -278,7 +275,7 @@ impl Door {
             match given.await {
                 Ok((pid, stream)) => {
                     tracing::info!(pid, "handed over to another process; draining");
-                    return heir::ask(stream).await;
+                    return stream;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a handover did not come about; serving on");

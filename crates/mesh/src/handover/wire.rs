@@ -18,6 +18,10 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// The kernel takes 253 in one message.
 const FDS_PER_MESSAGE: usize = 64;
 
+/// A socket that comes to a process without a free file descriptor is closed by
+/// the kernel.
+pub(super) const NO_ROOM: io::ErrorKind = io::ErrorKind::QuotaExceeded;
+
 pub(super) async fn send(stream: &UnixStream, message: &impl Serialize) -> io::Result<()> {
     let body = serde_json::to_vec(message)?;
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
@@ -96,8 +100,11 @@ pub(super) async fn receive_fds(stream: &UnixStream, expected: usize) -> io::Res
             Ok((received.bytes, some))
         };
         let (bytes, some) = stream.async_io(Interest::READABLE, receive).await?;
-        if bytes == 0 || some.is_empty() {
+        if bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if some.is_empty() {
+            return Err(io::Error::new(NO_ROOM, "a socket was sent and did not arrive"));
         }
         fds.extend(some);
     }

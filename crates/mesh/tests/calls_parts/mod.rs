@@ -130,7 +130,8 @@ impl Provider {
     }
 }
 
-/// `say` is answered with the provider's port, `hold` when the next comes,
+/// `say` is answered with the provider's port, `left` with the timeout that the
+/// call came with, `hold` when the next comes,
 /// `never` not at all; `die` ends the connection, `leave` says goodbye first.
 async fn serve(mut stream: TcpStream, address: SocketAddr, holds: watch::Sender<usize>) {
     let mut input = BytesMut::new();
@@ -143,6 +144,10 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, holds: watch::Sender<
                 None => out.push(frame.heartbeat_answer()),
                 Some("die") => return,
                 Some("never") => {}
+                Some("left") => {
+                    let Kind::Request { timeout_ms } = frame.head().kind else { return };
+                    out.push(answer(&frame, &timeout_ms.to_string()));
+                }
                 Some("hold") => {
                     held.push(frame);
                     holds.send_modify(|held| *held += 1);

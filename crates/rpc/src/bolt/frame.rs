@@ -157,6 +157,17 @@ impl Frame {
         self.changed = true;
     }
 
+    /// Another timeout of a call, in place: what is left of it where it is now.
+    pub fn set_timeout_ms(&mut self, ms: u32) {
+        let (Kind::Request { timeout_ms } | Kind::OneWay { timeout_ms }) = &mut self.head.kind
+        else {
+            return;
+        };
+        *timeout_ms = ms;
+        self.front[self.head.version.timeout_at()..][..4].copy_from_slice(&ms.to_be_bytes());
+        self.changed = true;
+    }
+
     /// Adds a header, or puts another value to it.
     pub fn set_header(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let mut header = Vec::with_capacity(self.front.len() + key.len() + value.len());

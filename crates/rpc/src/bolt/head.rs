@@ -73,6 +73,11 @@ impl Version {
     pub(super) fn id_at(self) -> usize {
         self.kind_at() + 4
     }
+
+    /// Behind the id, the codec and, in version 2, the switches.
+    pub(super) fn timeout_at(self) -> usize {
+        self.id_at() + 5 + usize::from(matches!(self, Version::V2 { .. }))
+    }
 }
 
 // === impl Head ===
