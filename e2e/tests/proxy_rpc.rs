@@ -253,24 +253,28 @@ fn clients_of(door: u16) -> BTreeSet<String> {
     clients.collect()
 }
 
-/// A client that has never heard of a goodbye keeps its very connection while the
-/// gateway is upgraded twice under it.
+/// A client that has never heard of a goodbye keeps its very connection while both
+/// proxies on its way are upgraded twice.
 fn check_upgrades(peer: &Peer) {
     let java = peer.java();
     let ((_a, even), (_b, odd)) = (java.provider("a"), java.provider("b"));
-    let port = free_base_port();
+    let (door, port) = (free_base_port(), free_base_port());
     let mut gateway = peer.gateway(port, (even, odd));
-    let mut client = java.start(&["load", &port.to_string(), "8"]);
+    let text = peer.sidecar_text(&[port], "1").replace("127.0.0.1:0", &loopback(door).to_string());
+    let mut sidecar = Proxy::start_in(Scratch::new("sidecar"), &text, &[]);
+    let mut client = java.start(&["load", &door.to_string(), "8"]);
     more_calls(&client);
-    let connections = clients_of(port);
+    let connections = clients_of(door);
     assert!(!connections.is_empty());
     for _ in 0..2 {
-        let mut before = gateway.replace();
-        assert!(before.wait(LIMIT).success(), "its connections are given away");
-        assert!(!before.printed().contains("drain timed out"), "{}", before.printed());
-        more_calls(&client);
+        for proxy in [&mut sidecar, &mut gateway] {
+            let mut before = proxy.replace();
+            assert!(before.wait(LIMIT).success());
+            assert!(!before.printed().contains("drain timed out"), "{}", before.printed());
+            more_calls(&client);
+        }
     }
-    assert_eq!(clients_of(port), connections);
+    assert_eq!(clients_of(door), connections);
     client.end_input();
     assert!(client.wait(LIMIT).success());
     let printed = client.printed();
@@ -278,13 +282,18 @@ fn check_upgrades(peer: &Peer) {
 }
 
 #[test]
-fn sofarpc_keeps_its_connection_while_a_gateway_is_upgraded() {
+fn sofarpc_keeps_its_connection_while_proxies_are_upgraded() {
     check_upgrades(&SOFA);
 }
 
 #[test]
-fn dubbo_2_keeps_its_connection_while_a_gateway_is_upgraded() {
+fn dubbo_2_keeps_its_connection_while_proxies_are_upgraded() {
     check_upgrades(&DUBBO_2);
+}
+
+#[test]
+fn dubbo_3_keeps_its_connection_while_proxies_are_upgraded() {
+    check_upgrades(&DUBBO_3);
 }
 
 #[test]

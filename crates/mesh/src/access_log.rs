@@ -25,10 +25,19 @@ const LINES_MAX: usize = 16_384;
 /// Longest path that is written as a whole.
 const PATH_CHARS_MAX: usize = 512;
 
+/// A disk that takes longer for what is left at the end has had its time.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Clone)]
 pub(crate) struct AccessLog {
-    lines: mpsc::SyncSender<String>,
+    entries: mpsc::SyncSender<Entry>,
     dropped: Arc<AtomicU64>,
+}
+
+enum Entry {
+    Line(String),
+    /// All before it is written.
+    Written(mpsc::Sender<()>),
 }
 
 /// What is known when a request comes in.
@@ -46,25 +55,42 @@ pub(crate) struct Line {
 impl AccessLog {
     pub(crate) fn open(path: &Path) -> io::Result<AccessLog> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        let (lines, written) = mpsc::sync_channel::<String>(LINES_MAX);
+        let (entries, come) = mpsc::sync_channel(LINES_MAX);
         thread::Builder::new().name("access-log".into()).spawn(move || {
             let mut file = BufWriter::new(file);
-            while let Ok(line) = written.recv() {
-                let mut wrote = file.write_all(line.as_bytes());
-                while let Ok(line) = written.try_recv() {
-                    wrote = wrote.and_then(|()| file.write_all(line.as_bytes()));
+            while let Ok(first) = come.recv() {
+                let mut wrote = Ok(());
+                let mut waiting = Vec::new();
+                for entry in std::iter::once(first).chain(come.try_iter()) {
+                    match entry {
+                        Entry::Line(line) => {
+                            wrote = wrote.and_then(|()| file.write_all(line.as_bytes()));
+                        }
+                        Entry::Written(told) => waiting.push(told),
+                    }
                 }
                 if let Err(error) = wrote.and_then(|()| file.flush()) {
                     tracing::error!(%error, "cannot write the access log");
                 }
+                for told in waiting {
+                    let _ = told.send(());
+                }
             }
         })?;
-        Ok(AccessLog { lines, dropped: Arc::default() })
+        Ok(AccessLog { entries, dropped: Arc::default() })
     }
 
     pub(crate) fn write(&self, line: String) {
-        if self.lines.try_send(line).is_err() {
+        if self.entries.try_send(Entry::Line(line)).is_err() {
             self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits until all that was given is in the file: the process is about to end.
+    pub(crate) fn flush(&self) {
+        let (told, written) = mpsc::channel();
+        if self.entries.try_send(Entry::Written(told)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_MAX);
         }
     }
 

@@ -270,6 +270,9 @@ impl Proxy {
         for task in admin_page.into_iter().chain(bequest) {
             task.abort();
         }
+        if let Some(log) = log {
+            let _ = tokio::task::spawn_blocking(move || log.flush()).await;
+        }
         Ok(outcome)
     }
 }
