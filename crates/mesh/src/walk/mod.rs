@@ -7,22 +7,24 @@
 //! cluster's budget and while the body is kept. An answer that is lost behind
 //! a request that is neither is told as such: the outcome is unknown.
 
+mod failed;
+mod outbound;
+
 use std::{borrow::Cow, net::SocketAddr, rc::Rc, task::Poll, time::Duration};
 
 use tokio::time::Instant;
 
 use bytes::Bytes;
-use hop::{
-    Body, Bounds, Broken, Cut, End, Io, Malformed, Outgoing, Own, Pump, Reply, Request, Sink,
-    Source,
-};
-use http::{HeaderMap, Method, StatusCode, Uri, header, request};
-use http2::Code;
+use hop::{Body, Broken, Cut, End, Io, Own, Pump, Reply, Request, Sink};
+use http::{HeaderMap, StatusCode, header, request};
 use tokio::time::timeout_at;
+
+use failed::{Failed, client_broke};
+use outbound::{Outbound, mirror};
 
 use crate::{
     config::model::{RateBy, Retry},
-    exchange::{Client, Deadline, is_grpc},
+    exchange::{Client, Deadline},
     key::JSON_BYTES_MAX,
     refusal::Refusal,
     route::{Route, To},
@@ -51,29 +53,6 @@ pub(crate) struct Walk<'w> {
 pub(crate) struct Walked {
     pub(crate) status: u16,
     pub(crate) tunnel: Option<(Io, Busy)>,
-}
-
-/// How a try ended without an answer.
-enum Failed {
-    /// The endpoint saw nothing of it.
-    Unreached(ConnectError),
-    Unsent,
-    Lost(Broken),
-    /// With a status that the route tries again, for which there is room.
-    Answered,
-    TimedOut {
-        sent: bool,
-    },
-    ClientGone,
-    ClientBroke(Broken),
-}
-
-/// What every try sends.
-struct Outbound {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    upgrade: Option<Bytes>,
 }
 
 // === impl Walk ===
@@ -149,7 +128,7 @@ impl<'w> Walk<'w> {
         let Some(_busy) = cluster.shared.admit() else {
             let message =
                 format!("cluster {} has as many requests as allowed", cluster.shared.name);
-            return Err(self.refuse(
+            return Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 errors::MESH_OVERFLOW,
                 message,
@@ -198,7 +177,7 @@ impl<'w> Walk<'w> {
                 .pick(self.client.destination, key, tried.as_deref(), now)
                 .ok_or_else(|| {
                     let message = format!("cluster {} has no endpoint here", cluster.shared.name);
-                    self.refuse(StatusCode::SERVICE_UNAVAILABLE, errors::MESH_UNREACHABLE, message)
+                    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, errors::MESH_UNREACHABLE, message)
                 })?;
             self.endpoint = Some(endpoint.shared.address);
             self.tries += 1;
@@ -277,7 +256,10 @@ impl<'w> Walk<'w> {
                     continue;
                 }
             }
-            return self.failed(failed, idempotent);
+            return match failed.refusal(idempotent) {
+                Some(refusal) => Err(refusal),
+                None => Ok(Walked { status: CLIENT_GONE, tunnel: None }),
+            };
         }
     }
 
@@ -411,10 +393,10 @@ impl<'w> Walk<'w> {
             tokio::time::sleep(time).await;
         }
         match fault.abort {
-            Some((status, percent)) if self.worker.chance(percent) => Err(self.refuse(
+            Some((status, percent)) if self.worker.chance(percent) => Err(Refusal::new(
                 status,
                 errors::MESH_FAULT,
-                "a fault was injected here on purpose".into(),
+                "a fault was injected here on purpose",
             )),
             _ => Ok(()),
         }
@@ -446,8 +428,8 @@ impl<'w> Walk<'w> {
         let until = Instant::now() + stall;
         let until = self.deadline.at.map_or(until, |at| at.min(until));
         match timeout_at(until, body.whole()).await {
-            Ok(whole) => whole.map_err(|broken| self.client_broke(&broken)),
-            Err(_) => Err(self.client_broke(&Broken::TooSlow)),
+            Ok(whole) => whole.map_err(|broken| client_broke(&broken)),
+            Err(_) => Err(client_broke(&Broken::TooSlow)),
         }
     }
 
@@ -466,7 +448,7 @@ impl<'w> Walk<'w> {
         admitted.map_err(|wait| {
             let message = format!("route {} takes no more requests now", route.name);
             let refusal =
-                self.refuse(StatusCode::TOO_MANY_REQUESTS, errors::MESH_RATE_LIMIT, message);
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, errors::MESH_RATE_LIMIT, message);
             Refusal { retry_after_s: Some(wait.as_secs() + 1), ..refusal }
         })
     }
@@ -478,7 +460,7 @@ impl<'w> Walk<'w> {
                 None => format!("route {} needs a key and found none", route.name),
                 Some(_) => format!("route {} knows no way for this key", route.name),
             };
-            self.refuse(StatusCode::BAD_REQUEST, errors::MESH_NO_KEY, message)
+            Refusal::new(StatusCode::BAD_REQUEST, errors::MESH_NO_KEY, message)
         })
     }
 
@@ -495,146 +477,4 @@ impl<'w> Walk<'w> {
         let status = sent.map_or(CLIENT_GONE, |()| status.as_u16());
         Ok(Walked { status, tunnel: None })
     }
-
-    fn failed(&self, failed: Failed, idempotent: bool) -> Result<Walked, Refusal> {
-        let gateway = StatusCode::BAD_GATEWAY;
-        Err(match failed {
-            Failed::ClientGone => return Ok(Walked { status: CLIENT_GONE, tunnel: None }),
-            Failed::ClientBroke(broken) => self.client_broke(&broken),
-            Failed::Unreached(ConnectError::NoRoom) => self.refuse(
-                StatusCode::SERVICE_UNAVAILABLE,
-                errors::MESH_OVERFLOW,
-                ConnectError::NoRoom.to_string(),
-            ),
-            Failed::Unreached(error) => self.refuse(
-                StatusCode::SERVICE_UNAVAILABLE,
-                errors::MESH_UNREACHABLE,
-                error.to_string(),
-            ),
-            Failed::Unsent | Failed::Answered => {
-                let message = "the connection to the endpoint closed before the request".to_owned();
-                self.refuse(StatusCode::SERVICE_UNAVAILABLE, errors::MESH_UNREACHABLE, message)
-            }
-            Failed::TimedOut { sent } => Refusal::deadline(sent),
-            Failed::Lost(Broken::Malformed(why)) if why != Malformed::CutOff => {
-                let message = format!("the endpoint's answer is not HTTP: {why}");
-                self.refuse(gateway, errors::MESH_BAD_ANSWER, message)
-            }
-            Failed::Lost(broken) if idempotent => {
-                self.refuse(gateway, errors::MESH_LOST, format!("the answer was lost: {broken}"))
-            }
-            Failed::Lost(broken) => {
-                let message = format!("the answer was lost, the outcome is unknown: {broken}");
-                self.refuse(gateway, errors::MESH_LOST, message)
-            }
-        })
-    }
-
-    fn client_broke(&self, broken: &Broken) -> Refusal {
-        let (status, code) = match broken {
-            Broken::Malformed(why) => (why.status(), errors::BODY_BROKEN),
-            Broken::TooSlow => (StatusCode::REQUEST_TIMEOUT, errors::BODY_TOO_SLOW),
-            _ => (StatusCode::BAD_REQUEST, errors::BODY_BROKEN),
-        };
-        self.refuse(status, code, format!("the request's body: {broken}"))
-    }
-
-    fn refuse(&self, status: StatusCode, code: errors::Code, message: String) -> Refusal {
-        Refusal::new(status, code, message)
-    }
-}
-
-// === impl Failed ===
-
-impl Failed {
-    fn of(broken: Broken) -> Failed {
-        match &broken {
-            // RFC 9113 section 8.7: nothing of it was processed.
-            Broken::Reset(Code::REFUSED_STREAM) => Failed::Unsent,
-            _ => Failed::Lost(broken),
-        }
-    }
-}
-
-// === impl Outbound ===
-
-impl Outbound {
-    fn new(head: request::Parts, route: &Route, upgrade: Option<Bytes>) -> Outbound {
-        let request::Parts { method, mut uri, mut headers, .. } = head;
-        if let Some((prefix, with)) = &route.rewrite_prefix {
-            let path = uri.path_and_query().map_or("/", |path| path.as_str());
-            let rest = path.strip_prefix(prefix.as_str()).unwrap_or(path);
-            let slash = if with.ends_with('/') || rest.starts_with(['/', '?']) { "" } else { "/" };
-            let rest = if with.ends_with('/') { rest.trim_start_matches('/') } else { rest };
-            if let Ok(rewritten) = format!("{with}{slash}{rest}").parse() {
-                uri = rewritten;
-            }
-        }
-        route.request_headers.apply(&mut headers);
-        Outbound { method, uri, headers, upgrade }
-    }
-
-    fn is_grpc(&self) -> bool {
-        self.headers.get(header::CONTENT_TYPE).is_some_and(is_grpc)
-    }
-
-    fn outgoing(&self, length: Option<u64>) -> Outgoing<'_> {
-        Outgoing {
-            method: &self.method,
-            uri: &self.uri,
-            headers: &self.headers,
-            length,
-            upgrade: self.upgrade.as_deref(),
-        }
-    }
-}
-
-impl Clone for Outbound {
-    fn clone(&self) -> Outbound {
-        Outbound {
-            method: self.method.clone(),
-            uri: self.uri.clone(),
-            headers: self.headers.clone(),
-            upgrade: None,
-        }
-    }
-}
-
-/// Sends a copy and reads its answer to nobody.
-fn mirror(
-    cluster: Rc<Local>,
-    outbound: Outbound,
-    body: Bytes,
-    bounds: Bounds,
-    destination: Option<SocketAddr>,
-) {
-    const PATIENCE: Duration = Duration::from_secs(15);
-    let send = async move {
-        let busy = cluster.shared.admit()?;
-        let endpoint = cluster.pick(destination, None, None, Instant::now())?;
-        let lease = cluster.lease(&endpoint, false).await.ok()?;
-        let (mut sink, mut waiting) =
-            lease.send(outbound.outgoing(Some(body.len() as u64))).ok()?;
-        let mut body = Body::once(Source::Whole(body));
-        let mut up = Pump::new(body.is_end());
-        let answer = std::future::poll_fn(|cx| {
-            if !up.is_done() {
-                let _ = up.poll(&mut body, &mut sink, cx);
-            }
-            lease.poll_answer(&mut waiting, bounds, cx)
-        });
-        let answer = answer.await.ok()?;
-        let (keep, mut rest) = (answer.keep, Body::once(lease.source(answer.rest)));
-        let mut down = Pump::new(rest.is_end());
-        let read = std::future::poll_fn(|cx| down.poll(&mut rest, &mut Sink::Nowhere, cx)).await;
-        drop((sink, rest));
-        if read.is_ok() && keep && up.is_done() {
-            lease.finish(&endpoint, Instant::now());
-        }
-        drop(busy);
-        Some(())
-    };
-    tokio::task::spawn_local(async move {
-        let _ = tokio::time::timeout(PATIENCE, send).await;
-    });
 }
