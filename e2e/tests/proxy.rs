@@ -563,34 +563,6 @@ endpoints = [{ address = "{ECHO}" }]
     assert_eq!(rest, "firstand more");
 }
 
-#[test]
-fn who_the_client_is_is_believed_from_the_balancer_in_front() {
-    let origin = Origin::named("origin");
-    let proxy = Proxy::start(
-        r#"
-[[listener]]
-name = "web"
-address = "127.0.0.1:0"
-proxy_protocol = true
-[[listener.route]]
-name = "all"
-cluster = "origin"
-[[cluster]]
-name = "origin"
-endpoints = [{ address = "{ORIGIN}" }]
-"#,
-        &[("ORIGIN", origin.address)],
-    );
-    let address = proxy.address("web");
-    let asked = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let seen = raw(address, format!("PROXY TCP4 10.1.2.3 10.0.0.1 4711 80\r\n{asked}").as_bytes());
-    assert!(seen.contains("origin GET /"), "{seen}");
-    assert_eq!(origin.asked().pop().expect("asked").header("x-forwarded-for"), Some("10.1.2.3"));
-    let (good, seen) = curl(&["--haproxy-protocol", &format!("http://{address}/")]);
-    assert!(good && seen.contains("origin"), "{seen}");
-    assert_eq!(raw(address, asked.as_bytes()), "", "without it nothing is answered");
-}
-
 /// gRPC with streams both ways and trailers: etcdctl and its store.
 #[test]
 fn grpc_passes_with_its_streams_and_trailers() {

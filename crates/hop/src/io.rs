@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -48,6 +49,11 @@ impl Io {
             Stream::Connected(stream) => Some(stream.get_ref().1.alpn_protocol()),
             _ => None,
         }
+    }
+
+    /// Where the peer has come in.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.tcp().local_addr()
     }
 
     pub fn is_plain(&self) -> bool {

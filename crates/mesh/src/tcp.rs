@@ -6,6 +6,7 @@ use hop::Io;
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    config::model::ProxyProtocol,
     exchange::Client,
     route::To,
     tunnel::both_ways,
@@ -45,7 +46,7 @@ pub(crate) async fn serve(
     let Some(cluster) = cluster(&worker, &plan, &route.to) else { return Ok(()) };
     metrics.began();
     let began = Instant::now();
-    let carried = carry(&worker, &cluster, &mut io, client.destination).await;
+    let carried = carry(&worker, &cluster, &mut io, client).await;
     metrics.ended(if carried.is_ok() { 200 } else { 502 }, began.elapsed());
     carried
 }
@@ -54,14 +55,14 @@ async fn carry(
     worker: &Worker,
     cluster: &Rc<Local>,
     io: &mut Io,
-    destination: Option<SocketAddr>,
+    client: &Client,
 ) -> std::io::Result<()> {
     let refused = || std::io::Error::other("no room in the cluster, or no endpoint");
     let _busy = cluster.shared.admit().ok_or_else(refused)?;
     let mut tried = None;
     // Nothing has been sent: another endpoint is as good.
     for _ in 0..cluster.endpoints.len().clamp(1, 3) {
-        let endpoint = cluster.pick(destination, None, tried.as_deref(), Instant::now());
+        let endpoint = cluster.pick(client.destination, None, tried.as_deref(), Instant::now());
         let endpoint = endpoint.ok_or_else(refused)?;
         let _under_way = endpoint.begin(Instant::now());
         let Ok(lease) = cluster.lease(&endpoint, true).await else {
@@ -71,6 +72,10 @@ async fn carry(
         };
         cluster.shared.observe(&endpoint.shared, false, Instant::now());
         let (mut upstream, _connection) = lease.into_io().ok_or_else(refused)?;
+        if let Some(version) = cluster.shared.proxy_protocol {
+            let to = client.destination.map_or_else(|| io.local_addr(), Ok)?;
+            upstream.output.extend_from_slice(&origin(version, client.address, to));
+        }
         worker.metrics.tunnels.add(1);
         let idle = worker.plan().shared.config.limits.idle_timeout.0;
         let (bytes_in, bytes_out) = both_ways(io, &mut upstream, idle).await?;
@@ -79,6 +84,19 @@ async fn carry(
         return Ok(());
     }
     Err(refused())
+}
+
+/// Who the client is and whom it meant; that there is one, where the two speak of
+/// different networks.
+fn origin(version: ProxyProtocol, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let say = |addresses| {
+        let origin = rpc::proxy_protocol::Origin { addresses, notes: Vec::new() };
+        match version {
+            ProxyProtocol::V1 => origin.line().map(String::into_bytes),
+            ProxyProtocol::V2 => origin.bytes(),
+        }
+    };
+    say(Some((from, to))).or_else(|_| say(None)).expect("nothing can be said wrongly")
 }
 
 fn cluster(worker: &Worker, plan: &Plan, to: &To) -> Option<Rc<Local>> {

@@ -9,6 +9,7 @@ use super::{
     fit,
     model::{
         Cluster, Config, Forward, HeaderRules, Intercept, Listener, Name, Protocol, RateBy, Route,
+        Upstream,
     },
     spoken::Spoken,
 };
@@ -146,6 +147,13 @@ fn of_cluster(cluster: &Cluster) -> Checked {
                 format!("{address} has no port or is there twice"),
             ));
         }
+    }
+    if cluster.proxy_protocol.is_some()
+        && (cluster.protocol != Upstream::Tcp || cluster.tls.is_some())
+    {
+        let message = "`proxy_protocol` is said once a connection, to endpoints of plain `tcp`: \
+                       others get `x-forwarded-for`, and carry many clients";
+        return Err(complain(&cluster.name, message));
     }
     if let Some(tls) = &cluster.tls {
         if tls.cert.is_some() != tls.key.is_some() {

@@ -146,6 +146,8 @@ endpoints = [{ address = "127.0.0.1:9002" }]
         refused("key = { header = \"polis-uid\" }", "", "map `users` needs a key");
         refused("127.0.0.1:8080", "localhost", "p.toml:4:11: ");
         refused("\"/pay\"", "\"pay\"", "begins with no slash");
+        let told = "name = \"green\"\nproxy_protocol = \"v2\"";
+        refused("name = \"green\"", told, "endpoints of plain `tcp`");
     }
 
     /// What people copy from the page must be sound.

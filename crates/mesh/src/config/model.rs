@@ -391,6 +391,8 @@ pub struct Cluster {
     #[serde(default)]
     pub original: bool,
     pub tls: Option<ClientTls>,
+    /// Endpoints are told first who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
     #[serde(default = "Cluster::connect_timeout")]
     pub connect_timeout: Span,
     #[serde(default = "Cluster::idle_timeout")]
@@ -402,6 +404,14 @@ pub struct Cluster {
     /// Whether endpoints elsewhere may serve when those of our place cannot.
     #[serde(default)]
     pub spill: Spill,
+}
+
+/// By a line of text, or in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyProtocol {
+    V1,
+    V2,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
