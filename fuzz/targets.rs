@@ -13,7 +13,7 @@ use rpc::hessian::{Dialect, Reader, Value};
 
 type Target = fn(&[u8]);
 
-pub const ALL: [(&str, Target); 26] = [
+pub const ALL: [(&str, Target); 30] = [
     ("record", record),
     ("request", request),
     ("bbolt", bbolt),
@@ -24,6 +24,10 @@ pub const ALL: [(&str, Target); 26] = [
     ("http1", mesh::fuzz::http1),
     ("key", mesh::fuzz::key),
     ("hello", mesh::fuzz::hello),
+    ("passed_on", mesh::fuzz::passed_on),
+    ("call", mesh::fuzz::call),
+    ("proxy_config", mesh::fuzz::config),
+    ("edge_key", proxy::fuzz::key),
     ("segment", engine::fuzz::segment),
     ("journal", engine::fuzz::journal),
     ("gateway", store::fuzz::gateway),

@@ -5,6 +5,7 @@ import java.util.Date;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.MethodConfig;
@@ -13,6 +14,7 @@ import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.RegistryConfig;
 import org.apache.dubbo.config.ServiceConfig;
 import org.apache.dubbo.rpc.RpcContext;
+import org.apache.dubbo.rpc.TimeoutCountDown;
 
 /**
  * A provider and clients of the real Dubbo, 2.7 or 3, for tests of what speaks
@@ -21,6 +23,7 @@ import org.apache.dubbo.rpc.RpcContext;
  *   provider PORT NAME           serves until its input ends
  *   once PORT                    one call of each kind, and prints what came back
  *   refused PORT USER...         prints the error that a call for each user ends in
+ *   hurried PORT                 one call that says how long it is waited for
  *   idle PORT                    one call, another once its input ends
  *   load PORT[,PORT] THREADS     calls until its input ends, then says how many failed
  */
@@ -64,7 +67,14 @@ public class Dubbo {
 
         public String pay(String user, long cents, Order order) {
             Object stamp = RpcContext.getContext().getAttachment("polis-stamp");
-            return name + " took " + cents + " of " + user + (stamp == null ? "" : " " + stamp);
+            return name + " took " + cents + " of " + user + (stamp == null ? "" : " " + stamp) + left();
+        }
+
+        /** Dubbo 2.7 keeps it beside the attachments, Dubbo 3 among them. */
+        static String left() {
+            Object kept = RpcContext.getContext().get("timeout-countdown");
+            Object left = kept != null ? kept : RpcContext.getContext().getObjectAttachment("timeout-countdown");
+            return left == null ? "" : " with " + ((TimeoutCountDown) left).timeRemaining(TimeUnit.MILLISECONDS) + " ms left";
         }
 
         public Order find(Query query) {
@@ -123,6 +133,10 @@ public class Dubbo {
 
     /** One that idles asks every so many milliseconds, and leaves after three without an answer. */
     static Payments consumer(String ports, int heartbeat) {
+        return consumer(ports, "&heartbeat=" + heartbeat);
+    }
+
+    static Payments consumer(String ports, String options) {
         MethodConfig note = new MethodConfig();
         note.setName("note");
         note.setReturn(false);
@@ -132,7 +146,7 @@ public class Dubbo {
         reference.setVersion("1.0");
         List<String> urls = new ArrayList<>();
         for (String port : ports.split(",")) {
-            urls.add("dubbo://" + LOOPBACK + ":" + port + "?serialization=hessian2&heartbeat=" + heartbeat);
+            urls.add("dubbo://" + LOOPBACK + ":" + port + "?serialization=hessian2" + options);
         }
         reference.setUrl(String.join(";", urls));
         reference.setMethods(new ArrayList<>(Arrays.asList(note)));
@@ -174,6 +188,12 @@ public class Dubbo {
                 System.out.println("refused " + user + ": " + error);
             }
         }
+        System.exit(0);
+    }
+
+    static void hurried(String ports) throws Exception {
+        Payments payments = consumer(ports, "&enable-timeout-countdown=true");
+        System.out.println(payments.pay("2088000000000420", 100L, null));
         System.exit(0);
     }
 
@@ -238,6 +258,7 @@ public class Dubbo {
             case "provider" -> provider(Integer.parseInt(args[1]), args[2]);
             case "once" -> once(args[1]);
             case "refused" -> refused(args[1], Arrays.copyOfRange(args, 2, args.length));
+            case "hurried" -> hurried(args[1]);
             case "idle" -> idle(args[1]);
             case "load" -> load(args[1], Integer.parseInt(args[2]));
             default -> throw new IllegalArgumentException(args[0]);

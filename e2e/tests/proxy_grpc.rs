@@ -1,5 +1,5 @@
 //! The real grpc-java at both ends of `polis proxy run`: every kind of call,
-//! its trailers and its deadline, and load while the proxy is replaced.
+//! its trailers and its deadline, and load while the proxy is replaced. And tonic.
 
 mod proxy_kit;
 mod proxy_parts;
@@ -7,6 +7,9 @@ mod proxy_parts;
 use std::{net::SocketAddr, time::Duration};
 
 use e2e::{Java, Scratch, free_base_port, wait_for};
+use pb_etcd::etcdserverpb::{
+    self as pb, kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
+};
 use proxy_kit::{Ca, Leaf};
 use proxy_parts::Proxy;
 
@@ -128,4 +131,63 @@ fn no_call_fails_while_the_proxy_is_replaced() {
     load.end_input();
     assert!(load.wait(LIMIT).success());
     assert!(load.printed().contains("calls, 0 failed"), "{}", load.printed());
+}
+
+/// tonic, as programs in Rust have it: calls at once on one connection, a stream
+/// both ways, and a status.
+#[tokio::test(flavor = "multi_thread")]
+async fn tonic_is_served_as_by_its_service() {
+    let store = e2e::Store::start("behind-proxy-tonic", &[]);
+    let proxy = Proxy::start(
+        r#"
+[[listener]]
+name = "web"
+address = "127.0.0.1:0"
+[[listener.route]]
+name = "etcd"
+timeout = "0s"
+cluster = "etcd"
+[[cluster]]
+name = "etcd"
+protocol = "http2"
+endpoints = [{ address = "{STORE}" }]
+"#,
+        &[("STORE", store.address)],
+    );
+    let through = format!("http://{}", proxy.address("web"));
+    let channel = tonic::transport::Endpoint::from_shared(through).expect("an address");
+    let channel = channel.connect().await.expect("it listens");
+    let kv = KvClient::new(channel.clone());
+    let puts = (0..50u8).map(|n| {
+        let mut kv = kv.clone();
+        let put = pb::PutRequest {
+            key: vec![b'k', n].into(),
+            value: vec![n; 50_000].into(),
+            ..Default::default()
+        };
+        async move { kv.put(put).await }
+    });
+    for put in futures::future::join_all(puts).await {
+        put.expect("written");
+    }
+    let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
+    let found = kv.clone().range(all).await.expect("one message of 2.5 MB").into_inner();
+    assert!(
+        found.kvs.iter().zip(0..50).all(|(kv, n)| kv.value[..] == [n; 50_000]) && found.count == 50
+    );
+    let later = pb::RangeRequest { key: "k".into(), revision: 9_999, ..Default::default() };
+    let status = kv.clone().range(later).await.expect_err("it is to come");
+    assert_eq!(status.code(), tonic::Code::OutOfRange, "{status}");
+
+    let (ask, asked) = tokio::sync::mpsc::channel(4);
+    let create = pb::WatchCreateRequest { key: "k".into(), ..Default::default() };
+    let create = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    ask.send(create).await.expect("there is room");
+    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+    let mut watch = WatchClient::new(channel).watch(asked).await.expect("it begins").into_inner();
+    assert!(watch.message().await.expect("well").expect("an answer").created);
+    let put = pb::PutRequest { key: "k".into(), value: "seen".into(), ..Default::default() };
+    kv.clone().put(put).await.expect("written");
+    let seen = watch.message().await.expect("well").expect("an event");
+    assert_eq!(seen.events[0].kv.as_ref().expect("a pair").value, b"seen"[..]);
 }

@@ -184,6 +184,37 @@ endpoints = [{ address = "{GONE}" }]
     assert!(printed.contains("not refused: a took 100"), "{printed}");
 }
 
+/// A provider is told what is left of the time that its caller waits, which is 30
+/// seconds: not what passes on the way, and no more than the way itself allows.
+fn check_deadline(peer: &Peer) {
+    const DOOR: &str = r#"
+[[listener]]
+name = "calls"
+address = "127.0.0.1:0"
+protocol = "dubbo"
+[[listener.route]]
+name = "all"
+cluster = "a"
+timeout = "{TIMEOUT}"
+fault = { delay = { time = "500ms" } }
+[[cluster]]
+name = "a"
+protocol = "dubbo"
+endpoints = [{ address = "{A}" }]
+"#;
+    let java = peer.java();
+    let (_provider, port) = java.provider("a");
+    for (timeout, most) in [("0s", 29_500), ("20s", 19_500)] {
+        let proxy = Proxy::start(&DOOR.replace("{TIMEOUT}", timeout), &[("A", loopback(port))]);
+        let printed = java.run(&["hurried", &proxy.port("calls").to_string()]);
+        let left = printed.lines().find_map(|line| {
+            let told = line.strip_prefix("a took 100 of 2088000000000420 with ")?;
+            told.strip_suffix(" ms left")?.parse::<u32>().ok()
+        });
+        assert!(left.is_some_and(|left| (1..=most).contains(&left)), "{timeout}: {printed}");
+    }
+}
+
 /// How many calls a client under load has said to have made.
 fn calls(client: &Running) -> u64 {
     let printed = client.printed();
@@ -324,6 +355,16 @@ fn dubbo_2_understands_a_refusal() {
 #[test]
 fn dubbo_3_understands_a_refusal() {
     check_refusals(&DUBBO_3, "as many requests as allowed");
+}
+
+#[test]
+fn dubbo_2_tells_its_provider_what_is_left_of_a_deadline() {
+    check_deadline(&DUBBO_2);
+}
+
+#[test]
+fn dubbo_3_tells_its_provider_what_is_left_of_a_deadline() {
+    check_deadline(&DUBBO_3);
 }
 
 #[test]

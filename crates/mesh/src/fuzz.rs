@@ -1,9 +1,10 @@
 //! What must hold for any bytes of a client; see `fuzz/`.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
 use bytes::BytesMut;
 use http::{HeaderMap, Method, header};
+use tokio::time::Instant;
 
 use hop::{
     Malformed, Piece,
@@ -11,9 +12,12 @@ use hop::{
 };
 
 use crate::{
-    config::model,
+    call::frame::{Frame, What, Wire},
+    config::{Config, model},
+    exchange::Deadline,
     key::KeyRule,
     tcp::{Heard, Hello},
+    trace,
 };
 
 const BOUNDS: Bounds = Bounds { bytes: 1 << 10, headers: 16 };
@@ -169,6 +173,65 @@ pub fn hello(data: &[u8]) {
     let heard = hear(data, data.len().max(1));
     for piece in [1, 5] {
         assert_eq!(hear(data, piece), heard, "in pieces of {piece}");
+    }
+}
+
+/// How long a client waits and in which trace it is: what is passed on is never
+/// more time than was given, and a trace that the next proxy keeps.
+pub fn passed_on(data: &[u8]) {
+    const GIVEN: Duration = Duration::from_secs(15);
+    let mut input = BytesMut::from(data);
+    let Ok(Some(head)) = h1::request(&mut input, &mut 0, BOUNDS) else { return };
+    let began = Instant::now();
+    if let Ok(deadline) = Deadline::of(&head.parts, began, Some(GIVEN)) {
+        let mut next = head.parts.clone();
+        deadline.pass_on(&mut next.headers, began);
+        let again = Deadline::of(&next, began, Some(GIVEN)).ok().expect("we wrote it");
+        // In whole milliseconds, of which there is one at least.
+        let least = began + Duration::from_millis(1);
+        assert!(again.at <= deadline.at.max(Some(least)), "{again:?} of {deadline:?}");
+    }
+    let mut headers = head.parts.headers;
+    let mut drawn = 0;
+    let mut draw = || {
+        drawn += 1;
+        drawn
+    };
+    let trace = trace::pass_on(&mut headers, &mut draw);
+    assert_eq!(trace::pass_on(&mut headers, &mut draw), trace);
+}
+
+/// What a client of SOFARPC or Dubbo calls, as a route sees it: with a stamp on
+/// it, it is the same call.
+pub fn call(data: &[u8]) {
+    for wire in [Wire::Bolt, Wire::Dubbo] {
+        let mut input = BytesMut::from(data);
+        let Ok(Some(mut frame)) = wire.next(&mut input, 1 << 16) else { continue };
+        let before = seen(&frame);
+        if frame.stamp("polis-stamp", "epoch=17").is_ok() {
+            frame.set_timeout(Duration::from_secs(1));
+            let next = wire.again(&frame.into_bytes());
+            assert_eq!(seen(&next), before);
+            let stamp = next.view().named("polis-stamp").map(Cow::into_owned);
+            assert_eq!(stamp.as_deref(), Some("epoch=17"));
+        }
+    }
+}
+
+fn seen(frame: &Frame) -> (Vec<Option<String>>, What, bool) {
+    let mut view = frame.view();
+    let named = [view.service(), view.method(), view.version(), view.group(), view.trace()];
+    let arguments =
+        [view.argument(0, &[]), view.argument(0, &["user", "id"]), view.argument(7, &[])];
+    let texts = named.into_iter().chain(arguments).map(|text| text.map(Cow::into_owned));
+    (texts.collect::<Vec<_>>(), frame.what(), view.timeout().is_some())
+}
+
+/// A configuration: taken, or refused with a reason.
+pub fn config(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    if let Err(error) = Config::parse(text, "proxy.toml") {
+        assert!(!error.to_string().is_empty());
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a configuration means: names resolved, files read, values parsed.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     call::frame::Wire,
@@ -25,6 +25,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) proxy_protocol: bool,
+    pub(crate) detect_timeout: Option<Duration>,
     pub(crate) readonly: bool,
     pub(crate) intercept: Option<model::Intercept>,
     pub(crate) tls: Option<Arc<Acceptor>>,
@@ -114,6 +115,7 @@ fn listener(
         address: *model.address.get_ref(),
         protocol: model.protocol,
         proxy_protocol: model.proxy_protocol,
+        detect_timeout: model.detect_timeout.map(|time| time.0),
         readonly: model.readonly,
         intercept: model.intercept,
         name,

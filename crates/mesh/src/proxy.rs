@@ -216,6 +216,8 @@ impl Proxy {
             }
         };
         tracing::info!("the proxy serves");
+        // There is one on every host, and beside every container.
+        rt::program::unmap();
         let succeeded = async {
             let Some(door) = &door else { return std::future::pending().await };
             door.successor(|| holding(&listening, admin_kept.as_ref())).await

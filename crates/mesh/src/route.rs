@@ -142,10 +142,15 @@ impl Route {
         self.spoken == spoken && self.matcher.matches_client(client) && self.call.matches(view)
     }
 
+    pub(crate) fn is_of_bytes(&self) -> bool {
+        self.spoken == Spoken::Bytes
+    }
+
     /// For bytes: only the server name and the client are known.
     pub(crate) fn matches_name(&self, sni: Option<&str>, client: &Client) -> bool {
         let host = &self.matcher.sni;
-        host.as_ref().is_none_or(|host| sni.is_some_and(|sni| host.matches(sni)))
+        self.is_of_bytes()
+            && host.as_ref().is_none_or(|host| sni.is_some_and(|sni| host.matches(sni)))
             && self.matcher.matches_client(client)
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
     sync::oneshot,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     intercept,
     origin::Origin,
     plan::Listener,
+    route::Route,
     tcp,
     tls::Why,
     worker::Worker,
@@ -32,6 +33,16 @@ use crate::{
 
 /// After a failed accept: out of file descriptors, which takes a moment to pass.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What the first bytes of a connection begin, where all is taken.
+enum First {
+    Call(Wire),
+    Http,
+    /// Or what no one has said: `tls` has a name to route by.
+    Bytes {
+        tls: bool,
+    },
+}
 
 /// A connection that counts against the limit.
 struct Counted(Rc<Worker>);
@@ -166,16 +177,24 @@ async fn carry(
         Protocol::TlsPassthrough => Box::pin(tcp::serve(worker, &name, &client, io, true)).await,
         Protocol::Bolt => Box::pin(call::serve(worker, name, client, io, Wire::Bolt)).await,
         Protocol::Dubbo => Box::pin(call::serve(worker, name, client, io, Wire::Dubbo)).await,
-        Protocol::Http | Protocol::Auto => {
-            if listener.protocol == Protocol::Auto
-                && let Some(wire) = wire(&worker, &mut io, patience).await?
-            {
-                return Box::pin(call::serve(worker, name, client, io, wire)).await;
-            }
-            let origin = Rc::new(Origin { worker, listener: name, client });
-            hop::serve(origin, io, alpn.as_deref()).await.map_err(io::Error::other)
-        }
+        Protocol::Http => http(worker, name, client, io, alpn.as_deref()).await,
+        Protocol::Auto => match spoken(&worker, &listener, &mut io).await? {
+            First::Call(wire) => Box::pin(call::serve(worker, name, client, io, wire)).await,
+            First::Http => http(worker, name, client, io, alpn.as_deref()).await,
+            First::Bytes { tls } => Box::pin(tcp::serve(worker, &name, &client, io, tls)).await,
+        },
     }
+}
+
+async fn http(
+    worker: Rc<Worker>,
+    listener: Rc<str>,
+    client: Client,
+    io: Io,
+    alpn: Option<&[u8]>,
+) -> io::Result<()> {
+    let origin = Rc::new(Origin { worker, listener, client });
+    hop::serve(origin, io, alpn).await.map_err(io::Error::other)
 }
 
 /// Whom the balancer in front says the connection is from.
@@ -198,15 +217,27 @@ async fn origin(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     }
 }
 
-/// Whether the client calls, by its first bytes; else it is one of HTTP. One
-/// that has connected for later says nothing for as long as it may idle.
-async fn wire(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<Option<Wire>> {
-    let mut limit = worker.plan().shared.config.limits.idle_timeout.0;
+/// What the client speaks, by its first bytes. One that has connected for later
+/// says nothing for as long as it may idle, or until the listener's time for it
+/// is over.
+async fn spoken(worker: &Worker, listener: &Listener, io: &mut Io) -> io::Result<First> {
+    let (patience, idle) = {
+        let plan = worker.plan();
+        let limits = &plan.shared.config.limits;
+        (limits.head_timeout.0, limits.idle_timeout.0)
+    };
+    let carries_bytes = listener.routes.iter().any(Route::is_of_bytes);
+    let given_up = listener.detect_timeout.map(|time| Instant::now() + time);
+    let mut until = Instant::now() + idle;
     loop {
         match detect(&io.input) {
-            Detected::Is(Spoken::Bolt) => return Ok(Some(Wire::Bolt)),
-            Detected::Is(Spoken::Dubbo) => return Ok(Some(Wire::Dubbo)),
-            Detected::Is(Spoken::Http1 | Spoken::Http2) => return Ok(None),
+            Detected::Is(Spoken::Bolt) => return Ok(First::Call(Wire::Bolt)),
+            Detected::Is(Spoken::Dubbo) => return Ok(First::Call(Wire::Dubbo)),
+            Detected::Is(Spoken::Http1 | Spoken::Http2) => return Ok(First::Http),
+            Detected::Is(Spoken::Unknown) if carries_bytes => {
+                return Ok(First::Bytes { tls: false });
+            }
+            Detected::Is(Spoken::Tls) if carries_bytes => return Ok(First::Bytes { tls: true }),
             Detected::Is(other) => {
                 worker.metrics.malformed.add(1);
                 return Err(io::Error::other(format!("{other:?} is not spoken here")));
@@ -220,10 +251,11 @@ async fn wire(worker: &Worker, io: &mut Io, patience: Duration) -> io::Result<Op
                 () = worker.idle_over(true) => Ok(0),
             }
         };
-        match timeout(limit, read).await {
-            Ok(Ok(1..)) => limit = patience,
+        match timeout_at(given_up.unwrap_or(until), read).await {
+            Ok(Ok(1..)) => until = Instant::now() + patience,
             Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(Err(error)) => return Err(error),
+            Err(_) if given_up.is_some() => return Ok(First::Bytes { tls: false }),
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
     }

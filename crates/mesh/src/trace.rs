@@ -32,11 +32,19 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, draw: &mut dyn FnMut() -> u64) ->
     trace
 }
 
-/// Trace id and flags of a sound value; anything else begins a new trace.
+/// Trace id and flags of a sound value; anything else begins a new trace. A later
+/// version may say more behind them.
 fn trace_of(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let hex = |bytes: &[u8]| bytes.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
-    let sound = value.len() == 55
-        && value.starts_with(b"00-")
+    let ends = |version: &[u8]| match version {
+        b"00" => value.len() == 55,
+        b"ff" => false,
+        _ => value.get(55).is_none_or(|byte| *byte == b'-'),
+    };
+    let sound = value.len() >= 55
+        && hex(&value[..2])
+        && ends(&value[..2])
+        && value[2] == b'-'
         && value[35] == b'-'
         && value[52] == b'-'
         && hex(&value[3..35])
@@ -78,6 +86,10 @@ mod tests {
         check(None, false);
         check(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"), true);
         check(Some("00-00000000000000000000000000000000-b7ad6b7169203331-01"), false);
+        check(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"), false);
+        check(Some("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"), true);
+        check(Some("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01x"), false);
+        check(Some("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), false);
         check(Some("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"), false);
     }
 }

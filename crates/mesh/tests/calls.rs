@@ -83,6 +83,49 @@ async fn one_port_takes_calls_beside_others_and_ends_what_is_neither() {
     proxy.drain().await;
 }
 
+/// What is nobody's, and who waits for the server to speak first, is carried as
+/// bytes where a route is for them.
+#[tokio::test]
+async fn one_port_takes_what_it_does_not_know_for_bytes() {
+    const OTHERS: &str = "limits = { threads = 1 }
+[[listener]]
+name = 'calls'
+address = '127.0.0.1:0'
+protocol = 'auto'
+detect_timeout = '{TIMEOUT}'
+[[listener.route]]
+name = 'calls'
+cluster = 'one'
+[[listener.route]]
+name = 'rest'
+cluster = 'rest'
+[[cluster]]
+name = 'one'
+protocol = 'bolt'
+endpoints = [{ address = '{A}' }]
+[[cluster]]
+name = 'rest'
+protocol = 'tcp'
+endpoints = [{ address = '{B}' }]";
+    let (calls, greeter) = (Provider::start().await, Provider::greeter().await);
+    let check = async |timeout: &str, first: &[u8]| {
+        let text = OTHERS.replace("{TIMEOUT}", timeout);
+        let proxy = Serving::start(&text, &[&calls, &greeter]).await;
+        let mut bytes = Client::connect(proxy.address).await;
+        bytes.send_bytes(first).await;
+        assert_eq!(bytes.read(b"I speak first\n".len()).await, b"I speak first\n", "{first:?}");
+        // Who says it in time has his call answered.
+        let mut client = Client::connect(proxy.address).await;
+        assert_eq!(client.ask(1, "say").await.2, calls.address.port().to_string());
+        drop((bytes, client));
+        proxy.drain().await;
+    };
+    check("60s", &[0, 1, 2]).await;
+    check("1s", b"").await;
+    // Of a frame that was begun, no more.
+    check("1s", &[1, 1]).await;
+}
+
 #[tokio::test]
 async fn what_is_late_ends_in_the_protocols_own_status() {
     let provider = Provider::start().await;

@@ -232,14 +232,14 @@ impl Zone {
         if layout.is_split(hundred) { Zone::Bucket(bucket) } else { Zone::Hundred(hundred) }
     }
 
-    fn parse(text: &str) -> Option<Zone> {
+    pub(crate) fn parse(text: &str) -> Option<Zone> {
         match text.len() {
             2 => text.parse().ok().map(Zone::Hundred),
             _ => text.parse().ok().map(Zone::Bucket),
         }
     }
 
-    fn aim(self) -> Aim {
+    pub(crate) fn aim(self) -> Aim {
         match self {
             Zone::Hundred(shard) => Aim::Shard(shard),
             Zone::Bucket(bucket) => Aim::Bucket(bucket),

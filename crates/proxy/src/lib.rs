@@ -16,6 +16,7 @@ mod config;
 mod connection;
 mod edge;
 mod exchange;
+pub mod fuzz;
 mod headers;
 mod hold;
 mod key;

@@ -9,6 +9,7 @@ pub mod drain;
 mod gather;
 pub mod heap;
 mod pages;
+pub mod program;
 pub mod random;
 pub mod task;
 

@@ -132,22 +132,26 @@ impl Frame {
         }
     }
 
-    /// How long the caller waits, if it says so.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        let Frame::Bolt(frame) = self else { return None };
-        match frame.head().kind {
-            Kind::Request { timeout_ms: ms @ 1.. } => Some(Duration::from_millis(ms.into())),
-            _ => None,
-        }
-    }
-
-    /// Passes on what is `left` of the time that the caller waits, if it says so.
+    /// Passes on what is `left` of the time that the caller waits, if it says so
+    /// where the service looks.
     pub(crate) fn set_timeout(&mut self, left: Duration) {
-        if let Frame::Bolt(frame) = self
-            && matches!(frame.head().kind, Kind::Request { timeout_ms: 1.. })
-        {
-            // Zero would be no bound at all.
-            frame.set_timeout_ms(u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1));
+        // Zero would be no bound at all.
+        let left = left.as_millis().max(1);
+        match self {
+            Frame::Bolt(frame) => {
+                if matches!(frame.head().kind, Kind::Request { timeout_ms: 1.. }) {
+                    frame.set_timeout_ms(u32::try_from(left).unwrap_or(u32::MAX));
+                }
+            }
+            Frame::Dubbo(frame) => {
+                let says = dubbo::Call::of(frame)
+                    .and_then(|mut call| call.attachment(dubbo::TIMEOUT))
+                    .is_ok_and(|said| said.is_some());
+                if says {
+                    // It has just been read.
+                    let _ = frame.set_attachment(dubbo::TIMEOUT, &left.to_string());
+                }
+            }
         }
     }
 

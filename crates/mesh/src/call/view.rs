@@ -1,10 +1,10 @@
 //! What a call says of itself, found without building any object. What cannot
 //! be read, because it is not Hessian or not sound, says nothing.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use rpc::{
-    bolt::{self, sofa},
+    bolt::{self, Kind, sofa},
     dubbo,
     hessian::Value,
 };
@@ -70,6 +70,21 @@ impl<'a> View<'a> {
             View::Dubbo(call) => call.as_mut()?.argument(index, path).ok()?,
         };
         value?.key()
+    }
+
+    /// How long the caller waits, if it says so.
+    pub(crate) fn timeout(&mut self) -> Option<Duration> {
+        let ms = match self {
+            View::Bolt { frame, .. } => match frame.head().kind {
+                Kind::Request { timeout_ms } => timeout_ms,
+                _ => 0,
+            },
+            View::Dubbo(_) => {
+                let said = self.named(dubbo::TIMEOUT).or_else(|| self.named(dubbo::TIMEOUT_OLD))?;
+                said.parse::<u32>().ok()?
+            }
+        };
+        (ms > 0).then(|| Duration::from_millis(ms.into()))
     }
 
     /// The trace that the caller is in.

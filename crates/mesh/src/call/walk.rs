@@ -38,6 +38,8 @@ struct Walk<'w> {
     plan: &'w Plan,
     caller: &'w Caller,
     began: Instant,
+    /// How long the caller waits.
+    said: Option<Duration>,
     endpoint: Option<SocketAddr>,
     tries: u32,
     request: Request,
@@ -80,21 +82,21 @@ pub(super) async fn relay(
         Wire::Bolt => Spoken::Bolt,
         Wire::Dubbo => Spoken::Dubbo,
     };
-    let (found, key, line) = {
+    let (found, key, said, line) = {
         let mut view = frame.view();
         let found =
             routes.iter().position(|route| route.matches_call(spoken, &mut view, &caller.client));
         let rule = found.and_then(|found| routes[found].key.as_ref());
         let key = rule.and_then(|rule| rule.of_call(&mut view)).map(std::borrow::Cow::into_owned);
         let line = worker.access_log().map(|_| Line::of_call(&mut view, &caller.client));
-        (found, key, line)
+        (found, key, view.timeout(), line)
     };
     let metrics = plan.metrics(at, found);
     metrics.began();
     let id = frame.id();
     let request = Request { wire, two_way, frame: Some(frame), sent: Bytes::new() };
     let (plan, endpoint) = (&plan, None);
-    let mut walk = Walk { worker, plan, caller, began, endpoint, tries: 0, request };
+    let mut walk = Walk { worker, plan, caller, began, said, endpoint, tries: 0, request };
     let walked = match found.map(|found| &routes[found]) {
         None => Err(Refusal::no_route()),
         Some(route) => walk.run(route, key.as_deref()).await,
@@ -177,8 +179,7 @@ impl Walk<'_> {
         cluster: &Rc<Local>,
         key: Option<&str>,
     ) -> Result<Option<Frame>, Refusal> {
-        let said = self.request.frame.as_ref().and_then(Frame::timeout);
-        let nearest = [route.timeout, said].into_iter().flatten().min();
+        let nearest = [route.timeout, self.said].into_iter().flatten().min();
         let until = self.began + nearest.unwrap_or(FOREVER);
         let mut tried: Option<Rc<LocalEndpoint>> = None;
         let mut retrying: Option<Busy> = None;

@@ -187,6 +187,13 @@ fn of_listener(config: &Config, listener: &Listener) -> Checked {
     if listener.readonly && !matches!(listener.protocol, Protocol::Dubbo | Protocol::Auto) {
         return Err(complain(&listener.name, "only clients of Dubbo know `readonly`"));
     }
+    let is_of_bytes = |route| Spoken::of(config, listener, route) == Spoken::Bytes;
+    if listener.detect_timeout.is_some()
+        && !(listener.protocol == Protocol::Auto && listener.route.iter().any(is_of_bytes))
+    {
+        let message = "`detect_timeout` is of `auto`, with a route to a cluster of `tcp`";
+        return Err(complain(&listener.name, message));
+    }
     if let Some(tls) = &listener.tls {
         if listener.protocol == Protocol::TlsPassthrough {
             return Err(complain(&listener.name, "`tls-passthrough` ends no TLS: remove `tls`"));
@@ -224,7 +231,7 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
     }
     let spoken = Spoken::of(config, listener, route);
     if spoken == Spoken::Bytes && route.cluster.is_none() && route.split.is_none() {
-        return wrong(format!("route `{name}` of a listener of bytes needs `cluster` or `split`"));
+        return wrong(format!("route `{name}` of bytes needs `cluster` or `split`"));
     }
     let mut targets: Vec<&Name> = route.cluster.iter().collect();
     targets.extend(route.mirror.iter().map(|mirror| &mirror.cluster));
@@ -261,10 +268,10 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
             return Err(complain(&route.name, message));
         }
     }
-    if spoken == Spoken::Bytes && listener.protocol == Protocol::Auto {
-        return wrong(format!("route `{name}`: a listener of `auto` carries no bytes"));
-    }
     fit::check(route, spoken)?;
+    if let Some(sni) = route.matches.sni.as_ref().filter(|_| listener.protocol == Protocol::Tcp) {
+        return Err(complain(sni, "no name is looked for in `tcp`: make it `tls-passthrough`"));
+    }
     if let Some(client) = &route.matches.client {
         spiffe(client)?;
         if listener.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::{
     check::{Checked, complain},
-    model::{Key, Match, Route},
+    model::{HeaderRules, Key, Match, Route},
     spoken::Spoken,
 };
 
@@ -27,23 +27,12 @@ pub(super) fn check(route: &Route, spoken: Spoken) -> Checked {
         let message = "an argument is its place from 0, and perhaps a path in it: `0.userId`";
         return Err(complain(argument, message));
     }
-    if !spoken.is_call() {
-        return Ok(());
+    if let Some(what) = of_rest(route, spoken) {
+        return refuse(what);
     }
-    if route.redirect.is_some() || route.respond.is_some() {
-        return refuse("`redirect` or `respond`");
-    }
-    if route.rewrite_prefix.is_some() {
-        return refuse("`rewrite_prefix`");
-    }
-    let answers = &route.response_headers;
-    if !(answers.set.is_empty() && answers.add.is_empty() && answers.remove.is_empty()) {
-        return refuse("`response_headers`");
-    }
-    if !(route.request_headers.add.is_empty() && route.request_headers.remove.is_empty()) {
-        return refuse("`request_headers` but `set`");
-    }
-    if let Some(on) = route.retry.as_ref().and_then(|retry| retry.on.first()) {
+    if spoken.is_call()
+        && let Some(on) = route.retry.as_ref().and_then(|retry| retry.on.first())
+    {
         return Err(complain(on, format!("{} has no statuses to retry on", said(spoken))));
     }
     Ok(())
@@ -58,13 +47,15 @@ pub(crate) fn path(argument: &str) -> Option<(usize, Vec<String>)> {
 }
 
 fn of_match(matches: &Match, spoken: Spoken) -> Option<&'static str> {
-    let call = spoken.is_call();
+    let (call, http) = (spoken.is_call(), spoken == Spoken::Http);
     first(&[
-        ("host", call && matches.host.is_some()),
-        ("path", call && matches.path.is_some()),
-        ("path_prefix", call && matches.path_prefix.is_some()),
-        ("query", call && !matches.query.is_empty()),
-        ("sni", call && matches.sni.is_some()),
+        ("host", !http && matches.host.is_some()),
+        ("path", !http && matches.path.is_some()),
+        ("path_prefix", !http && matches.path_prefix.is_some()),
+        ("query", !http && !matches.query.is_empty()),
+        ("methods", spoken == Spoken::Bytes && !matches.methods.is_empty()),
+        ("headers", spoken == Spoken::Bytes && !matches.headers.is_empty()),
+        ("sni", spoken != Spoken::Bytes && matches.sni.is_some()),
         ("service", !call && matches.service.is_some()),
         ("version", spoken != Spoken::Dubbo && matches.version.is_some()),
         ("group", spoken != Spoken::Dubbo && matches.group.is_some()),
@@ -72,17 +63,37 @@ fn of_match(matches: &Match, spoken: Spoken) -> Option<&'static str> {
 }
 
 fn of_key(key: &Key, spoken: Spoken) -> Option<&'static str> {
-    let call = spoken.is_call();
+    let (call, http) = (spoken.is_call(), spoken == Spoken::Http);
     first(&[
-        ("header", call && key.header.is_some()),
-        ("cookie", call && key.cookie.is_some()),
-        ("query", call && key.query.is_some()),
-        ("path_segment", call && key.path_segment.is_some()),
-        ("jwt_claim", call && key.jwt_claim.is_some()),
-        ("json_field", call && key.json_field.is_some()),
+        ("header", !http && key.header.is_some()),
+        ("cookie", !http && key.cookie.is_some()),
+        ("query", !http && key.query.is_some()),
+        ("path_segment", !http && key.path_segment.is_some()),
+        ("jwt_claim", !http && key.jwt_claim.is_some()),
+        ("json_field", !http && key.json_field.is_some()),
         ("bolt_header", spoken != Spoken::Bolt && key.bolt_header.is_some()),
         ("attachment", spoken != Spoken::Dubbo && key.attachment.is_some()),
         ("argument", !call && key.argument.is_some()),
+    ])
+}
+
+/// What is done with a request on its way, and with its answer.
+fn of_rest(route: &Route, spoken: Spoken) -> Option<&'static str> {
+    let (bytes, http) = (spoken == Spoken::Bytes, spoken == Spoken::Http);
+    let (asked, answers) = (&route.request_headers, &route.response_headers);
+    let set = |rules: &HeaderRules| !rules.set.is_empty();
+    let more = |rules: &HeaderRules| !(rules.add.is_empty() && rules.remove.is_empty());
+    first(&[
+        ("`redirect` or `respond`", !http && (route.redirect.is_some() || route.respond.is_some())),
+        ("`rewrite_prefix`", !http && route.rewrite_prefix.is_some()),
+        ("`response_headers`", !http && (set(answers) || more(answers))),
+        ("`request_headers`", bytes && (set(asked) || more(asked))),
+        ("`request_headers` but `set`", !http && more(asked)),
+        ("`retry`", bytes && route.retry.is_some()),
+        ("`idempotent`", bytes && route.idempotent),
+        ("`mirror`", bytes && route.mirror.is_some()),
+        ("`fault`", bytes && route.fault.is_some()),
+        ("`rate_limit`", bytes && route.rate_limit.is_some()),
     ])
 }
 
@@ -93,7 +104,7 @@ fn first(fields: &[(&'static str, bool)]) -> Option<&'static str> {
 fn said(spoken: Spoken) -> impl Display {
     match spoken {
         Spoken::Http => "HTTP",
-        Spoken::Bytes => "a listener of bytes",
+        Spoken::Bytes => "a stream of bytes",
         Spoken::Bolt => "Bolt",
         Spoken::Dubbo => "Dubbo",
     }

@@ -132,6 +132,13 @@ endpoints = [{ address = "127.0.0.1:9002" }]
         check("dubbo", "request_headers = { set = { stamp = 'b' } }", "");
         check("dubbo", "request_headers = { remove = ['b'] }", "`request_headers` but `set`");
         check("http1", "", "unknown variant `http1`");
+        check("tcp", "", "");
+        check("tcp", "match = { path = '/pay' }", "a stream of bytes has no `match.path`");
+        check("tcp", "match = { sni = 'a.example' }", "make it `tls-passthrough`");
+        check("tcp", "rate_limit = { requests = 1, per = '1s' }", "no `rate_limit`");
+        refused("path_prefix = \"/pay\"", "sni = \"a.example\"", "HTTP has no `match.sni`");
+        let detect = "address = \"127.0.0.1:8080\"\ndetect_timeout = \"1s\"";
+        refused("address = \"127.0.0.1:8080\"", detect, "`detect_timeout` is of `auto`");
         refused("path_prefix = \"/pay\"", "service = \"Pay\"", "HTTP has no `match.service`");
         refused("header = \"polis-uid\"", "argument = \"0\"", "HTTP has no `key.argument`");
     }

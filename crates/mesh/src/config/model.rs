@@ -120,6 +120,9 @@ pub struct Listener {
     /// The PROXY protocol, version 1 or 2, comes first and says who the client is.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// Of `auto`: who has not said by then what he speaks is carried as bytes,
+    /// as where the server speaks first. If not given, he may idle.
+    pub detect_timeout: Option<Span>,
     /// Connections are captured on this host, by `polis proxy host`. The address
     /// is of 127.0.0.1; `[::1]` is listened on as well.
     pub intercept: Option<Intercept>,
@@ -150,7 +153,7 @@ pub enum Protocol {
     /// Calls of Dubbo 2, as Dubbo 3 speaks it too.
     Dubbo,
     /// HTTP, Bolt and Dubbo, told apart by the first bytes; a route is for the
-    /// protocol of its clusters.
+    /// protocol of its clusters. One to a cluster of `tcp` takes all else.
     Auto,
 }
 

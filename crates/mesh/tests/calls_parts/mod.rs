@@ -121,6 +121,22 @@ impl Provider {
         Provider { address, connections, held }
     }
 
+    /// A server of bytes, which does not wait until it is asked.
+    pub async fn greeter() -> Provider {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _ = stream.write_all(b"I speak first\n").await;
+                    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                });
+            }
+        });
+        let (_, held) = watch::channel(0);
+        Provider { address, connections: Arc::default(), held }
+    }
+
     /// Waits until so many calls are here: those that meet on one connection
     /// come in no order.
     pub async fn holds(&self, count: usize) {
@@ -204,6 +220,14 @@ impl Client {
                 return None;
             }
         }
+    }
+
+    /// So many bytes, of whatever protocol.
+    pub async fn read(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let read = timeout(LIMIT, self.stream.read_exact(&mut bytes)).await;
+        read.expect("in time").expect("so many come");
+        bytes
     }
 
     pub async fn ask(&mut self, id: u32, method: &str) -> (u32, u16, String) {

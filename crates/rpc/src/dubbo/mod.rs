@@ -24,6 +24,12 @@ pub const HEAD_BYTES: usize = 16;
 /// The serialization that is understood.
 pub const HESSIAN: u8 = 2;
 
+/// The attachment in which a caller says how many milliseconds it waits, where
+/// its `enable-timeout-countdown` is on (`RpcUtils.java`, `ContextFilter.java`).
+pub const TIMEOUT: &str = "_TO";
+/// The same in clients of Dubbo 2.6; no provider heeds it.
+pub const TIMEOUT_OLD: &str = "timeout";
+
 /// Why a connection cannot go on, or a call is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

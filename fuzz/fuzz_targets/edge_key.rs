@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run edge_key`, from the repository's folder.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| proxy::fuzz::key(data));
