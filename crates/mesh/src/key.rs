@@ -53,12 +53,14 @@ impl KeyRule {
 
     /// From the head.
     pub(crate) fn of_head<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>> {
+        // What is there and says nothing hides nothing.
+        let some = |text: &&str| !text.is_empty();
         let found = self
             .of_header(&head.headers)
-            .or_else(|| cookie(&head.headers, self.cookie.as_ref()?))
-            .or_else(|| query(head.uri.query(), self.query.as_ref()?))
-            .or_else(|| head.uri.path().split('/').nth(self.path_segment? + 1))
-            .filter(|text| !text.is_empty())
+            .filter(some)
+            .or_else(|| cookie(&head.headers, self.cookie.as_ref()?).filter(some))
+            .or_else(|| query(head.uri.query(), self.query.as_ref()?).filter(some))
+            .or_else(|| head.uri.path().split('/').nth(self.path_segment? + 1).filter(some))
             .map(Cow::Borrowed)
             .or_else(|| claim(&head.headers, self.jwt_claim.as_ref()?).map(Cow::Owned))?;
         self.cut(found)

@@ -121,18 +121,24 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         reader.read_exact(&mut asked.body).ok()?;
     } else if asked.header("transfer-encoding").is_some() {
         loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let size = usize::from_str_radix(line.trim(), 16).ok()?;
+            let size = usize::from_str_radix(line(reader)?.trim(), 16).ok()?;
+            if size == 0 {
+                // Trailers, and the line behind them.
+                while line(reader)? != "\r\n" {}
+                break;
+            }
             let mut chunk = vec![0; size + 2];
             reader.read_exact(&mut chunk).ok()?;
             asked.body.extend_from_slice(&chunk[..size]);
-            if size == 0 {
-                break;
-            }
         }
     }
     Some(asked)
+}
+
+/// With its end; none at the end of all.
+fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut line = String::new();
+    (reader.read_line(&mut line).ok()? > 0).then_some(line)
 }
 
 // === impl Proxy ===

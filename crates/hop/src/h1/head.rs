@@ -76,6 +76,10 @@ pub fn request(
     let method = parsed.method.ok_or(Malformed::Head)?;
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Head)?;
     let target = parsed.path.ok_or(Malformed::Head)?;
+    // What a client keeps to itself: some take it for a part of the path.
+    if target.contains('#') {
+        return Err(Malformed::Target);
+    }
     let uri = Uri::from_maybe_shared(raw.slice_ref(target.as_bytes())).map_err(|_| {
         if target.len() > 65_534 { Malformed::TargetTooLong } else { Malformed::Target }
     })?;
@@ -229,7 +233,7 @@ fn host(
 ) -> Result<(), Malformed> {
     let mut hosts = map.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(_), None) => {}
+        (Some(host), None) if is_host(host.as_bytes()) => {}
         (None, _) if version == Version::V10 => {}
         _ => return Err(Malformed::Host),
     }
@@ -245,6 +249,12 @@ fn host(
         None if origin => Ok(()),
         _ => Err(Malformed::Target),
     }
+}
+
+/// A name or an address, and perhaps a port (RFC 3986 section 3.2); an empty one is
+/// for targets that have none. What is no such thing each hop could read otherwise.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
 }
 
 // === impl Hop ===

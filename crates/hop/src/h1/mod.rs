@@ -11,6 +11,7 @@ mod server;
 mod write;
 
 pub use body::{Coder, Decoded, Decoder};
+pub(crate) use head::is_host;
 pub use head::{Bounds, RequestHead, Version, request, response};
 pub(crate) use server::serve;
 pub use write::{Connection, Framing, write_request, write_response};
@@ -32,7 +33,7 @@ pub enum Malformed {
     Head,
     #[error("the target is not as HTTP/1.1 has it")]
     Target,
-    #[error("there must be exactly one Host")]
+    #[error("there must be exactly one Host, of a name and perhaps a port")]
     Host,
     #[error("the length of the body is said twice, or unclearly")]
     Length,

@@ -2,6 +2,8 @@
 
 use http::{StatusCode, header};
 
+use crate::h1::is_host;
+
 /// What would be read differently behind us, in HTTP/1.1, is refused; cookies
 /// are one header again (RFC 9113 section 8.2.3).
 pub(crate) fn plain(
@@ -33,6 +35,10 @@ fn unambiguous(head: &mut http::request::Parts) -> Result<(), &'static str> {
         (Some(authority), [host]) if authority.as_bytes() == host.as_bytes() => {}
         (None, [_]) => {}
         _ => return Err("there must be exactly one host"),
+    }
+    let named = authority.map(str::as_bytes).or(hosts.first().map(|host| host.as_bytes()));
+    if !named.is_none_or(is_host) {
+        return Err("the host is no name with perhaps a port");
     }
     if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
         let all: Vec<&[u8]> =

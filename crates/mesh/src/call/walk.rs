@@ -142,8 +142,10 @@ impl Request {
 impl Walk<'_> {
     /// The answer; none to a call that expects none.
     async fn run(&mut self, route: &Route, key: Option<&str>) -> Result<Option<Frame>, Refusal> {
+        let nearest = [route.timeout, self.said].into_iter().flatten().min();
+        let until = self.began + nearest.unwrap_or(FOREVER);
         if route.fault.is_some() {
-            Box::pin(self.inject(route)).await?;
+            Box::pin(self.inject(route, until)).await?;
         }
         self.limit(route, key)?;
         let at = route.to.cluster(key, || self.worker.draw());
@@ -169,7 +171,7 @@ impl Walk<'_> {
                 mirror(self.plan.clusters[at].clone(), frame.clone(), frame_bytes_max, destination);
             }
         }
-        self.try_on(route, cluster, key).await
+        self.try_on(route, cluster, key, until).await
     }
 
     /// Tries until there is an answer.
@@ -178,9 +180,8 @@ impl Walk<'_> {
         route: &Route,
         cluster: &Rc<Local>,
         key: Option<&str>,
+        until: Instant,
     ) -> Result<Option<Frame>, Refusal> {
-        let nearest = [route.timeout, self.said].into_iter().flatten().min();
-        let until = self.began + nearest.unwrap_or(FOREVER);
         let mut tried: Option<Rc<LocalEndpoint>> = None;
         let mut retrying: Option<Busy> = None;
         loop {
@@ -273,12 +274,13 @@ impl Walk<'_> {
         Err(failed)
     }
 
-    async fn inject(&self, route: &Route) -> Result<(), Refusal> {
+    async fn inject(&self, route: &Route, until: Instant) -> Result<(), Refusal> {
         let Some(fault) = &route.fault else { return Ok(()) };
         if let Some((time, percent)) = fault.delay
             && self.worker.chance(percent)
         {
-            tokio::time::sleep(time).await;
+            let over = tokio::time::sleep(time);
+            timeout_at(until, over).await.map_err(|_| Refusal::deadline(false))?;
         }
         match fault.abort {
             Some((status, percent)) if self.worker.chance(percent) => {

@@ -278,6 +278,13 @@ fn of_route(config: &Config, listener: &Listener, route: &Route) -> Checked {
             return Err(complain(client, "who a client is takes `tls.client_ca` of the listener"));
         }
     }
+    if let Some(with) = &route.rewrite_prefix
+        && !(with.starts_with('/') && route.matches.path_prefix.is_some())
+    {
+        return wrong(format!(
+            "route `{name}`: `rewrite_prefix` begins with a slash and replaces `match.path_prefix`"
+        ));
+    }
     for path in [&route.matches.path, &route.matches.path_prefix].into_iter().flatten() {
         slash(path)?;
     }

@@ -151,6 +151,7 @@ endpoints = [{ address = "127.0.0.1:9002" }]
         refused("map = \"users\"", "", "route `pay` says nowhere to go");
         refused("name = \"green\"", "name = \"blue\"", "cluster `blue` is declared twice");
         refused("key = { header = \"polis-uid\" }", "", "map `users` needs a key");
+        refused("map = \"users\"", "map = \"users\"\nrewrite_prefix = \"\"", "begins with a slash");
         refused("127.0.0.1:8080", "localhost", "p.toml:4:11: ");
         refused("\"/pay\"", "\"pay\"", "begins with no slash");
         let told = "name = \"green\"\nproxy_protocol = \"v2\"";

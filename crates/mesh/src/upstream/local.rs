@@ -5,20 +5,26 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Waker},
     time::Duration,
 };
 
 use hop::{Io, Sender};
 use rt::random::Random;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::{Busy, Cluster, Endpoint, balance, channel::Channels, connect, lease::Lease};
 use crate::config::model::Upstream;
 
 /// A latency counts for so long, falling off.
 const DECAY: Duration = Duration::from_secs(10);
+/// What is expected of an endpoint that has a request and has never answered: one
+/// is enough until it does.
+const UNKNOWN_US: f64 = 1e9;
 /// Idle connections kept for one endpoint.
 const IDLE_MAX: usize = 1_024;
 /// Destinations that are remembered: a program that looks around everywhere
@@ -31,6 +37,7 @@ pub(crate) struct Local {
     /// Endpoints of a cluster that has none of its own, by where captured
     /// connections were to go.
     originals: RefCell<HashMap<SocketAddr, Rc<LocalEndpoint>>>,
+    waiting: Rc<Waiting>,
     turn: Cell<usize>,
     random: RefCell<Random>,
 }
@@ -39,6 +46,7 @@ pub(crate) struct LocalEndpoint {
     pub(crate) shared: Arc<Endpoint>,
     /// Last in, first out: the spare ones grow old in front.
     idle: RefCell<Vec<Idle>>,
+    waiting: Rc<Waiting>,
     pub(super) h2: RefCell<Option<Rc<Sender>>>,
     /// Held while the one HTTP/2 connection is being made.
     pub(super) connecting: tokio::sync::Mutex<()>,
@@ -54,6 +62,25 @@ struct Idle {
     since: Instant,
     busy: Busy,
 }
+
+/// What a request that needs a connection has got.
+enum Place {
+    /// One that idled at its endpoint.
+    Idle(Idle),
+    /// Leave to make one.
+    New(Busy),
+}
+
+/// Requests of this thread that wait for a connection.
+#[derive(Default)]
+struct Waiting {
+    count: Cell<u32>,
+    /// One idles now.
+    idle: Notify,
+}
+
+/// One of them.
+struct Waits<'a>(&'a Waiting);
 
 /// A request under way to an endpoint.
 pub(crate) struct UnderWay {
@@ -73,16 +100,17 @@ impl Local {
             _ => false,
         };
         let before = before.filter(same_tls);
+        let waiting = Rc::<Waiting>::default();
         let endpoints = shared.endpoints.iter().map(|endpoint| {
             let known = before.and_then(|before| {
                 before.endpoints.iter().find(|e| Arc::ptr_eq(&e.shared.state, &endpoint.state))
             });
-            Rc::new(LocalEndpoint::new(endpoint.clone(), known.map(Rc::as_ref)))
+            Rc::new(LocalEndpoint::new(endpoint.clone(), &waiting, known.map(Rc::as_ref)))
         });
         let endpoints = endpoints.collect();
         let originals = before.map(|before| before.originals.take()).unwrap_or_default();
         let (originals, random) = (RefCell::new(originals), RefCell::new(random));
-        Local { shared, endpoints, originals, turn: Cell::new(0), random }
+        Local { shared, endpoints, originals, waiting, turn: Cell::new(0), random }
     }
 
     /// `destination` is where the client meant to go, if that is known.
@@ -108,7 +136,8 @@ impl Local {
             // What is under way keeps its own; only connections that idle end.
             originals.clear();
         }
-        let fresh = Rc::new(LocalEndpoint::new(Arc::new(Endpoint::original(address)), None));
+        let shared = Arc::new(Endpoint::original(address));
+        let fresh = Rc::new(LocalEndpoint::new(shared, &self.waiting, None));
         originals.insert(address, fresh.clone());
         fresh
     }
@@ -126,33 +155,58 @@ impl Local {
         if !fresh && let Some(idle) = endpoint.take_idle() {
             return Ok(Lease::h1(idle.io, idle.busy, true));
         }
-        let busy = self.room(endpoint).await?;
+        let busy = match self.place(endpoint).await? {
+            Place::Idle(idle) if !fresh => return Ok(Lease::h1(idle.io, idle.busy, true)),
+            Place::Idle(idle) => idle.busy,
+            Place::New(busy) => busy,
+        };
         let io = connect::io(&self.shared, endpoint).await?;
         Ok(Lease::h1(Box::new(RefCell::new(io)), busy, false))
     }
 
     /// Room for one more connection, which may be one that idles elsewhere.
     pub(super) async fn room(&self, endpoint: &Rc<LocalEndpoint>) -> Result<Busy, connect::Error> {
+        Ok(match self.place(endpoint).await? {
+            Place::Idle(idle) => idle.busy,
+            Place::New(busy) => busy,
+        })
+    }
+
+    /// A connection that idles at the endpoint, or room for one more: there is, or
+    /// there comes some, or one that idles elsewhere is given up.
+    async fn place(&self, endpoint: &Rc<LocalEndpoint>) -> Result<Place, connect::Error> {
         let cluster = &self.shared;
         let room =
             || Busy::take(&cluster.load, |load| &load.connections, cluster.limits.connections);
-        if let Some(busy) = room() {
-            return Ok(busy);
+        let place = || room().or_else(|| self.spare()).map(Place::New);
+        if let Some(place) = place() {
+            return Ok(place);
         }
         let pending = Busy::take(&cluster.load, |load| &load.pending, cluster.limits.pending);
         let Some(_pending) = pending else { return Err(connect::Error::NoRoom) };
+        let _waits = self.waiting.begin();
         let freed = async {
             loop {
                 if let Some(idle) = endpoint.take_idle() {
-                    return idle.busy;
+                    return Place::Idle(idle);
                 }
-                if let Some(busy) = room() {
-                    return busy;
+                if let Some(place) = place() {
+                    return place;
                 }
-                cluster.load.freed.notified().await;
+                tokio::select! {
+                    () = cluster.load.freed.notified() => {}
+                    () = self.waiting.idle.notified() => {}
+                }
             }
         };
         timeout(cluster.connect_timeout, freed).await.map_err(|_| connect::Error::NoRoom)
+    }
+
+    /// The room of a connection that idles.
+    fn spare(&self) -> Option<Busy> {
+        let originals = self.originals.borrow();
+        let mut all = self.endpoints.iter().chain(originals.values());
+        all.find_map(|endpoint| endpoint.idle.borrow_mut().pop()).map(|idle| idle.busy)
     }
 
     pub(super) fn next_turn(&self) -> usize {
@@ -176,9 +230,14 @@ impl Local {
 // === impl LocalEndpoint ===
 
 impl LocalEndpoint {
-    fn new(shared: Arc<Endpoint>, before: Option<&LocalEndpoint>) -> LocalEndpoint {
+    fn new(
+        shared: Arc<Endpoint>,
+        waiting: &Rc<Waiting>,
+        before: Option<&LocalEndpoint>,
+    ) -> LocalEndpoint {
         LocalEndpoint {
             shared,
+            waiting: waiting.clone(),
             idle: before.map(|before| RefCell::new(before.idle.take())).unwrap_or_default(),
             h2: before.map(|before| RefCell::new(before.h2.take())).unwrap_or_default(),
             connecting: tokio::sync::Mutex::new(()),
@@ -202,11 +261,15 @@ impl LocalEndpoint {
     }
 
     pub(super) fn put_idle(&self, io: Box<RefCell<Io>>, busy: Busy, now: Instant) {
+        let waits_here = self.waiting.count.get() > 0;
+        // Those of other threads have nothing of a connection that idles here.
+        let waits_elsewhere = !waits_here && busy.load().pending.load(Relaxed) > 0;
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX {
-            let load = busy.load().clone();
+        if idle.len() < IDLE_MAX && !waits_elsewhere {
             idle.push(Idle { io, since: now, busy });
-            load.free();
+            if waits_here {
+                self.waiting.idle.notify_one();
+            }
         }
     }
 
@@ -217,7 +280,11 @@ impl LocalEndpoint {
 
     /// Requests under way times the latency to expect.
     pub(super) fn cost(&self, now: Instant) -> f64 {
-        self.decayed(now) * f64::from(self.under_way.get() + 1)
+        let under_way = f64::from(self.under_way.get());
+        if self.seen.get().is_none() && under_way > 0.0 {
+            return UNKNOWN_US * under_way;
+        }
+        self.decayed(now) * (under_way + 1.0)
     }
 
     /// The moving average, falling towards nothing while nobody asks.
@@ -238,6 +305,21 @@ impl LocalEndpoint {
         let keep = (-age / DECAY.as_secs_f64()).exp();
         self.latency_us.set(if us > old { us } else { old * keep + us * (1.0 - keep) });
         self.seen.set(Some(now));
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn begin(&self) -> Waits<'_> {
+        self.count.set(self.count.get() + 1);
+        Waits(self)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
     }
 }
 

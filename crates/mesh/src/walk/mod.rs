@@ -219,6 +219,8 @@ impl<'w> Walk<'w> {
                             if reused && idempotent && body.rewind() =>
                         {
                             fresh_only = true;
+                            // It has not failed: it had gone before.
+                            self.tries -= 1;
                             continue;
                         }
                         Err(failed) => failed,
@@ -390,7 +392,9 @@ impl<'w> Walk<'w> {
         if let Some((time, percent)) = fault.delay
             && self.worker.chance(percent)
         {
-            tokio::time::sleep(time).await;
+            let over = tokio::time::sleep(time);
+            let until = self.deadline.at.unwrap_or_else(|| self.began + FOREVER);
+            timeout_at(until, over).await.map_err(|_| Refusal::deadline(false))?;
         }
         match fault.abort {
             Some((status, percent)) if self.worker.chance(percent) => Err(Refusal::new(

@@ -25,7 +25,8 @@ impl Outbound {
         if let Some((prefix, with)) = &route.rewrite_prefix {
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
             let rest = path.strip_prefix(prefix.as_str()).unwrap_or(path);
-            let slash = if with.ends_with('/') || rest.starts_with(['/', '?']) { "" } else { "/" };
+            let joins = with.ends_with('/') || rest.starts_with(['/', '?']);
+            let slash = if joins || (rest.is_empty() && !with.is_empty()) { "" } else { "/" };
             let rest = if with.ends_with('/') { rest.trim_start_matches('/') } else { rest };
             if let Ok(rewritten) = format!("{with}{slash}{rest}").parse() {
                 uri = rewritten;
