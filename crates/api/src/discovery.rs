@@ -298,10 +298,7 @@ impl Served {
     pub fn verbs(&self) -> &[&'static str] {
         match self {
             Served::Kind { face: Face::Merged, .. } => &["get", "list", "watch"],
-            Served::Kind { resource, .. } => match &resource.origin {
-                Origin::Builtin(kind) => &kind.verbs,
-                _ => builtin::VERBS,
-            },
+            Served::Kind { resource, .. } => resource.verbs(),
             Served::Question(kind) => &kind.verbs,
         }
     }

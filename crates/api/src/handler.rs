@@ -24,7 +24,7 @@ use crate::{
     limits::{Callers, Ticket},
     merged::Mergers,
     metrics::{Labels, Metrics},
-    openapi,
+    object, openapi,
     request::{
         accept::{self, Accept},
         body,
@@ -33,6 +33,7 @@ use crate::{
     },
     response::{self, Body},
     review::Desk,
+    selector::FieldSelector,
     settings::Bounds,
     streams::Agents,
     subresource::Subresource,
@@ -132,7 +133,7 @@ impl Handler {
         };
         let response = answer.unwrap_or_else(|failure| response::failure(&failure));
         let response = answer::dress(&headers, trail.see(response).await).await;
-        let refused = connection.refused.is_some();
+        let refused = connection.refusal(object::now()).is_some();
         let mut response = trail.finish(&headers, refused, response).await;
         audit::mark(&mut response, &id);
         passage.show(response.headers_mut());
@@ -208,8 +209,14 @@ impl Handler {
                 let what = What::of(verb.as_str(), &address);
                 self.shared.flows.enter(passage, caller, &door, &what, &ask.query).await?;
             }
+            // A list of the one object that may be read is as good as reading it.
+            let selector = ask.query.get("fieldSelector").filter(|_| verb.selects());
+            let selected = selector.and_then(FieldSelector::required_name);
             let check = async |verb: &str| {
-                let what = Attributes::of(verb, &address);
+                let mut what = Attributes::of(verb, &address);
+                if let (None, Some(name)) = (&address.name, &selected) {
+                    what.name = name;
+                }
                 self.check(caller, &address.door, &what, trail).await
             };
             let mut allowed = check(verb.as_str()).await;

@@ -11,6 +11,7 @@
 //! What this crate must never know: what controllers, agents or proxies do
 //! with the objects, and how the store keeps them.
 
+mod awaited;
 mod collect;
 mod config;
 mod departure;

@@ -35,7 +35,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a request's head may take, over HTTP/1.1.
+/// What a request's head may take, over HTTP/1.1, and the first words of a
+/// connection over either version.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Size of a request's head.

@@ -153,7 +153,41 @@ pub fn metadata(object: &Value, resource: &Resource) -> Vec<FieldError> {
             errors.push(FieldError::invalid(path, finalizer, why));
         }
     }
+    if let Some(owners) = object.pointer("/metadata/ownerReferences").and_then(Value::as_array) {
+        check_owners(owners, &mut errors);
+    }
     errors
+}
+
+/// What the collector goes by: an owner that cannot be found takes the object along.
+fn check_owners(owners: &[Value], errors: &mut Vec<FieldError>) {
+    const PATH: &str = "metadata.ownerReferences";
+    for owner in owners {
+        let text = |field: &str| owner[field].as_str().unwrap_or_default();
+        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
+        let parts = [
+            ("apiVersion", "version", version),
+            ("kind", "kind", text("kind")),
+            ("name", "name", text("name")),
+            ("uid", "uid", text("uid")),
+        ];
+        for (field, part, _) in parts.iter().filter(|(_, _, said)| said.is_empty()) {
+            let why = format!("{part} must not be empty");
+            errors.push(FieldError::invalid(format!("{PATH}.{field}"), "", why));
+        }
+    }
+    let controls = |owner: &&Value| owner["controller"] == true;
+    let mut controllers = owners.iter().filter(controls).map(|owner| {
+        let text = |field: &str| owner[field].as_str().unwrap_or_default();
+        format!("{}/{}", text("kind"), text("name"))
+    });
+    if let (Some(first), Some(second)) = (controllers.next(), controllers.next()) {
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for \
+             {first} and {second}"
+        );
+        errors.push(FieldError::invalid_json(PATH, &owners.into(), detail));
+    }
 }
 
 pub(crate) fn check_labels(path: &str, labels: &Map<String, Value>, errors: &mut Vec<FieldError>) {
@@ -197,5 +231,22 @@ mod tests {
         assert!(label_1035("0a").is_some() && label_1035("a0").is_none());
         assert!(label_key("a/b/c").is_some() && label_value("-").is_some());
         assert!(label_key("polis.dev/unit").is_none() && label_key("/unit").is_some());
+    }
+
+    #[test]
+    fn owners_can_be_found_and_one_of_them_controls() {
+        let owner = |name: &str, uid: &str, controller: bool| {
+            serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name,
+                "uid": uid, "controller": controller})
+        };
+        let told = |owners: &[Value]| {
+            let mut errors = Vec::new();
+            check_owners(owners, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(told(&[owner("a", "1", true), owner("b", "2", false)]), "");
+        assert!(told(&[owner("a", "", true)]).contains("uid must not be empty"));
+        let two = told(&[owner("a", "1", true), owner("b", "2", true)]);
+        assert!(two.contains("in references for Deployment/a and Deployment/b"), "{two}");
     }
 }

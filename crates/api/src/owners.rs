@@ -50,6 +50,7 @@ impl Owner {
             kind: resource.kind.to_string(),
             subresource,
             share: match part {
+                Part::Approval => Share::Status,
                 Part::Status if takes_along.is_empty() => Share::Status,
                 Part::Status => Share::StatusAndMetadata,
                 _ if resource.has_status() => Share::AllButStatus,

@@ -199,6 +199,18 @@ impl Resource {
     }
 
     /// Whether its objects define kinds.
+    pub fn verbs(&self) -> &[&'static str] {
+        match &self.origin {
+            Origin::Builtin(kind) => &kind.verbs,
+            Origin::Own(_) | Origin::Custom(_) => builtin::VERBS,
+        }
+    }
+
+    /// Kubernetes' own, and not another of that name.
+    pub fn is_core(&self, kind: &str) -> bool {
+        self.group.is_empty() && self.kind == *kind
+    }
+
     pub fn is_definition(&self) -> bool {
         self.kind == "CustomResourceDefinition" && self.group == "apiextensions.k8s.io"
     }

@@ -201,6 +201,13 @@ impl FieldSelector {
         Ok(FieldSelector(requirements))
     }
 
+    /// The one name that `text` selects, of whatever kind.
+    pub fn required_name(text: &str) -> Option<String> {
+        let mut terms = terms(text).into_iter().filter_map(|part| term(part.trim()));
+        let (_, _, name) = terms.find(|(label, equal, _)| *equal && *label == "metadata.name")?;
+        unescape(name).ok().filter(|name| is_path_segment(name))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -236,6 +243,10 @@ fn left_out(label: &str) -> &'static str {
         "status.replicas" | "status.successful" => "0",
         _ => "",
     }
+}
+
+fn is_path_segment(name: &str) -> bool {
+    !["", ".", ".."].contains(&name) && !name.contains(['/', '%'])
 }
 
 /// At commas that no backslash stands before.

@@ -18,6 +18,7 @@ use crate::{
     audit::Audit,
     authn::{Authenticator, Connection},
     authz::{Authorizer, reconcile},
+    awaited::Awaited,
     cluster::Clusters,
     config::Config,
     departure::Departure,
@@ -201,8 +202,8 @@ impl Api {
             };
             let (front, handler, drain) = (self.front.clone(), self.handler.clone(), drain.clone());
             rt::spawn(TaskKind::Connection, "api connection", async move {
-                if let Some((stream, connection)) = front.greet(stream).await {
-                    let connection = Connection { peer: Some(peer.ip()), ..connection };
+                if let Some((stream, mut connection)) = front.greet(stream).await {
+                    connection.peer = Some(peer.ip());
                     serve(stream, connection, handler, drain).await;
                 }
                 drop(permit);
@@ -245,6 +246,13 @@ async fn serve(
 ) {
     let caller = Arc::new(connection);
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // What was agreed on is not guessed from the first bytes.
+    builder = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => builder.http2_only(),
+        Some(b"http/1.1") => builder.http1_only(),
+        _ => builder,
+    };
+    let stream = Awaited::new(stream, limits::HEAD_TIMEOUT);
     builder
         .http1()
         .timer(TokioTimer::new())

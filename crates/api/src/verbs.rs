@@ -87,6 +87,11 @@ impl Verb {
         })
     }
 
+    /// Whether a selector says which objects are read.
+    pub(crate) fn selects(self) -> bool {
+        matches!(self, Verb::List | Verb::Watch)
+    }
+
     /// Whether `place` takes it.
     pub(crate) fn check(self, place: &Place) -> Result<(), Failure> {
         // A collection of all namespaces takes no writes.
@@ -95,7 +100,10 @@ impl Verb {
             (Some(sub), _) => sub.verbs().contains(&self.as_str()),
             (None, None) => match self {
                 Verb::List | Verb::Watch => true,
-                Verb::Create | Verb::DeleteCollection => located,
+                Verb::Create => located,
+                Verb::DeleteCollection => {
+                    located && place.resource.verbs().contains(&self.as_str())
+                }
                 _ => false,
             },
             (None, Some(_)) => self != Verb::Create,
@@ -220,6 +228,7 @@ impl Handler {
                     WriteOptions::parse(&ask.query)?.by(&ask.headers, CREATE_OPTIONS, false)?;
                 let bytes = body::read(body).await?;
                 let (object, twice) = body::require_object(body::json(&ask.headers, &bytes)?)?;
+                self.shared.authz.judge_creation(ask.caller, registry.kind(), &object)?;
                 let created = registry.create(ask.caller, object, &twice, &options).await?;
                 let object = created.object;
                 let mut response =

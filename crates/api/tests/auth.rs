@@ -151,6 +151,97 @@ async fn a_role_lets_its_subjects_do_what_it_says_and_no_more() {
     world.until("ann-token", "GET", pods, Value::Null, 403).await;
 }
 
+/// As Kubernetes has it: a list by name is as good as a read, and a namespace is in
+/// itself.
+#[tokio::test]
+async fn names_and_namespaces_count_where_they_are_not_in_the_path() {
+    let world = World::start("names");
+    let roles = format!("{RBAC}/namespaces/default/roles");
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    let one = json!({
+        "metadata": {"name": "one"},
+        "rules": [
+            {"verbs": ["list", "watch"], "apiGroups": [""], "resources": ["configmaps"],
+             "resourceNames": ["a"]},
+            {"verbs": ["get"], "apiGroups": [""], "resources": ["namespaces"]},
+        ],
+    });
+    world.create(&roles, one).await;
+    world.create(&bindings, binding("ann", "Role", "one", "ann")).await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let named = |name: &str| format!("{maps}?fieldSelector=metadata.name%3D{name}");
+    world.until("ann-token", "GET", &named("a"), Value::Null, 200).await;
+    for path in [
+        maps,
+        &named("b"),
+        &format!("{maps}?fieldSelector=metadata.name!%3Da"),
+        &format!("{maps}?fieldSelector=metadata.namespace%3Da"),
+        "/api/v1/namespaces/kube-system",
+        "/api/v1/namespaces",
+    ] {
+        world.server.send_with("ann-token", "GET", path, Value::Null).await.expect_code(403);
+    }
+    let own = "/api/v1/namespaces/default";
+    world.server.send_with("ann-token", "GET", own, Value::Null).await.expect_code(200);
+}
+
+/// Who approves does so for a signer, and signs nothing.
+#[tokio::test]
+async fn a_certificate_s_request_is_approved_by_who_may_for_its_signer() {
+    let world = World::start("signing");
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let request = json!({
+        "metadata": {"name": "r"},
+        "spec": {"signerName": "example.com/one", "usages": ["client auth"], "request": "eA=="},
+    });
+    let made = world.server.post(requests, request).await.expect_code(201).json();
+    let clusterwide = json!({
+        "metadata": {"name": "approver"},
+        "rules": [{"verbs": ["get", "update"], "apiGroups": ["certificates.k8s.io"],
+                   "resources": ["certificatesigningrequests",
+                                 "certificatesigningrequests/approval",
+                                 "certificatesigningrequests/status"]}],
+    });
+    world.create(&format!("{RBAC}/clusterroles"), clusterwide).await;
+    let bindings = format!("{RBAC}/clusterrolebindings");
+    world.create(&bindings, binding("ann", "ClusterRole", "approver", "ann")).await;
+    let mut approved = made.clone();
+    approved["spec"]["signerName"] = "example.com/other".into();
+    approved["status"] = json!({
+        "certificate": "eA==",
+        "conditions": [{"type": "Approved", "status": "True", "reason": "R", "message": "m"}],
+    });
+    let approval = format!("{requests}/r/approval");
+    let not_for_it = "user not permitted to approve requests with signerName \"example.com/one\"";
+    world.until("ann-token", "GET", &format!("{requests}/r"), Value::Null, 200).await;
+    let refused = world.server.send_with("ann-token", "PUT", &approval, approved.clone()).await;
+    let refused = refused.expect_code(403).refusal();
+    assert!(refused.contains(not_for_it), "{refused}");
+    let signer = json!({
+        "metadata": {"name": "signer"},
+        "rules": [{"verbs": ["approve"], "apiGroups": ["certificates.k8s.io"],
+                   "resources": ["signers"], "resourceNames": ["example.com/*"]}],
+    });
+    world.create(&format!("{RBAC}/clusterroles"), signer).await;
+    world.create(&bindings, binding("signer", "ClusterRole", "signer", "ann")).await;
+    world.until("ann-token", "PUT", &approval, approved.clone(), 200).await;
+    let now = world.server.get(&format!("{requests}/r")).await.json();
+    assert_eq!(now["spec"], made["spec"]);
+    assert_eq!(now["status"].as_object().map(|status| status.len()), Some(1), "{now}");
+    let decided = &now["status"]["conditions"][0];
+    assert_eq!(decided["type"], "Approved");
+    assert!(decided["lastTransitionTime"].is_string());
+    // A status says nothing of the decision, and a certificate takes `sign`.
+    let status = format!("{requests}/r/status");
+    approved["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
+    let refused = world.server.send_with("ann-token", "PUT", &status, approved.clone()).await;
+    assert!(refused.expect_code(403).refusal().contains("not permitted to sign"));
+    approved["status"]["conditions"] = json!([]);
+    let signed = world.server.put(&status, approved).await.expect_code(200).json();
+    assert_eq!(signed["status"]["certificate"], "eA==");
+    assert_eq!(signed["status"]["conditions"][0]["type"], "Approved");
+}
+
 #[tokio::test]
 async fn a_token_that_is_not_known_is_refused_and_never_passed_over() {
     let world = World::start("unknown");
@@ -203,6 +294,16 @@ async fn nobody_grants_what_they_do_not_hold() {
         json!({"metadata": {"name": "made"}, "aggregationRule": {"clusterRoleSelectors": []}});
     let made = send(&roles, made).await.expect_code(403);
     assert!(made.refusal().ends_with("to use an aggregationRule"), "{}", made.text);
+    // A label makes a role part of those that others hold.
+    let all = world.server.get(&format!("{roles}/all")).await.json();
+    let mut labelled = all.clone();
+    labelled["metadata"]["labels"] = json!({"rbac.authorization.k8s.io/aggregate-to-edit": "true"});
+    let path = format!("{roles}/all");
+    let refused = world.server.send_with("ann-token", "PUT", &path, labelled).await;
+    assert!(refused.expect_code(403).refusal().contains("not currently held"));
+    let mut kept = all;
+    kept["metadata"]["finalizers"] = json!(["example.com/f"]);
+    world.server.send_with("ann-token", "PUT", &path, kept).await.expect_code(200);
     // With the verb for it, it may.
     world
         .create(

@@ -106,6 +106,29 @@ async fn a_defined_kind_is_served_like_any_other() {
     assert_eq!(status["status"], json!({"replicas": 3}));
 }
 
+/// What it is called is nobody's but its group's.
+#[tokio::test]
+async fn a_defined_kind_of_a_core_name_is_another_kind() {
+    let mut definition = definition();
+    definition["metadata"]["name"] = "namespaces.stable.example.com".into();
+    definition["spec"]["names"] = json!({"plural": "namespaces", "kind": "Namespace"});
+    definition["spec"]["scope"] = "Cluster".into();
+    let server = Server::start();
+    server.post(CRDS, definition).await.expect_code(201);
+    established(&server, "namespaces.stable.example.com").await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    server.post(maps, support::config_map("kept", json!({}))).await.expect_code(201);
+    let path = "/apis/stable.example.com/v1/namespaces";
+    let mut object = cron_tab("default", "* * * * *");
+    object["kind"] = "Namespace".into();
+    while server.post(path, object.clone()).await.json()["kind"] != "Namespace" {
+        tokio::task::yield_now().await;
+    }
+    server.delete(&format!("{path}/default"), json!({})).await.expect_code(200);
+    server.get(&format!("{path}/default")).await.expect_code(404);
+    server.get(&format!("{maps}/kept")).await.expect_code(200);
+}
+
 #[tokio::test]
 async fn objects_are_judged_by_the_schema_of_their_definition() {
     let server = with_definition(definition()).await;

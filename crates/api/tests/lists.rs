@@ -103,7 +103,25 @@ async fn a_units_objects_are_its_own() {
         "404 NotFound: units.polis.dev \"rz09\" not found"
     );
     let namespaces = server.get("/units/rz02/api/v1/namespaces").await.names();
-    assert_eq!(namespaces, ["default", "kube-node-lease", "kube-system", "polis-system"]);
+    assert_eq!(
+        namespaces,
+        ["default", "kube-node-lease", "kube-public", "kube-system", "polis-system"]
+    );
+}
+
+#[tokio::test]
+async fn namespaces_that_every_cluster_has_are_nobody_s_to_delete() {
+    let server = Server::start();
+    for name in ["default", "kube-public", "kube-system"] {
+        let refused = server.delete(&format!("/api/v1/namespaces/{name}"), json!({})).await;
+        assert_eq!(
+            refused.refusal(),
+            format!(
+                "403 Forbidden: namespaces {name:?} is forbidden: this namespace may not be deleted"
+            )
+        );
+    }
+    server.delete("/api/v1/namespaces", json!({})).await.expect_code(405);
 }
 
 #[tokio::test]

@@ -25,9 +25,10 @@ pub(crate) const TABLE: &[Entry] = &[
         code: API_OBJECT_UNREADABLE,
         title: "a stored object is not one",
         cause: "A key below /registry holds something that is not a JSON object: it was written \
-                past the API server, or the store is damaged.",
-        remedy: "Read the key with etcdctl in the keyspace named by the path, and repair or \
-                 delete it there.",
+                past the API server, was sealed with a key that --encryption-provider-config does \
+                not name, or the store is damaged.",
+        remedy: "Name the key that sealed it, if the log says it cannot be opened; otherwise read \
+                 it with etcdctl in the keyspace named by the path, and repair or delete it there.",
     },
     Entry {
         code: API_LISTEN,

@@ -49,7 +49,7 @@ pub(super) fn in_namespace(
     if selector.is_empty() {
         return true;
     }
-    if question.resource().kind == "Namespace" {
+    if question.resource().is_core("Namespace") {
         return object.is_none_or(|object| selector.matches(object));
     }
     let Some(namespace) = question.place.namespace.as_deref() else { return true };

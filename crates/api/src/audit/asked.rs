@@ -47,7 +47,7 @@ fn of_resource(parts: &Parts, address: &Address) -> Asked {
         verb: verb.map_or_else(|_| by_method(&parts.method), |verb| verb.as_str().to_owned()),
         subject: Subject::Resource(Reference {
             resource: address.plural.clone(),
-            namespace: address.namespace.clone().unwrap_or_default(),
+            namespace: address.own_namespace().unwrap_or_default().to_owned(),
             name: address.name.clone().unwrap_or_default(),
             group: address.group.clone(),
             version: address.version.clone(),

@@ -84,19 +84,21 @@ impl Authenticator {
         headers: &HeaderMap,
         cluster: impl AsyncFnOnce() -> Result<std::sync::Arc<Cluster>, Failure>,
     ) -> Result<Cow<'a, Caller>, Failure> {
+        let refusal = connection.refusal(object::now());
         if connection.is_front_proxy
+            && refusal.is_none()
             && let Some(caller) = self.front_proxy.as_ref().and_then(|proxy| proxy.caller(headers))
         {
             return Ok(Cow::Owned(caller));
         }
-        if !connection.caller.is_anonymous() {
+        if !connection.caller.is_anonymous() && refusal.is_none() {
             return Ok(Cow::Borrowed(&connection.caller));
         }
         let token = match bearer::shown(headers) {
             Shown::Token(token) => token,
             Shown::TooLong => return Err(Failure::unauthorized()),
             Shown::Nothing => {
-                return match &connection.refused {
+                return match refusal {
                     Some(why) => Err(Failure::certificate_refused(why)),
                     None if self.anonymous => Ok(Cow::Borrowed(&connection.caller)),
                     None => Err(Failure::unauthorized()),

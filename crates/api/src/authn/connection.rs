@@ -9,16 +9,24 @@ use rustls::{
     server::danger::ClientCertVerifier,
 };
 
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::front_proxy::FrontProxy;
 use crate::{caller::Caller, settings};
 
-/// Judged once for each connection.
+const EXPIRED: &str = "x509: certificate has expired or is not yet valid";
+
+/// Judged once for each connection; only whether the certificate still counts
+/// is asked with each request.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// Whom the certificate stands for; anonymous without one.
     pub caller: Caller,
     /// Why the certificate that was shown is not believed.
-    pub refused: Option<String>,
+    refused: Option<String>,
+    /// The certificate counts until then; connections live longer.
+    until: Option<OffsetDateTime>,
     /// It is a proxy's, which may say in headers who asks.
     pub is_front_proxy: bool,
     /// Where it comes from, where that is known.
@@ -37,7 +45,13 @@ pub struct Gate {
 
 impl Connection {
     pub fn of(caller: Caller) -> Connection {
-        Connection { caller, refused: None, is_front_proxy: false, peer: None }
+        Connection { caller, refused: None, until: None, is_front_proxy: false, peer: None }
+    }
+
+    /// Why the certificate that was shown is not believed at `now`.
+    pub fn refusal(&self, now: OffsetDateTime) -> Option<&str> {
+        let expired = self.until.is_some_and(|until| until < now);
+        self.refused.as_deref().or(expired.then_some(EXPIRED))
     }
 
     fn refused(why: String) -> Connection {
@@ -77,7 +91,8 @@ impl Gate {
             let name = peer.common_name.unwrap_or_default();
             if proxy.allows(&name) {
                 let own = Connection::of(Caller::user(name, peer.organizations));
-                return Ok(Connection { is_front_proxy: true, ..own });
+                let until = Some(until(&chain[0])?);
+                return Ok(Connection { is_front_proxy: true, until, ..own });
             }
         }
         if let Some(verifier) = &self.clients
@@ -85,8 +100,16 @@ impl Gate {
         {
             return Ok(Connection::refused(reason(&error)));
         }
-        Ok(Connection::of(caller(Peer::from_certificates(chain)?)))
+        let own = Connection::of(caller(Peer::from_certificates(chain)?));
+        Ok(Connection { until: Some(until(&chain[0])?), ..own })
     }
+}
+
+/// Until when a certificate counts.
+fn until(leaf: &CertificateDer<'_>) -> Result<OffsetDateTime, identity::Error> {
+    let (_, leaf) = X509Certificate::from_der(leaf)
+        .map_err(|error| identity::Error::Peer(error.to_string()))?;
+    Ok(leaf.validity().not_after.to_datetime())
 }
 
 fn verify(verifier: &dyn ClientCertVerifier, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
@@ -116,9 +139,7 @@ fn reason(error: &TlsError) -> String {
         Why::Expired
         | Why::ExpiredContext { .. }
         | Why::NotValidYet
-        | Why::NotValidYetContext { .. } => {
-            "x509: certificate has expired or is not yet valid".into()
-        }
+        | Why::NotValidYetContext { .. } => EXPIRED.into(),
         Why::UnknownIssuer | Why::BadSignature => {
             "x509: certificate signed by unknown authority".into()
         }
@@ -128,15 +149,46 @@ fn reason(error: &TlsError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use identity::{Authority, Leaf};
+    use rustls::pki_types::pem::PemObject as _;
+
     use super::*;
+    use crate::{authn::Authenticator, failure::Failure};
 
     #[test]
     fn a_refusal_says_what_is_wrong_with_the_certificate() {
         let check = |why: CertificateError, expected: &str| {
             assert_eq!(reason(&TlsError::InvalidCertificate(why)), expected);
         };
-        check(CertificateError::Expired, "x509: certificate has expired or is not yet valid");
-        check(CertificateError::NotValidYet, "x509: certificate has expired or is not yet valid");
+        check(CertificateError::Expired, EXPIRED);
+        check(CertificateError::NotValidYet, EXPIRED);
         check(CertificateError::UnknownIssuer, "x509: certificate signed by unknown authority");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_counts_until_it_expires_however_long_its_connection_lives() {
+        let hour = Duration::from_secs(3600);
+        let leaf = Leaf { common_name: "ann".into(), lifetime: hour, ..Leaf::default() };
+        let issued = Authority::root("root").expect("root").issue(&leaf).expect("issued");
+        let chain: Vec<CertificateDer<'_>> =
+            CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes())
+                .collect::<Result<_, _>>()
+                .expect("PEM");
+        let mut connection = Gate::default().judge(Some(&chain)).expect("a name");
+        let now = OffsetDateTime::now_utc();
+        assert_eq!(connection.refusal(now), None);
+        assert_eq!(connection.refusal(now + 2 * hour), Some(EXPIRED));
+
+        let settings = settings::Authentication { anonymous: true, ..Default::default() };
+        let authenticator = Authenticator::build(&settings).expect("no files");
+        let headers = http::HeaderMap::new();
+        let cluster = async || Err(Failure::internal("no token was shown"));
+        let caller = authenticator.identify(&connection, &headers, cluster).await;
+        assert_eq!(caller.expect("known").name, "ann");
+        connection.until = Some(now - hour);
+        let refused = authenticator.identify(&connection, &headers, cluster).await;
+        assert_eq!(refused.expect_err("it has expired").code(), 401);
     }
 }

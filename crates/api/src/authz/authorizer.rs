@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use super::{
     Attributes, node,
     policy::Policy,
@@ -16,7 +18,9 @@ use crate::{
     caller::{Caller, MASTERS},
     cluster::{Cluster, Clusters},
     failure::Failure,
+    object,
     request::path::Door,
+    resource::Resource,
     settings::AuthorizationMode,
 };
 
@@ -140,6 +144,23 @@ impl Authorizer {
             }
         }
         Ok(Decision::Denied(doubt))
+    }
+
+    /// Fails when what is to be created shows that `caller` may not, though
+    /// such objects may be created.
+    pub fn judge_creation(
+        &self,
+        caller: &Caller,
+        resource: &Resource,
+        object: &Value,
+    ) -> Result<(), Failure> {
+        if !self.modes.contains(&AuthorizationMode::Node) {
+            return Ok(());
+        }
+        match node::objection(caller, &resource.group, &resource.plural, object) {
+            Some(why) => Err(Failure::forbidden_object(resource, object::name(object), &why)),
+            None => Ok(()),
+        }
     }
 
     /// The roles of what stands behind `door`.

@@ -1,8 +1,9 @@
 //! Nobody grants what they do not hold.
 //!
 //! Writing a role takes all of its rules, writing a binding all rules of the
-//! role it names, unless the caller may `escalate` or `bind` there; masters may
-//! anything. Kubernetes' behaviour and texts.
+//! role it names, unless the caller may `escalate` or `bind` there; a request for
+//! a certificate is approved and signed by whoever may for its signer; masters
+//! may anything. Kubernetes' behaviour and texts.
 
 use std::sync::Arc;
 
@@ -16,9 +17,11 @@ use super::{
 use crate::{
     caller::Caller,
     failure::Failure,
+    kinds::signing,
     object,
     request::path::{Door, Place},
     resource::Resource,
+    subresource::Subresource,
 };
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -30,6 +33,7 @@ pub struct Guard {
     caller: Caller,
     door: Door,
     resource: Arc<Resource>,
+    subresource: Option<Subresource>,
 }
 
 // === impl Guard ===
@@ -41,7 +45,9 @@ impl Guard {
         caller: &Caller,
         place: &Place,
     ) -> Result<Option<Guard>, Failure> {
-        if place.resource.group != GROUP {
+        let decides =
+            matches!(place.subresource, Some(Subresource::Approval | Subresource::Status));
+        if place.resource.group != GROUP && !(decides && signing::is_request(&place.resource)) {
             return Ok(None);
         }
         Ok(Some(Guard {
@@ -50,6 +56,7 @@ impl Guard {
             caller: caller.clone(),
             door: place.door.clone(),
             resource: place.resource.clone(),
+            subresource: place.subresource,
         }))
     }
 
@@ -58,19 +65,23 @@ impl Guard {
         match &*self.resource.kind {
             "Role" | "ClusterRole" => self.judge_role(new, old),
             "RoleBinding" | "ClusterRoleBinding" => self.judge_binding(new, old),
+            "CertificateSigningRequest" => self.judge_signing(new, old),
             _ => Ok(()),
         }
     }
 
     fn judge_role(&self, new: &Value, old: Option<&Value>) -> Result<(), Failure> {
         let (namespace, name) = (object::namespace(new), object::name(new));
-        if old.is_some_and(|old| same_rules(new, old))
+        if old.is_some_and(|old| is_for_collector(new, old))
             || self.may("escalate", &self.resource.plural, namespace, name)
         {
             return Ok(());
         }
         let refused = |why: &str| Failure::forbidden_object(&self.resource, name, why);
-        if super::aggregation::is_made(new) && self.check(namespace, &everything()).is_err() {
+        let is_made = |role: &Value| super::aggregation::is_made(role);
+        if (is_made(new) || old.is_some_and(is_made))
+            && self.check(namespace, &everything()).is_err()
+        {
             return Err(refused(AGGREGATION));
         }
         self.check(namespace, &Rule::all_of(new)).map_err(|why| refused(&why))
@@ -83,7 +94,7 @@ impl Guard {
             "ClusterRole" => ("clusterroles", ""),
             _ => ("roles", namespace),
         };
-        if old.is_some_and(|old| same_subjects(new, old)) || self.may("bind", plural, of, role) {
+        if old.is_some_and(|old| is_for_collector(new, old)) || self.may("bind", plural, of, role) {
             return Ok(());
         }
         let Some(rules) = self.policy.role(kind, namespace, role) else {
@@ -93,6 +104,29 @@ impl Guard {
         };
         self.check(namespace, rules)
             .map_err(|why| Failure::forbidden_object(&self.resource, name, &why))
+    }
+
+    /// Approving for a signer, and signing in its place, take a right of their own.
+    fn judge_signing(&self, new: &Value, old: Option<&Value>) -> Result<(), Failure> {
+        let signed = ["/status/certificate", "/status/conditions"];
+        let verb = match self.subresource {
+            Some(Subresource::Approval) => "approve",
+            _ if signed.iter().all(|at| new.pointer(at) == old.and_then(|old| old.pointer(at))) => {
+                return Ok(());
+            }
+            _ => "sign",
+        };
+        let signer = object::text(new, "/spec/signerName");
+        let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
+        let may = |name: &str| {
+            let what = Attributes::of_resource(verb, signing::GROUP, "signers", "", name);
+            self.authorizer.allows(&self.policy, &self.caller, &self.door, &what)
+        };
+        if may(signer) || may(&format!("{domain}/*")) {
+            return Ok(());
+        }
+        let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+        Err(Failure::forbidden_object(&self.resource, object::name(new), &why))
     }
 
     fn may(&self, verb: &str, plural: &str, namespace: &str, name: &str) -> bool {
@@ -107,18 +141,17 @@ impl Guard {
     }
 }
 
-/// Whether a changed role grants nothing new.
-fn same_rules(new: &Value, old: &Value) -> bool {
-    let aggregation = |role: &Value| role.get("aggregationRule").cloned().unwrap_or_default();
-    Rule::all_of(new) == Rule::all_of(old) && aggregation(new) == aggregation(old)
-}
-
-/// Whether a changed binding binds nobody new.
-fn same_subjects(new: &Value, old: &Value) -> bool {
-    ["roleRef", "subjects"].iter().all(|field| {
-        let part = |binding: &Value| binding.get(*field).cloned().unwrap_or_default();
-        part(new) == part(old)
-    })
+/// Whether all else stays as it was: a label alone can make a role part of others.
+fn is_for_collector(new: &Value, old: &Value) -> bool {
+    const ITS_FIELDS: [&str; 4] =
+        ["finalizers", "managedFields", "ownerReferences", "resourceVersion"];
+    let rest = |object: &Value| {
+        let mut rest = object.clone();
+        let metadata = object::metadata(&mut rest);
+        ITS_FIELDS.iter().for_each(|field| drop(metadata.remove(*field)));
+        rest
+    };
+    rest(new) == rest(old)
 }
 
 /// What it takes to have a role made of others: everything.
@@ -183,13 +216,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_granted_before_may_stay() {
+    fn only_the_collector_s_fields_grant_nothing() {
         let role = json!({"rules": [{"verbs": ["*"]}], "metadata": {"labels": {"a": "b"}}});
-        assert!(same_rules(&role, &json!({"rules": [{"verbs": ["*"]}]})));
-        assert!(!same_rules(&role, &json!({"rules": []})));
-        assert!(!same_rules(&role, &json!({"rules": [{"verbs": ["*"]}], "aggregationRule": {}})));
-        let binding = json!({"roleRef": {"name": "a"}, "subjects": [{"name": "x"}]});
-        assert!(same_subjects(&binding, &binding.clone()));
-        assert!(!same_subjects(&binding, &json!({"roleRef": {"name": "a"}})));
+        let with = |field: &str, value: Value| {
+            let mut role = role.clone();
+            role["metadata"][field] = value;
+            role
+        };
+        assert!(is_for_collector(&role, &with("finalizers", json!(["f"]))));
+        assert!(is_for_collector(&role, &with("ownerReferences", json!([{"name": "o"}]))));
+        assert!(!is_for_collector(&role, &with("labels", json!({"aggregate-to-edit": "true"}))));
+        assert!(!is_for_collector(&role, &json!({"rules": [], "metadata": {}})));
     }
 }

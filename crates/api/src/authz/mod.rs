@@ -52,7 +52,7 @@ impl<'a> Attributes<'a> {
             verb,
             group: &address.group,
             resource: Cow::Owned(address.resource()),
-            namespace: address.namespace.as_deref().unwrap_or_default(),
+            namespace: address.own_namespace().unwrap_or_default(),
             name: address.name.as_deref().unwrap_or_default(),
             path: "",
         }

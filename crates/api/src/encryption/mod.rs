@@ -2,7 +2,7 @@
 //!
 //! The file names kinds and, for each of them, providers: the first one seals
 //! what is written, all of them open what is read, so that keys are changed by
-//! putting a new one first. A sealed value says by which provider and key it was
+//! putting a new one second everywhere, and then first. A sealed value says by which provider and key it was
 //! sealed (`k8s:enc:aescbc:v1:KEY:`), as kube-apiserver's do.
 //!
 //! It stands between the API server and its store: nothing above knows of it.

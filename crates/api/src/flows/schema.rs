@@ -90,18 +90,12 @@ enum Names {
 
 impl<'a> What<'a> {
     pub fn of(verb: &'a str, address: &'a Address) -> What<'a> {
-        // A namespace is in itself, as Kubernetes has it.
-        let is_namespace = address.group.is_empty() && address.plural == "namespaces";
-        let namespace = match is_namespace {
-            true => &address.name,
-            false => &address.namespace,
-        };
         What::Resource {
             verb,
             group: &address.group,
             plural: &address.plural,
             subresource: address.subresource.map(Subresource::as_str),
-            namespace: namespace.as_deref().unwrap_or_default(),
+            namespace: address.own_namespace().unwrap_or_default(),
         }
     }
 

@@ -24,6 +24,7 @@ pub mod secret;
 pub mod service;
 pub mod shard_map;
 pub mod shard_move;
+pub mod signing;
 pub mod small;
 pub mod status;
 pub mod storage;

@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use crate::object;
 
 /// Present in every cluster without being asked for.
-pub const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-system", "polis-system"];
+pub const ALWAYS: [&str; 5] =
+    ["default", "kube-node-lease", "kube-public", "kube-system", "polis-system"];
+
+/// Nobody deletes these, as in Kubernetes, and ours.
+pub const IMMORTAL: [&str; 4] = ["default", "kube-public", "kube-system", "polis-system"];
 
 pub fn create(namespace: &mut Value) {
     let name = object::name(namespace).to_owned();

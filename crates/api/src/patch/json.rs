@@ -5,7 +5,7 @@
 use json_patch::PatchOperation;
 use serde_json::Value;
 
-use super::{OPERATIONS_MAX, OPERATIONS_PER_LOOK, RESULT_BYTES_MAX, size};
+use super::{DEPTH_MAX, OPERATIONS_MAX, RESULT_BYTES_MAX, size};
 use crate::failure::Failure;
 
 /// From a list of operations.
@@ -26,26 +26,53 @@ pub fn parse(mut value: Value) -> Result<json_patch::Patch, Failure> {
     }
 }
 
-/// Leaves `object` half changed when it fails.
+/// Leaves `object` half changed when it fails. Each value is looked at before it
+/// is put in: a few operations could make more of themselves than memory or a
+/// stack holds.
 pub fn change(object: &mut Value, patch: &json_patch::Patch) -> Result<(), Failure> {
-    for (index, operation) in patch.iter().enumerate() {
-        if !holds_of_nothing(object, operation) {
-            json_patch::patch(object, std::slice::from_ref(operation))
-                .map_err(|error| Failure::rejected(&error.to_string()))?;
+    let mut carried = 0;
+    for operation in patch.iter() {
+        if holds_of_nothing(object, operation) {
+            continue;
         }
-        if (index + 1).is_multiple_of(OPERATIONS_PER_LOOK) || index + 1 == patch.len() {
-            check_size(object)?;
+        let nothing = Value::Null;
+        let at = |from: &str| object.pointer(from).unwrap_or(&nothing);
+        let (value, is_carried) = match operation {
+            PatchOperation::Add(add) => (&add.value, false),
+            PatchOperation::Replace(replace) => (&replace.value, false),
+            PatchOperation::Copy(copy) => (at(copy.from.as_str()), true),
+            PatchOperation::Move(moved) => (at(moved.from.as_str()), true),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => (&nothing, false),
+        };
+        if is_carried {
+            carried += size(value);
+            check_size(carried, "copied and moved by the patch")?;
         }
+        let above = operation.path().as_str().matches('/').count();
+        if above + depth(value) > DEPTH_MAX {
+            return Err(Failure::too_large(format!(
+                "the patched object is deeper than {DEPTH_MAX} levels"
+            )));
+        }
+        json_patch::patch(object, std::slice::from_ref(operation))
+            .map_err(|error| Failure::rejected(&error.to_string()))?;
     }
-    Ok(())
+    check_size(size(object), "the patched object")
 }
 
-fn check_size(object: &Value) -> Result<(), Failure> {
-    match size(object) > RESULT_BYTES_MAX {
-        true => Err(Failure::too_large(format!(
-            "the patched object is larger than {RESULT_BYTES_MAX} bytes"
-        ))),
+fn check_size(bytes: usize, what: &str) -> Result<(), Failure> {
+    match bytes > RESULT_BYTES_MAX {
+        true => Err(Failure::too_large(format!("{what}: more than {RESULT_BYTES_MAX} bytes"))),
         false => Ok(()),
+    }
+}
+
+/// Lists and objects within each other.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -86,6 +113,27 @@ mod tests {
         ] {
             check(refused, None);
         }
+    }
+
+    #[test]
+    fn what_makes_more_of_itself_is_refused_before_it_does() {
+        let refused = |operations: Value| {
+            let mut object = json!({ "data": {} });
+            let changed = parse(operations).and_then(|patch| change(&mut object, &patch));
+            changed.expect_err("too much").message().to_owned()
+        };
+        let chain = (0..100).fold(json!({}), |inner, _| json!({ "a": inner }));
+        let inside = format!("/data/x{}", "/a".repeat(100));
+        let deep = json!([
+            { "op": "add", "path": "/data/x", "value": chain },
+            { "op": "copy", "from": "/data/x", "path": inside + "/a" },
+        ]);
+        assert!(refused(deep).contains("deeper than"));
+        let mut wide =
+            vec![json!({ "op": "add", "path": "/data", "value": ["x".repeat(1 << 20)] })];
+        let copy = json!({ "op": "copy", "from": "/data/0", "path": "/data/-" });
+        wide.extend(std::iter::repeat_n(copy, 9_000));
+        assert!(refused(wide.into()).contains("copied and moved"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Patches: four ways to say what should change.
 
-mod json;
+pub mod json;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -21,12 +21,11 @@ pub const APPLY: &str = "application/apply-patch+yaml";
 /// Kubernetes' bound on the operations of one JSON patch.
 const OPERATIONS_MAX: usize = 10_000;
 
-/// Bound on what a patch may blow an object up to, between operations; `copy`
-/// can double it each time.
+/// Bound on what a patch makes of an object, and on what it copies and moves within.
 const RESULT_BYTES_MAX: usize = body::BODY_BYTES_MAX;
 
-/// Operations applied between two looks at the size.
-const OPERATIONS_PER_LOOK: usize = 16;
+/// As deep as bodies are read.
+const DEPTH_MAX: usize = 128;
 
 #[derive(Debug)]
 pub enum Patch {

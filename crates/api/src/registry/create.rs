@@ -146,7 +146,7 @@ impl Registry {
         }
         // An agent registers its node with the status it starts with.
         if resource.has_status()
-            && resource.kind != "Node"
+            && !resource.is_core("Node")
             && let Some(map) = object.as_object_mut()
         {
             map.remove("status");

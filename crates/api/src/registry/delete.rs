@@ -31,7 +31,7 @@ impl Registry {
             let (delete, dry_run) = (Operation::Delete, options.is_dry_run());
             self.admit(delete, name, dry_run, None, Some(&current.object)).await?;
         }
-        if self.resource().kind == "Namespace" {
+        if self.resource().is_core("Namespace") {
             return self.delete_namespace(name, options).await;
         }
         if self.resource().is_definition() {

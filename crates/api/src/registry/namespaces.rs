@@ -133,6 +133,10 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Failure> {
+        if namespace::IMMORTAL.contains(&name) {
+            let why = "this namespace may not be deleted";
+            return Err(Failure::forbidden_object(self.resource(), name, why));
+        }
         let marked = self.mark_deleted(name, options, 0, namespace::terminate).await?;
         if options.is_dry_run() {
             return Ok(Deleted::Going(marked));

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     admission::Operation,
     failure::Failure,
-    kinds::status,
+    kinds::{signing, status},
     look, names, object,
     owners::{self, Owner},
     patch, pods,
@@ -38,6 +38,8 @@ pub enum Part {
     Whole,
     /// Of a pod: containers that were added to look into it.
     EphemeralContainers,
+    /// Of a certificate's request: what was decided of it.
+    Approval,
     /// Of a pod: what its containers may use.
     Resources,
 }
@@ -71,6 +73,7 @@ impl Part {
     pub fn of(subresource: Option<Subresource>) -> Part {
         match subresource {
             Some(Subresource::Status) => Part::Status,
+            Some(Subresource::Approval) => Part::Approval,
             Some(Subresource::Finalize) => Part::Finalize,
             Some(Subresource::EphemeralContainers) => Part::EphemeralContainers,
             Some(Subresource::Resize) => Part::Resources,
@@ -322,8 +325,10 @@ fn merge_part(wanted: Value, old: &Value, part: Part, resource: &Resource) -> Va
                 take(&mut metadata, said, field);
             }
             object["metadata"] = metadata;
+            signing::keep_decision(&mut object, old, resource);
             object
         }
+        Part::Approval => signing::decide(&wanted, old),
         Part::Finalize => {
             let mut object = old.clone();
             take(&mut object, &wanted, "spec");
@@ -392,8 +397,6 @@ fn new_finalizers(object: &Value, old: &Value) -> Option<FieldError> {
 /// Going, nobody left to agree, and no time left to wait.
 fn is_finished(object: &Value) -> bool {
     let waiting = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0;
-    object["kind"] != "Namespace"
-        && object::is_deleting(object)
-        && !object::has_finalizers(object)
-        && !waiting
+    let is_namespace = object["kind"] == "Namespace" && object["apiVersion"] == "v1";
+    !is_namespace && object::is_deleting(object) && !object::has_finalizers(object) && !waiting
 }

@@ -267,6 +267,14 @@ impl Address {
         }
     }
 
+    /// Where it is: a namespace is in itself, as Kubernetes has it.
+    pub fn own_namespace(&self) -> Option<&str> {
+        match self.group.is_empty() && self.plural == "namespaces" {
+            true => self.name.as_deref(),
+            false => self.namespace.as_deref(),
+        }
+    }
+
     /// What `catalog` says is there.
     pub fn resolve(&self, catalog: &Catalog) -> Result<Place, Failure> {
         let found = catalog.find(&self.group, &self.version, &self.plural);

@@ -35,7 +35,10 @@ pub struct Frames {
 
 impl Server {
     pub fn start() -> Server {
-        let keyspaces = memory::keyspaces();
+        Server::over(memory::keyspaces())
+    }
+
+    pub fn over(keyspaces: Keyspaces) -> Server {
         let handler = Handler::new(keyspaces.clone(), None, rt::Pages::default());
         let (trigger, drain) = rt::drain::channel();
         Server { handler, keyspaces, drain, _trigger: trigger }

@@ -46,7 +46,7 @@ impl<'a> Case<'a> {
             request.remove("object");
             request.remove("oldObject");
         }
-        let of_namespaces = question.resource().kind == "Namespace";
+        let of_namespaces = question.resource().is_core("Namespace");
         let namespace = question.place.namespace.as_deref().filter(|_| !of_namespaces);
         let namespace = namespace.and_then(|name| matching::namespace(cluster, name));
         Case { cluster, question, object, old, request, namespace }
