@@ -1,7 +1,7 @@
 //! A connection whose other end has to say something before long: who finished
 //! a handshake and is silent would keep a place from others for ever. Neither
-//! the choice between HTTP/1 and HTTP/2 nor HTTP/2's greeting has a time of its
-//! own.
+//! telling HTTP/1 from HTTP/2 by the first bytes nor HTTP/2's greeting, which may
+//! fail to come even where ALPN agreed on it, has a bound of its own.
 
 use std::{
     io::{self, IoSlice},

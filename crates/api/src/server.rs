@@ -246,12 +246,6 @@ async fn serve(
 ) {
     let caller = Arc::new(connection);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // What was agreed on is not guessed from the first bytes.
-    builder = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => builder.http2_only(),
-        Some(b"http/1.1") => builder.http1_only(),
-        _ => builder,
-    };
     let stream = Awaited::new(stream, limits::HEAD_TIMEOUT);
     builder
         .http1()
