@@ -95,10 +95,10 @@ pub fn request(
         (false, Some(length)) => Decoder::length(length),
         (false, None) => Decoder::none(),
     };
-    let expects_continue = version == Version::V11
-        && map
-            .remove(header::EXPECT)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let expects_continue = map
+        .remove(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && version == Version::V11;
     let (mut parts, ()) = http::Request::new(()).into_parts();
     parts.method = method;
     parts.uri = uri;
@@ -129,6 +129,10 @@ pub fn response(
         parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed::Head)?;
     let mut map = map(&raw, parsed.headers, bounds)?;
     let hop = Hop::take(&mut map)?;
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        // There is none to have a length (RFC 9110 section 8.6).
+        map.remove(header::CONTENT_LENGTH);
+    }
     let bodiless = *method == Method::HEAD
         || status.is_informational()
         || status == StatusCode::NO_CONTENT
@@ -293,13 +297,13 @@ impl Hop {
             }
         }
         let upgrade = map.remove(header::UPGRADE);
-        hop.upgrade = upgrade.filter(|_| wants_upgrade);
+        hop.upgrade = upgrade.filter(|to| wants_upgrade && !leads_past_routes(to));
         for name in ["keep-alive", "proxy-connection"] {
             map.remove(name);
         }
         map.remove(header::TRAILER);
         // `TE: trailers` is the one that gRPC needs.
-        if map.get(header::TE).is_some_and(|te| te.as_bytes() != b"trailers") {
+        if map.get_all(header::TE).iter().any(|te| te.as_bytes() != b"trailers") {
             map.remove(header::TE);
         }
         if map.contains_key(header::TRANSFER_ENCODING) {
@@ -324,6 +328,16 @@ impl Hop {
         }
         Ok(hop)
     }
+}
+
+/// Whether an upgrade is to HTTP again, or to TLS with it inside: what is asked there
+/// no route would see. It is passed over, as a server may (RFC 9110 section 7.8).
+fn leads_past_routes(upgrade: &HeaderValue) -> bool {
+    let Ok(text) = upgrade.to_str() else { return true };
+    text.split(',').any(|protocol| {
+        let name = protocol.split('/').next().unwrap_or_default().trim();
+        ["h2c", "h2", "http", "tls"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    })
 }
 
 /// A number as the grammar has it: digits and nothing else.
@@ -462,5 +476,29 @@ mod tests {
         assert_eq!(body("HTTP/1.1 204 \r\nX: y\r\n\r\n", Method::GET).as_deref(), Ok("none"));
         let both = ok("Content-Length: 3\r\nTransfer-Encoding: chunked");
         assert_eq!(body(&both, Method::GET), Err(Malformed::Length));
+    }
+
+    #[test]
+    fn what_a_hop_keeps_to_itself_is_passed_over() {
+        let read = |lines: &str| {
+            let text =
+                format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n{lines}\r\n\r\n");
+            let head = request(&mut BytesMut::from(&text[..]), &mut 0, BOUNDS);
+            head.expect("sound").expect("whole")
+        };
+        assert!(read("upgrade: websocket").upgrade.is_some());
+        // A tunnel of HTTP leads to what no route would see.
+        for upgrade in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "TLS/1.2", "h2c,x"] {
+            assert!(read(&format!("upgrade: {upgrade}")).upgrade.is_none(), "{upgrade}");
+        }
+        assert!(read("te: trailers").parts.headers.contains_key(header::TE));
+        assert!(!read("te: trailers\r\nte: gzip").parts.headers.contains_key(header::TE));
+        let old = "GET / HTTP/1.0\r\nexpect: 100-continue\r\n\r\n";
+        let old = request(&mut BytesMut::from(old), &mut 0, BOUNDS).expect("sound").expect("whole");
+        assert!(!old.expects_continue && !old.parts.headers.contains_key(header::EXPECT));
+        let none = "HTTP/1.1 204 No Content\r\ncontent-length: 7\r\n\r\n";
+        let none = response(&mut BytesMut::from(none), &mut 0, BOUNDS, &Method::GET);
+        let none = none.expect("sound").expect("whole");
+        assert!(!none.parts.headers.contains_key(header::CONTENT_LENGTH));
     }
 }
