@@ -162,7 +162,26 @@ impl Operator {
         while self.withdraw().await.is_err() {
             sleep(AGAIN_AFTER).await;
         }
+        self.there_and_back().await;
         self.left.store(true, SeqCst);
+    }
+
+    /// Nothing may stay behind in a unit that gave shards away: it takes them again.
+    async fn there_and_back(&mut self) {
+        let moves = self.client().federation().all::<ShardMove>();
+        for (at, home) in SEATS.iter().enumerate() {
+            let other = &SEATS[(at + 1) % CENTERS];
+            for (leg, to) in [other, home, other].into_iter().enumerate() {
+                let name = format!("farewell-{at}-{leg}");
+                let shards = home.shards.parse().expect("shards");
+                let spec =
+                    ShardMoveSpec { shards, to: Some(to.unit()), ..ShardMoveSpec::default() };
+                create(moves.clone(), ShardMove::new(Metadata::named(name.clone()), spec)).await;
+                while !moves.get(&name).await.is_ok_and(|order| order.status.phase.is_final()) {
+                    sleep(AGAIN_AFTER).await;
+                }
+            }
+        }
     }
 
     async fn act(&mut self, count: u32) -> Result<(), client::Error> {

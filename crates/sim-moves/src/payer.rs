@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -59,6 +59,10 @@ pub struct Payer {
     pub history: History,
     pub random: Random,
     pub stop: Arc<AtomicBool>,
+    /// Set once nothing is ordered any more: until then there is paying to do.
+    pub operators_left: Arc<AtomicBool>,
+    /// How many payers are done.
+    pub left: Arc<AtomicU64>,
 }
 
 pub const OPENING: u64 = 1_000_000_000;
@@ -112,12 +116,17 @@ impl Payer {
             self.open(user).await;
         }
         let mut count = 0;
-        while !self.stop.load(SeqCst) {
+        while !(self.stop.load(SeqCst) && self.operators_left.load(SeqCst)) {
             let user = ours[self.random.below(ours.len() as u64) as usize].clone();
             count += 1;
             self.pay(&user, format!("p{}-{count}", self.number)).await;
             sleep(Duration::from_millis(self.random.below(PAUSE_MS_MAX))).await;
         }
+        // Whatever happened, everybody can pay again.
+        for user in ours {
+            self.pay(&user, format!("p{}-last", self.number)).await;
+        }
+        self.left.fetch_add(1, SeqCst);
     }
 
     async fn open(&mut self, user: &UserId) {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
 
@@ -111,6 +111,7 @@ struct World {
     faults: Faults,
     stop: Arc<AtomicBool>,
     operators_left: Arc<AtomicBool>,
+    payers_left: Arc<AtomicU64>,
 }
 
 /// Runs a plan to its end, and judges it.
@@ -257,7 +258,8 @@ impl World {
             history: History::default(),
             faults,
             stop: Arc::default(),
-            operators_left: Arc::new(AtomicBool::new(true)),
+            operators_left: Arc::default(),
+            payers_left: Arc::default(),
         }
     }
 
@@ -287,6 +289,7 @@ impl World {
     }
 
     fn populate(&mut self) {
+        self.operators_left.store(self.plan.kind != Kind::Storm, SeqCst);
         for number in 0..self.plan.payers {
             let payer = Payer {
                 number,
@@ -294,11 +297,12 @@ impl World {
                 history: self.history.clone(),
                 random: Random::seeded(self.random.next_u64()),
                 stop: self.stop.clone(),
+                operators_left: self.operators_left.clone(),
+                left: self.payers_left.clone(),
             };
             self.people.spawn(payer.run());
         }
         if self.plan.kind == Kind::Storm {
-            self.operators_left.store(false, SeqCst);
             let (net, stop, left) =
                 (self.net.clone(), self.stop.clone(), self.operators_left.clone());
             let random = Random::seeded(self.random.next_u64());
@@ -351,6 +355,9 @@ impl World {
         }
         if !self.operators_left.load(SeqCst) {
             open.push("operators still give orders".into());
+        }
+        if self.payers_left.load(SeqCst) < self.plan.payers {
+            open.push("users still pay".into());
         }
         if !open.is_empty() {
             return open;
